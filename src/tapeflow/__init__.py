@@ -1,0 +1,1 @@
+"""Tapeflow: exact live market analytics."""

@@ -1,0 +1,51 @@
+"""The error tree. A gap, a late event and a quarantined frame are values in the stream, never exceptions.
+
+::
+
+    TapeflowError
+    ├── SettingsError          a configuration, flow or command line that cannot be used     (exit 2)
+    ├── InputError             a file that is missing, or holds nothing that can be read      (exit 1)
+    ├── OutputError            results that cannot be written                                 (exit 1)
+    ├── LimitError             a bound of ours was reached                                    (exit 1)
+    └── SnapshotError          a snapshot of another version, flow or shape                   (exit 1)
+"""
+
+
+class TapeflowError(Exception):
+    """The root of everything Tapeflow raises on purpose; its text says what was expected, what came, what to do."""
+
+    exit_code = 1
+
+
+class SettingsError(TapeflowError):
+    """A configuration, a flow or an argument cannot be used as given."""
+
+    exit_code = 2
+
+
+class InputError(TapeflowError):
+    """An input is missing or holds nothing that can be read."""
+
+
+class OutputError(TapeflowError):
+    """Results cannot be written where they were asked for."""
+
+
+class LimitError(TapeflowError):
+    """A bound that keeps memory finite was reached."""
+
+
+class SnapshotError(TapeflowError):
+    """A snapshot does not fit this code or this flow."""
+
+
+class Unreadable(ValueError):
+    """A frame cannot be read; ``reason`` is a word of the quarantine vocabulary.
+
+    Raised inside a codec and turned there into a `Quarantine` value; it never leaves a venue.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail

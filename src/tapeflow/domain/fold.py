@@ -1,0 +1,35 @@
+"""Fold: an aggregate over the events of a window that no order of arrival can change."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Protocol, TypeVar
+
+E_contra = TypeVar("E_contra", contravariant=True)
+S = TypeVar("S")
+
+
+class Fold(Protocol, Generic[E_contra, S]):
+    """``merge`` is associative and commutative with ``zero`` as its unit, and ``add(s, e) == merge(s, add(zero, e))``.
+
+    So partial results of batches, partitions and restarts can be merged in any order and give the same bytes. The
+    state ``S`` is a plain value (numbers, strings, tuples): it is what a snapshot holds. `testing.fold_laws` checks
+    the laws for any fold.
+    """
+
+    name: str
+
+    def zero(self) -> S:
+        """The state of a window without events."""
+        ...
+
+    def add(self, state: S, event: E_contra) -> S:
+        """The state with one more event."""
+        ...
+
+    def merge(self, left: S, right: S) -> S:
+        """The state of the events of both."""
+        ...
+
+    def finish(self, state: S) -> dict[str, Any]:
+        """The fields of the result row."""
+        ...

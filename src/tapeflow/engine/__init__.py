@@ -1,0 +1,1 @@
+"""The embedded engine: batches, state, watermark, snapshot."""

@@ -1,0 +1,1 @@
+"""Flows as data: nodes, builder, validation, plan."""

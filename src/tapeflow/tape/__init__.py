@@ -1,0 +1,1 @@
+"""Recorded input, read in place."""

@@ -1,0 +1,1 @@
+"""The public test kit: laws and conformance suites."""

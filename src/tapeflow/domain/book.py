@@ -45,13 +45,11 @@ class OrderBook:
 
     def bids(self, depth: int | None = None) -> Levels:
         """The best ``depth`` bids, best first."""
-        prices = self._bids[:] if depth is None else self._bids[-depth:]
-        return tuple((price, self._sizes[price]) for price in reversed(prices))
+        return tuple((price, self._sizes[price]) for price in _last(self._bids, depth))
 
     def asks(self, depth: int | None = None) -> Levels:
         """The best ``depth`` asks, best first."""
-        prices = self._asks[:] if depth is None else self._asks[-depth:]
-        return tuple((-price, self._sizes[price]) for price in reversed(prices))
+        return tuple((-price, self._sizes[price]) for price in _last(self._asks, depth))
 
     @property
     def is_crossed(self) -> bool:
@@ -59,3 +57,8 @@ class OrderBook:
 
     def __len__(self) -> int:
         return len(self._sizes)
+
+
+def _last(side: list[int], depth: int | None) -> list[int]:
+    """The last ``depth`` elements (all for None, none for 0), the very last first."""
+    return side[::-1] if depth is None else side[: -depth - 1 : -1]

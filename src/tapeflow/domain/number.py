@@ -16,7 +16,7 @@ INT128_MAX = 2**127 - 1
 
 _DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
 _SIGNED = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
-_POWERS = tuple(10**n for n in range(40))
+_POWERS: tuple[int, ...] = tuple(10**n for n in range(40))
 
 
 def mantissa(text: str, scale: int) -> int:

@@ -117,6 +117,14 @@ class Seen:
     def symbols(self) -> list[str]:
         return list(self._symbols)
 
+    def state(self, symbol: str) -> SeenState:
+        """The state of one symbol as a value."""
+        return self._symbols.get(symbol) or SeenState(0, [])
+
+    def become(self, symbol: str, state: SeenState) -> None:
+        """Take over the state of one symbol."""
+        self._symbols[symbol] = state
+
     def snapshot(self) -> bytes:
         return msgspec.msgpack.encode(self._symbols)
 

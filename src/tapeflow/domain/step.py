@@ -13,7 +13,8 @@ class Step(Protocol, Generic[R_contra, S]):
     and what the engine goes back to when an earlier row is revised.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def zero(self) -> S:
         """The state before the first row."""

@@ -54,7 +54,7 @@ def parse_time(text: str | int) -> int:
     """Microseconds of an integer or an RFC 3339 text; raises `SettingsError`."""
     if isinstance(text, int):
         return text
-    if re.fullmatch(r"-?[0-9]+", text):
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
     try:
         moment = datetime.fromisoformat(text)

@@ -1,0 +1,53 @@
+"""The ``tapeflow`` command: one module per command, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+
+from typer import Exit, Option, Typer, echo
+from typer.main import get_command
+
+from tapeflow.cli import explain, replay, sample, show
+from tapeflow.domain.errors import TapeflowError
+
+app = Typer(
+    name="tapeflow",
+    help="Exact live market analytics: exchange feeds in; candles, averages, books and indicators out.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("replay")(replay.replay)
+app.command("explain")(explain.explain)
+app.command("sample")(sample.sample)
+app.command("show")(show.show)
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - the form of a typer callback
+    if asked:
+        from tapeflow._version import version
+
+        echo(f"tapeflow {version()}")
+        raise Exit
+
+
+@app.callback()
+def _options(
+    version: bool = Option(False, "--version", help="Print the version and stop.", callback=_version, is_eager=True),  # noqa: FBT001, FBT003
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """Run the command line; 0 done, 1 failed, 2 wrong usage or configuration."""
+    try:
+        get_command(app)(prog_name="tapeflow")
+    except TapeflowError as error:
+        echo(f"tapeflow: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(1)
+    except KeyboardInterrupt:
+        echo("tapeflow: interrupted; nothing was written", err=True)
+        sys.exit(130)

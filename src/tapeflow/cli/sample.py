@@ -1,0 +1,23 @@
+"""``tapeflow sample``: seeded sample messages, to try everything with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+Out = Annotated[Path, Argument(help="The file to write.", metavar="FILE")]
+Seed = Annotated[int, Option("--seed", help="The same seed gives the same bytes.")]
+Seconds = Annotated[int, Option("--seconds", help="How much market time.", min=1, max=86_400)]
+Symbols = Annotated[str, Option("--symbols", help="Which symbols.", metavar="X,Y")]
+
+
+def sample(out: Out, seed: Seed = 7, seconds: Seconds = 600, symbols: Symbols = "BTCUSDT,ETHUSDT,SOLUSDT") -> None:
+    """Write made-up Binance messages: trades, quotes, books and klines that agree with each other."""
+    from tapeflow.app.sample import write_sample
+
+    names = tuple(word.strip().upper() for word in symbols.split(",") if word.strip())
+    count = write_sample(out, seed=seed, seconds=seconds, symbols=names)
+    sys.stdout.write(f"{count} messages of {', '.join(names)} in {out}\n")

@@ -1,0 +1,144 @@
+"""Steps over closed candles, and their revision: one `Chain` per symbol, interval and step.
+
+Rules:
+
+1. Candles come closed and in order; each gives at most one row, from the step's first defined value on.
+2. A revised candle makes its chain dirty from there. Dirty chains of a symbol are recomputed forward at the symbol's
+   next tick (the first candle row or tick whose watermark stands in a later second), so at most once a tick, and only
+   rows whose values or ``bars`` changed are given again.
+3. ``revision`` is the number of late events of all candles since the seed, as known when the row was given: it
+   grows whenever a row is given again and depends on no batch.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import Any
+
+import msgspec
+
+from tapeflow.domain.step import Step
+
+#: States are kept at every so many bars; a revision goes back to the nearest one before it.
+STRIDE = 32
+
+
+class Bar(msgspec.Struct, array_like=True, gc=False):
+    """A closed candle as a step sees it, and what was last given for it."""
+
+    ts_start: int
+    close: float
+    revision: int
+    given: dict[str, Any] | None = None
+    given_bars: int = 0
+
+
+class ChainRow(msgspec.Struct, gc=False):
+    """One result of a step."""
+
+    ts_start: int
+    values: dict[str, Any]
+    bars: int
+    revision: int
+
+
+class ChainState(msgspec.Struct, array_like=True):
+    """The snapshot of a chain; ``states`` are the step's states, encoded, before bars 0, STRIDE, 2 * STRIDE ..."""
+
+    dropped: int
+    dropped_revision: int
+    bars: list[Bar]
+    states: list[Any]
+    dirty: int | None
+
+
+class Chain:
+    """See the module. Bars older than the horizon are dropped a stride at a time."""
+
+    def __init__(self, step: Step[float, Any]) -> None:
+        self.step = step
+        self._bars: list[Bar] = []
+        self._states: list[Any] = [step.zero()]
+        self._head = step.zero()  # the state after the last bar
+        self._late = 0  # late events of all bars kept and dropped
+        self._dropped = 0
+        self._dropped_revision = 0
+        self._dirty: int | None = None
+
+    @property
+    def is_dirty(self) -> bool:
+        return self._dirty is not None
+
+    def add(self, ts_start: int, close: float, revision: int) -> ChainRow | None:
+        """A candle that has just closed, later than all before."""
+        bar = Bar(ts_start, close, revision)
+        self._late += revision
+        self._bars.append(bar)
+        self._head, values = self.step.on_event(self._head, close)
+        if len(self._bars) % STRIDE == 0:
+            self._states.append(self._head)
+        if values is None:
+            return None
+        bar.given, bar.given_bars = values, self._dropped + len(self._bars)
+        return ChainRow(ts_start, values, bar.given_bars, self._late)
+
+    def revise(self, ts_start: int, close: float, revision: int) -> None:
+        """A candle that was closed before, or one between two that were."""
+        at = bisect_left(self._bars, ts_start, key=lambda bar: bar.ts_start)
+        if at < len(self._bars) and self._bars[at].ts_start == ts_start:
+            bar = self._bars[at]
+            self._late += revision - bar.revision
+            bar.close, bar.revision = close, revision
+        elif at or not self._dropped:
+            self._late += revision
+            self._bars.insert(at, Bar(ts_start, close, revision))
+        else:
+            return  # before all that is kept: beyond the horizon
+        if self._dirty is None or at < self._dirty:
+            self._dirty = at
+
+    def recompute(self) -> list[ChainRow]:
+        """Bring all rows after the earliest revised candle up to date; those that changed."""
+        if self._dirty is None:
+            return []
+        at = self._dirty // STRIDE
+        del self._states[at + 1 :]
+        state = self._states[at]
+        late = self._dropped_revision + sum(bar.revision for bar in self._bars[: at * STRIDE])
+        rows = []
+        for i in range(at * STRIDE, len(self._bars)):
+            bar = self._bars[i]
+            state, values = self.step.on_event(state, bar.close)
+            late += bar.revision
+            if (i + 1) % STRIDE == 0:
+                self._states.append(state)
+            bars = self._dropped + i + 1
+            if values is not None and (values != bar.given or bars != bar.given_bars):
+                bar.given, bar.given_bars = values, bars
+                rows.append(ChainRow(bar.ts_start, values, bars, late))
+        self._head = state
+        self._dirty = None
+        return rows
+
+    def prune(self, reach: int) -> None:
+        """Drop bars that start before ``reach``, in whole strides, when there are many."""
+        gone = bisect_right(self._bars, reach, key=lambda bar: bar.ts_start) // STRIDE
+        if gone < 4 or self._dirty is not None:
+            return
+        self._dropped += gone * STRIDE
+        self._dropped_revision += sum(bar.revision for bar in self._bars[: gone * STRIDE])
+        del self._bars[: gone * STRIDE]
+        del self._states[:gone]
+
+    def state(self) -> ChainState:
+        return ChainState(self._dropped, self._dropped_revision, list(self._bars), list(self._states), self._dirty)
+
+    def restore(self, state: ChainState) -> None:
+        kind = type(self.step.zero())
+        self._dropped, self._dropped_revision = state.dropped, state.dropped_revision
+        self._bars, self._dirty = state.bars, state.dirty
+        self._states = [msgspec.convert(value, kind) for value in state.states]
+        self._late = state.dropped_revision + sum(bar.revision for bar in self._bars)
+        self._head = self._states[-1]
+        for bar in self._bars[(len(self._states) - 1) * STRIDE :]:
+            self._head, _ = self.step.on_event(self._head, bar.close)

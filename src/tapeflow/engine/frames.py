@@ -1,0 +1,108 @@
+"""Frames: a block of raw messages as they lie in a buffer, with their receive times."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tapeflow.engine.columns import LINE, NONE_TIME
+
+try:
+    from tapeflow.engine._kernel import split as _compiled_split
+except ImportError:  # the package was built where nothing compiles
+    _compiled_split = None
+
+SPLIT_LIMIT = 1 << 16
+
+_RECEIVE_TIME = re.compile(rb"([0-9]{9,19})(?:\.([0-9]{1,12}))?:?[ \t]+(?=[^ \t])", re.ASCII)
+
+
+class Frames:
+    """Messages ``lines[i]`` = (start, end, receive time or NONE_TIME) in ``buffer``.
+
+    ``requests`` names the request that a message answers, for those that are answers.
+    """
+
+    __slots__ = ("buffer", "connection", "lines", "packed", "requests")
+
+    def __init__(
+        self, buffer: bytes, lines: npt.NDArray[Any], connection: str = "", requests: dict[int, str] | None = None
+    ) -> None:
+        self.buffer = buffer
+        self.lines = lines
+        self.packed = lines.tobytes()
+        self.connection = connection
+        self.requests = requests or {}
+
+    @classmethod
+    def of(cls, messages: list[tuple[int | None, bytes]], connection: str = "") -> Frames:
+        """Frames of (receive time, message) pairs."""
+        lines, at = [], 0
+        for ts_recv, message in messages:
+            lines.append((at, at + len(message), NONE_TIME if ts_recv is None else ts_recv))
+            at += len(message)
+        return cls(b"".join(message for _, message in messages), np.array(lines, LINE), connection)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __getitem__(self, i: int) -> bytes:
+        line = self.lines[i]
+        return self.buffer[line["start"] : line["end"]]
+
+    def ts_recv(self, i: int) -> int | None:
+        ts = int(self.lines[i]["ts_recv"])
+        return None if ts == NONE_TIME else ts
+
+
+def split(buffer: bytes, start: int, *, last: bool, limit: int = SPLIT_LIMIT) -> tuple[npt.NDArray[Any], int]:
+    """Up to ``limit`` lines of ``buffer`` from ``start``, and where to go on; the torn last line only if ``last``."""
+    if _compiled_split is not None:
+        packed, following = _compiled_split(buffer, start, last, limit)
+        return np.frombuffer(packed, LINE), following
+    return _portable_split(buffer, start, last=last, limit=limit)
+
+
+def _portable_split(buffer: bytes, start: int, *, last: bool, limit: int) -> tuple[npt.NDArray[Any], int]:
+    lines: list[tuple[int, int, int]] = []
+    while len(lines) < limit and start < len(buffer):
+        stop = buffer.find(b"\n", start)
+        if stop < 0:
+            if not last:
+                break
+            stop = len(buffer)
+        line = buffer[start:stop]
+        text = line.rstrip(b"\r \t")
+        body = text.lstrip(b" \t")
+        begin, end = start + len(text) - len(body), start + len(text)
+        start = min(stop + 1, len(buffer))
+        if body:
+            ts_recv, skip = _receive_time(body)
+            lines.append((begin + skip, end, ts_recv))
+    return np.array(lines, LINE), start
+
+
+def _receive_time(line: bytes) -> tuple[int, int]:
+    """Receive time before a message and how many bytes it takes: ``digits[.digits][:]`` and space, else none.
+
+    The unit follows from the digits of the whole part: seconds below 12, then milli-, micro- and nanoseconds.
+    """
+    match = _RECEIVE_TIME.match(line)
+    if match is None:
+        return NONE_TIME, 0
+    whole, fraction = match.groups()
+    if fraction is not None and len(whole) > 11:
+        return NONE_TIME, 0
+    value = int(whole)
+    if len(whole) >= 18:
+        ts = value // 1000
+    elif len(whole) >= 15:
+        ts = value
+    elif len(whole) >= 12:
+        ts = value * 1000
+    else:
+        ts = value * 1_000_000 + int((fraction or b"")[:6].ljust(6, b"0"))
+    return ts, match.end()

@@ -1,0 +1,123 @@
+"""The step stage of the engine: closed candle rows in, indicator rows out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from tapeflow.domain.number import to_float
+from tapeflow.domain.time import SECOND
+from tapeflow.engine.chains import Chain, ChainRow, ChainState
+from tapeflow.engine.columns import Rows
+from tapeflow.flow.nodes import Candles, Indicator
+
+Emit = Callable[[list[dict[str, Any]]], None]
+
+
+class Stage:
+    """All chains of a flow. ``candles[i]`` is the interval of fold ``i``; ``steps[i]`` are the steps on it."""
+
+    def __init__(
+        self,
+        candles: Sequence[Candles],
+        steps: Sequence[Indicator],
+        price_scale: int,
+        horizon_us: int,
+        name_of: Callable[[int], str],
+    ) -> None:
+        self._intervals = [node.interval for node in candles]
+        self._sizes = [node.window.size_us for node in candles]
+        self._steps = [[s for s in steps if s.input == node.id] for node in candles]
+        self._scale = price_scale
+        self._horizon_us = horizon_us
+        self._name_of = name_of
+        self._chains: dict[tuple[int, int], list[Chain]] = {}
+        self._newest: dict[tuple[int, int], int] = {}
+        self._dirty: dict[int, int] = {}  # symbol: second of its watermark when it became dirty
+
+    def add(self, rows: Rows) -> list[dict[str, Any]]:
+        """The indicator rows that these candle rows give."""
+        out: list[dict[str, Any]] = []
+        names = ("symbol", "fold", "ts_start", "close", "revision", "ts_watermark", "closed")
+        for symbol, fold, ts_start, close, revision, ts_watermark, closed in zip(
+            *(rows[name].tolist() for name in names), strict=True
+        ):
+            if closed and self._steps[fold]:
+                self.tick(symbol, ts_watermark, out)
+                self._candle(symbol, fold, ts_start, to_float(close, self._scale), revision, ts_watermark, out)
+        return out
+
+    def _candle(
+        self, symbol: int, fold: int, ts_start: int, close: float, revision: int, ts_watermark: int, out: list[Any]
+    ) -> None:
+        key = (symbol, fold)
+        chains = self._chains.get(key)
+        if chains is None:
+            chains = self._chains[key] = [Chain(node.step) for node in self._steps[fold]]
+            self._newest[key] = ts_start - 1
+        if ts_start > self._newest[key]:
+            self._newest[key] = ts_start
+            if symbol in self._dirty:  # a late trade opened and closed this candle within one tick
+                self._recompute(symbol, out)
+            for chain, node in zip(chains, self._steps[fold], strict=True):
+                row = chain.add(ts_start, close, revision)
+                if row is not None:
+                    out.append(self._row(symbol, fold, node, row))
+                chain.prune(ts_watermark - self._horizon_us - self._sizes[fold])
+        else:
+            for chain in chains:
+                chain.revise(ts_start, close, revision)
+            self._dirty.setdefault(symbol, ts_watermark // SECOND)
+
+    def tick(self, symbol: int, ts_watermark: int, out: list[dict[str, Any]]) -> None:
+        """Recompute what is dirty, once the symbol's watermark stands in a later second."""
+        if symbol in self._dirty and ts_watermark // SECOND > self._dirty[symbol]:
+            self._recompute(symbol, out)
+
+    def settle(self) -> list[dict[str, Any]]:
+        """Recompute all that is dirty: the end of the input."""
+        out: list[dict[str, Any]] = []
+        for symbol in sorted(self._dirty):
+            self._recompute(symbol, out)
+        return out
+
+    def _recompute(self, symbol: int, out: list[dict[str, Any]]) -> None:
+        self._dirty.pop(symbol, None)
+        for fold, nodes in enumerate(self._steps):
+            for chain, node in zip(self._chains.get((symbol, fold), ()), nodes, strict=False):
+                out.extend(self._row(symbol, fold, node, row) for row in chain.recompute())
+
+    def _row(self, symbol: int, fold: int, node: Indicator, row: ChainRow) -> dict[str, Any]:
+        return {
+            "symbol": self._name_of(symbol),
+            "interval": self._intervals[fold],
+            "name": node.step.name,
+            "ts_start": row.ts_start,
+            "ts_end": row.ts_start + self._sizes[fold],
+            "values": row.values,
+            "bars": row.bars,
+            "closed": True,
+            "revision": row.revision,
+        }
+
+    def forget(self, symbol: int) -> None:
+        """Begin anew with a symbol."""
+        for key in [key for key in self._chains if key[0] == symbol]:
+            del self._chains[key], self._newest[key]
+        self._dirty.pop(symbol, None)
+
+    def state(self) -> bytes:
+        chains = [(*key, self._newest[key], [c.state() for c in chains]) for key, chains in self._chains.items()]
+        return msgspec.msgpack.encode((chains, list(self._dirty.items())))
+
+    def restore(self, packed: bytes) -> None:
+        kind = tuple[list[tuple[int, int, int, list[ChainState]]], list[tuple[int, int]]]
+        chains, dirty = msgspec.msgpack.decode(packed, type=kind)
+        self._dirty = dict(dirty)
+        for symbol, fold, newest, states in chains:
+            made = [Chain(node.step) for node in self._steps[fold]]
+            for chain, state in zip(made, states, strict=True):
+                chain.restore(state)
+            self._chains[symbol, fold], self._newest[symbol, fold] = made, newest

@@ -1,0 +1,241 @@
+"""Intake: unique trades, stamped with their symbol's watermark, in the order of the tape. The portable twin.
+
+Rules, the same in kernel/intake.c:
+
+1. A symbol has one source of trades. Aggregates of a symbol that has single trades are ignored and counted; the
+   first single trade of a symbol fed by aggregates asks for a switch (`Put.SWITCH`): all derived from them is void.
+   Answers to requests fill holes of either source and choose none.
+2. An event is new if none of its trade ids was seen (`domain.seen`). Repeats are counted; an aggregate that is
+   partly seen is refused (`Put.OVERLAP`).
+3. The stamp is the watermark as it stood when the event came: the greater of the symbol's greatest event time and
+   the tape's clock less the venue's delay, minus the lateness. The delay is the venue's usual one or, where our
+   clock runs ahead by more, the least difference seen between receive and event time. So a wrong clock cannot close
+   windows early.
+4. An event older than its stamp by more than the horizon, or with an id too old to be told from a repeat, is late:
+   it is kept apart and changes no window.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from tapeflow.domain.candle import StampedTrade
+from tapeflow.domain.seen import RANGE_LIMIT, Range, Seen, SeenState, Verdict
+from tapeflow.engine.columns import NONE_TIME, QUOTE, RANGE, TRADE, pack, rows
+
+
+class Put(IntEnum):
+    """What became of a trade."""
+
+    NEW = 0
+    DUPLICATE = 1
+    OVERLAP = 2
+    LATE = 3
+    IGNORED = 4
+    SWITCH = 5
+
+
+class Source(IntEnum):
+    """Where a symbol's trades come from."""
+
+    NONE = 0
+    AGGREGATES = 1
+    TRADES = 2
+
+
+class Intake:
+    """See the module. Symbols have numbers, given in the order in which they first come."""
+
+    def __init__(
+        self, lateness_us: int, horizon_us: int, delay_us: int, range_limit: int = RANGE_LIMIT, keep_quotes: bool = True
+    ) -> None:
+        self._lateness_us = lateness_us
+        self._horizon_us = horizon_us
+        self._delay_us = delay_us
+        self._keep_quotes = keep_quotes
+        self._seen = Seen(range_limit)
+        self._numbers: dict[str, int] = {}
+        self._names: list[str] = []
+        self._ts_max: list[int | None] = []
+        self._sources: list[Source] = []
+        self._clock: int | None = None
+        self._skew: int | None = None
+        self._events = self._duplicates = self._ignored = 0
+        self.trades: list[StampedTrade] = []
+        self._late: list[StampedTrade] = []
+        self._quotes: list[tuple[int, ...]] = []
+
+    def read(self, buffer: object, lines: object, start: int, stop: int) -> int:
+        """The first frame this reader leaves to the codec: here each one."""
+        return start
+
+    def symbol(self, name: str) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self._names)
+            self._names.append(name)
+            self._ts_max.append(None)
+            self._sources.append(Source.NONE)
+        return number
+
+    def symbols(self) -> list[str]:
+        return list(self._names)
+
+    def clock(self, ts_recv: int | None) -> None:
+        """Move the tape's clock forward."""
+        if ts_recv is not None and (self._clock is None or ts_recv > self._clock):
+            self._clock = ts_recv
+
+    def touch(self, symbol: int, ts_event: int | None, ts_recv: int | None) -> None:
+        """Take note of an event that is no trade: its time moves the symbol's watermark."""
+        self._events += 1
+        if ts_event is not None:
+            self._advance(symbol, ts_event, ts_recv)
+
+    def _advance(self, symbol: int, ts_event: int, ts_recv: int | None) -> None:
+        newest = self._ts_max[symbol]
+        if newest is None or ts_event > newest:
+            self._ts_max[symbol] = ts_event
+        if ts_recv is not None and (self._skew is None or ts_recv - ts_event < self._skew):
+            self._skew = ts_recv - ts_event
+
+    def watermark(self, symbol: int) -> int | None:
+        ts = self._ts_max[symbol]
+        if self._clock is not None and self._skew is not None:
+            clock = self._clock - max(self._skew, self._delay_us)
+            ts = clock if ts is None else max(ts, clock)
+        return None if ts is None else ts - self._lateness_us
+
+    def put(
+        self,
+        symbol: int,
+        flags: int,
+        id: int,
+        first_id: int,
+        last_id: int,
+        price: int,
+        size: int,
+        ts_event: int,
+        ts_recv: int | None,
+    ) -> int:
+        """One trade; ``flags``: 1 sell, 2 time in milliseconds, 4 aggregate, 8 from the answer to a request."""
+        aggregate, answer = bool(flags & 4), bool(flags & 8)
+        source = self._sources[symbol]
+        if aggregate and source is Source.TRADES and not answer:
+            self._ignored += 1
+            return Put.IGNORED
+        if not aggregate and source is Source.AGGREGATES and not answer:
+            return Put.SWITCH
+        verdict = self._seen.add(self._names[symbol], first_id, last_id, ts_event)
+        if verdict is Verdict.OVERLAP:
+            return Put.OVERLAP
+        if not answer:
+            self._sources[symbol] = Source.AGGREGATES if aggregate else Source.TRADES
+        if verdict is Verdict.DUPLICATE:
+            self._duplicates += 1
+            return Put.DUPLICATE
+        stamp = self.watermark(symbol)
+        trade = StampedTrade(
+            symbol,
+            flags & 1,
+            flags >> 1 & 1,
+            int(aggregate),
+            id,
+            first_id,
+            last_id,
+            price,
+            size,
+            ts_event,
+            ts_recv,
+            stamp,
+        )
+        self._advance(symbol, ts_event, ts_recv)
+        self._events += 1
+        if verdict is Verdict.FORGOTTEN or (stamp is not None and ts_event < stamp - self._horizon_us):
+            self._late.append(trade)
+            return Put.LATE
+        self.trades.append(trade)
+        return Put.NEW
+
+    def put_all(self, packed: bytes) -> int:
+        """Trades as packed `TRADE` columns; how many were refused (overlap or switch)."""
+        refused = 0
+        for symbol, side, coarse, aggregate, _, *rest in rows(packed, TRADE).tolist():
+            ts_recv = None if rest[6] == NONE_TIME else rest[6]
+            self.clock(ts_recv)
+            verdict = self.put(symbol, side | coarse << 1 | aggregate << 2, *rest[:6], ts_recv)
+            refused += verdict in (Put.OVERLAP, Put.SWITCH)
+        return refused
+
+    def put_quote(self, values: tuple[int, ...]) -> None:
+        """A quote as `QUOTE` columns."""
+        if self._keep_quotes:
+            self._quotes.append(values)
+
+    def take_trades(self) -> bytes:
+        packed = _pack_trades(self.trades)
+        self.trades = []
+        return packed
+
+    def clear_trades(self) -> None:
+        self.trades = []
+
+    def take_late(self) -> bytes:
+        packed, self._late = _pack_trades(self._late), []
+        return packed
+
+    def take_quotes(self) -> bytes:
+        packed, self._quotes = pack(self._quotes, QUOTE), []
+        return packed
+
+    def ranges(self, symbol: int) -> bytes:
+        return pack([(r.lo, r.hi, r.ts_lo, r.ts_hi) for r in self._seen.ranges(self._names[symbol])], RANGE)
+
+    def source(self, symbol: int) -> int:
+        return self._sources[symbol]
+
+    def forget(self, symbol: int) -> None:
+        self._seen.forget(self._names[symbol])
+        self._sources[symbol] = Source.NONE
+
+    def counts(self) -> tuple[int, int, int, int, int, int]:
+        """Events, duplicates, ignored aggregates; trades, late trades and quotes that wait."""
+        waiting = (len(self.trades), len(self._late), len(self._quotes))
+        return (self._events, self._duplicates, self._ignored, *waiting)
+
+    def state(self) -> tuple[int, int, int, int, int, list[tuple[str, int, int, int, bytes]]]:
+        """The state as a value, in the kernel's own form, so that either restores the other's."""
+        symbols = [
+            (name, _time(self._ts_max[n]), int(self._sources[n]), self._seen.state(name).floor, self.ranges(n))
+            for n, name in enumerate(self._names)
+        ]
+        return (_time(self._clock), _time(self._skew), self._events, self._duplicates, self._ignored, symbols)
+
+    def restore(self, state: tuple[int, int, int, int, int, list[tuple[str, int, int, int, bytes]]]) -> None:
+        clock, skew, self._events, self._duplicates, self._ignored, symbols = state
+        self._clock, self._skew = _missing(clock), _missing(skew)
+        for name, ts_max, source, floor, ranges in symbols:
+            number = self.symbol(name)
+            self._ts_max[number] = _missing(ts_max)
+            self._sources[number] = Source(source)
+            self._seen.become(name, SeenState(floor, [Range(*r) for r in rows(ranges, RANGE).tolist()]))
+
+
+def _pack_trades(trades: list[StampedTrade]) -> bytes:
+    return pack(
+        [
+            (t.symbol, t.side, t.coarse, t.aggregate, 0)
+            + (t.id, t.first_id, t.last_id, t.price, t.size)
+            + (t.ts_event, _time(t.ts_recv), _time(t.ts_watermark))
+            for t in trades
+        ],
+        TRADE,
+    )
+
+
+def _time(ts: int | None) -> int:
+    return NONE_TIME if ts is None else ts
+
+
+def _missing(ts: int) -> int | None:
+    return None if ts == NONE_TIME else ts

@@ -1,0 +1,140 @@
+/* Frames in; unique trades, stamped with their symbol's watermark, out. The rules are engine/intake.py. */
+#include "kernel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void intake_free(Intake *intake) {
+    for (int32_t i = 0; i < intake->symbols.n; i++) free(intake->progress[i].seen.at);
+    symbols_free(&intake->symbols);
+    free(intake->progress);
+    free(intake->trades);
+    free(intake->late);
+    free(intake->quotes);
+    free(intake->levels.at);
+}
+
+int32_t intake_symbol(Intake *intake, const char *text, int size) {
+    int32_t known = intake->symbols.n;
+    if (known == intake->progress_cap) {
+        i64 cap = known;
+        if (!grow((void **)&intake->progress, known, &cap, sizeof(Progress))) return NO_MEMORY;
+        intake->progress_cap = (int32_t)cap;
+    }
+    int32_t symbol = symbols_of(&intake->symbols, text, size);
+    if (symbol == known) intake->progress[symbol] = (Progress){.ts_max = NONE_TIME};
+    return symbol;
+}
+
+void intake_clock(Intake *intake, i64 ts_recv) {
+    if (ts_recv > intake->clock) intake->clock = ts_recv;
+}
+
+void intake_touch(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv) {
+    Progress *progress = &intake->progress[symbol];
+    if (ts_event > progress->ts_max) progress->ts_max = ts_event;
+    if (ts_recv != NONE_TIME && (intake->skew == NONE_TIME || ts_recv - ts_event < intake->skew))
+        intake->skew = ts_recv - ts_event;
+}
+
+i64 intake_watermark(const Intake *intake, int32_t symbol) {
+    i64 ts = intake->progress[symbol].ts_max;
+    if (intake->clock != NONE_TIME && intake->skew != NONE_TIME) {
+        i64 delay = intake->skew > intake->delay_us ? intake->skew : intake->delay_us;
+        if (intake->clock - delay > ts) ts = intake->clock - delay;
+    }
+    return ts == NONE_TIME ? ts : ts - intake->lateness_us;
+}
+
+static bool keep(Trade **trades, i64 *n, i64 *cap, const Trade *trade) {
+    if (!grow((void **)trades, *n, cap, sizeof(Trade))) return false;
+    (*trades)[(*n)++] = *trade;
+    return true;
+}
+
+Put intake_put(Intake *intake, Trade *trade) {
+    Progress *progress = &intake->progress[trade->symbol];
+    bool answer = trade->pad;
+    trade->pad = 0;
+    if (trade->aggregate && progress->source == SOURCE_TRADES && !answer) {
+        intake->ignored_aggregates++;
+        return PUT_IGNORED;
+    }
+    if (!trade->aggregate && progress->source == SOURCE_AGGREGATES && !answer) return PUT_SWITCH;
+    Verdict verdict =
+        seen_add(&progress->seen, intake->range_limit, trade->first_id, trade->last_id, trade->ts_event);
+    if (verdict == SEEN_NO_MEMORY) return PUT_NO_MEMORY;
+    if (verdict == SEEN_OVERLAP) return PUT_OVERLAP;
+    if (!answer) progress->source = trade->aggregate ? SOURCE_AGGREGATES : SOURCE_TRADES;
+    if (verdict == SEEN_DUPLICATE) {
+        intake->duplicates++;
+        return PUT_DUPLICATE;
+    }
+    trade->ts_watermark = intake_watermark(intake, trade->symbol);
+    intake_touch(intake, trade->symbol, trade->ts_event, trade->ts_recv);
+    intake->events++;
+    bool late = verdict == SEEN_FORGOTTEN ||
+                (trade->ts_watermark != NONE_TIME && trade->ts_event < trade->ts_watermark - intake->horizon_us);
+    if (late)
+        return keep(&intake->late, &intake->n_late, &intake->cap_late, trade) ? PUT_LATE : PUT_NO_MEMORY;
+    return keep(&intake->trades, &intake->n_trades, &intake->cap_trades, trade) ? PUT_NEW : PUT_NO_MEMORY;
+}
+
+static bool keep_quote(Intake *intake, int32_t symbol, const Frame *frame, i64 ts_recv) {
+    if (!grow((void **)&intake->quotes, intake->n_quotes, &intake->cap_quotes, sizeof(Quote))) return false;
+    intake->quotes[intake->n_quotes++] = (Quote){.symbol = symbol,
+                                                 .id = frame->id,
+                                                 .bid = frame->bid,
+                                                 .bid_size = frame->bid_size,
+                                                 .ask = frame->ask,
+                                                 .ask_size = frame->ask_size,
+                                                 .ts_event = NONE_TIME,
+                                                 .ts_recv = ts_recv};
+    return true;
+}
+
+/* One trade frame: 1 done, 0 for the twin, negative without memory. */
+static int read_trade(Intake *intake, const Frame *frame, i64 ts_recv) {
+    i128 notional = (i128)frame->price * frame->size;
+    if (notional > (i128)10000000000000000LL * 10000000000000000LL) return 0;
+    int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size);
+    if (symbol < 0) return NO_MEMORY;
+    Trade trade = {.symbol = symbol,
+                   .side = frame->sell,
+                   .coarse = frame->coarse,
+                   .aggregate = frame->kind == FRAME_AGGREGATE,
+                   .id = frame->id,
+                   .first_id = frame->first_id,
+                   .last_id = frame->last_id,
+                   .price = frame->price,
+                   .size = frame->size,
+                   .ts_event = frame->ts_event,
+                   .ts_recv = ts_recv};
+    switch (intake_put(intake, &trade)) {
+    case PUT_NO_MEMORY: return NO_MEMORY;
+    case PUT_OVERLAP:
+    case PUT_SWITCH: return 0;
+    default: return 1;
+    }
+}
+
+i64 intake_read(Intake *intake, const char *buffer, const Line *lines, i64 from, i64 to) {
+    for (; from < to; from++) {
+        const Line *line = &lines[from];
+        Frame frame;
+        FrameKind kind = binance_read(buffer + line->start, buffer + line->end, &frame, &intake->levels);
+        if (kind == FRAME_OTHER || kind == FRAME_DELTA) return from;
+        intake_clock(intake, line->ts_recv);
+        if (kind == FRAME_QUOTE) {
+            int32_t symbol = intake_symbol(intake, frame.symbol, frame.symbol_size);
+            if (symbol < 0) return NO_MEMORY;
+            intake->events++;
+            if (intake->keep_quotes && !keep_quote(intake, symbol, &frame, line->ts_recv)) return NO_MEMORY;
+        } else {
+            int done = read_trade(intake, &frame, line->ts_recv);
+            if (done < 0) return done;
+            if (!done) return from;
+        }
+    }
+    return to;
+}

@@ -1,0 +1,246 @@
+/* The compiled kernel: frames to stamped unique trades (intake.c), trades to windows (windows.c).
+ *
+ * Plain C11 without Python: module.c is the only file that knows of it, so that sanitizers and the fuzzer
+ * (fuzz.c) work on the same code. Every rule here has a twin in Python (engine/intake.py, engine/windows.py)
+ * and a test holds the two to the same bytes. What is not understood at once is left to the twin: the reader
+ * stops at such a frame and says where.
+ */
+#ifndef TAPEFLOW_KERNEL_H
+#define TAPEFLOW_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef int64_t i64;
+typedef uint64_t u64;
+typedef __int128 i128;
+typedef unsigned __int128 u128;
+
+#define NONE_TIME INT64_MIN
+#define SCALE_POWER 100000000 /* prices and sizes of the compiled path have eight decimals */
+#define LATEST_US 4102444800000000LL
+
+enum { OK = 0, NO_MEMORY = -1 };
+
+/* ---- values ------------------------------------------------------------------------------------------- */
+
+/* One stamped trade; the layout is engine/columns.py: TRADE. */
+typedef struct {
+    int32_t symbol;
+    uint8_t side;      /* 0 buy, 1 sell: the taker's */
+    uint8_t coarse;    /* the venue wrote its time in milliseconds */
+    uint8_t aggregate;
+    uint8_t pad;
+    i64 id, first_id, last_id, price, size, ts_event, ts_recv, ts_watermark;
+} Trade;
+
+typedef struct {
+    int32_t symbol;
+    int32_t pad;
+    i64 id, bid, bid_size, ask, ask_size, ts_event, ts_recv;
+} Quote;
+
+typedef struct {
+    i64 price, size;
+} Level;
+
+typedef struct {
+    Level *at;
+    i64 n, cap;
+} Levels;
+
+/* ---- frames (binance.c) ------------------------------------------------------------------------------- */
+
+typedef enum { FRAME_OTHER, FRAME_TRADE, FRAME_AGGREGATE, FRAME_QUOTE, FRAME_DELTA } FrameKind;
+
+typedef struct {
+    FrameKind kind;
+    const char *symbol;
+    int symbol_size;
+    i64 id, first_id, last_id, price, size, ts_event, ts_sent;
+    i64 bid, bid_size, ask, ask_size;
+    bool sell, coarse;
+    i64 bids, asks; /* numbers of levels, bids first, in the Levels given */
+} Frame;
+
+/* Reads one Binance spot frame of a form it knows to the letter; anything else is FRAME_OTHER. */
+FrameKind binance_read(const char *p, const char *end, Frame *frame, Levels *levels);
+
+/* Splits lines of "[receive time] json" from a buffer; see split.c. */
+typedef struct {
+    i64 start, end, ts_recv;
+} Line;
+i64 split_lines(const char *buffer, i64 size, i64 from, bool last, Line *lines, i64 limit, i64 *next);
+
+/* ---- symbols (symbols.c) ------------------------------------------------------------------------------- */
+
+typedef struct {
+    char *text;
+    int32_t size;
+    uint32_t hash;
+} Name;
+
+typedef struct {
+    Name *names;
+    int32_t n, cap;
+    int32_t *slots;
+    uint32_t mask;
+} Symbols;
+
+/* The number of a symbol, a new one if it is new; negative without memory. */
+int32_t symbols_of(Symbols *symbols, const char *text, int size);
+void symbols_free(Symbols *symbols);
+
+/* ---- ids seen (seen.c) --------------------------------------------------------------------------------- */
+
+typedef enum { SEEN_NEW, SEEN_DUPLICATE, SEEN_OVERLAP, SEEN_FORGOTTEN, SEEN_NO_MEMORY } Verdict;
+
+typedef struct {
+    i64 lo, hi, ts_lo, ts_hi;
+} Range;
+
+typedef struct {
+    Range *at;
+    i64 n, cap, floor;
+} Ranges;
+
+Verdict seen_look(const Ranges *ranges, i64 lo, i64 hi, i64 *at);
+Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts);
+
+/* ---- intake (intake.c) --------------------------------------------------------------------------------- */
+
+typedef enum { SOURCE_NONE, SOURCE_AGGREGATES, SOURCE_TRADES } Source;
+
+typedef struct {
+    i64 ts_max; /* greatest event time of any of its events */
+    i64 ts_first_quote;
+    Source source;
+    Ranges seen;
+} Progress;
+
+typedef struct {
+    i64 lateness_us, horizon_us, delay_us, range_limit;
+    bool keep_quotes;
+    Symbols symbols;
+    Progress *progress;
+    int32_t progress_cap;
+    i64 clock; /* newest receive time, NONE_TIME before the first */
+    i64 skew;  /* least receive time less event time so far, NONE_TIME before the first */
+    Trade *trades, *late;
+    i64 n_trades, cap_trades, n_late, cap_late;
+    Quote *quotes;
+    i64 n_quotes, cap_quotes;
+    Levels levels;
+    i64 events, duplicates, ignored_aggregates;
+} Intake;
+
+typedef enum { PUT_NEW, PUT_DUPLICATE, PUT_OVERLAP, PUT_LATE, PUT_IGNORED, PUT_SWITCH, PUT_NO_MEMORY } Put;
+
+void intake_free(Intake *intake);
+int32_t intake_symbol(Intake *intake, const char *text, int size);
+void intake_clock(Intake *intake, i64 ts_recv);
+void intake_touch(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv);
+i64 intake_watermark(const Intake *intake, int32_t symbol);
+Put intake_put(Intake *intake, Trade *trade);
+/* Reads frames [from, to); returns the first frame left to the twin (to if none), negative without memory. */
+i64 intake_read(Intake *intake, const char *buffer, const Line *lines, i64 from, i64 to);
+
+/* ---- windows (windows.c) ------------------------------------------------------------------------------- */
+
+/* A price with its place in the order of events. */
+typedef struct {
+    i64 ts, id, price;
+} Tick;
+
+/* State of a candle; the layout is engine/columns.py: CANDLE_STATE. */
+typedef struct {
+    i64 start, count, late, high, low;
+    u64 volume_lo, volume_hi, quote_lo, quote_hi, taker_lo, taker_hi;
+    Tick open, close;               /* by (time, id) */
+    Tick coarse_open, coarse_close; /* by (time in milliseconds, id) */
+    i64 flags;
+} Candle;
+
+enum { CANDLE_COARSE = 1, CANDLE_OVERFLOW = 2 };
+
+/* A piece of sliding windows; the layout is engine/columns.py: PANE_STATE. */
+typedef struct {
+    i64 number, count;
+    u64 sum_lo, sum_hi;
+    i64 late; /* events that came after the window ending with this pane had closed */
+} Pane;
+
+/* Result rows; the layouts are engine/columns.py: CANDLE_ROW and MEAN_ROW. */
+typedef struct {
+    int32_t symbol, fold;
+    i64 ts_start, ts_end, open, high, low, close;
+    u64 volume_lo, volume_hi, quote_lo, quote_hi, taker_lo, taker_hi;
+    i64 count, revision, ts_watermark, closed;
+    double vwap;
+    i64 exact;
+} CandleRow;
+
+typedef struct {
+    int32_t symbol, fold;
+    i64 ts_start, ts_end, count, revision, ts_watermark, closed;
+    double mean;
+} MeanRow;
+
+typedef struct {
+    i64 size, slide, origin, pane;
+} Window;
+
+typedef struct {
+    Candle *at;
+    i64 n, cap, closed;
+} CandleTrack;
+
+typedef struct {
+    Pane *at;
+    i64 n, cap, next_end;
+} MeanTrack;
+
+typedef struct {
+    i64 ts_watermark; /* up to which windows are closed */
+    i64 next_close;
+    i64 mixed;         /* a time finer than milliseconds was seen: keep both orders */
+    Candle *pending;   /* one per root interval: what is not yet in the tracks */
+    CandleTrack *candles;
+    MeanTrack *means;
+} Key;
+
+typedef struct {
+    Window candle[32], mean[16];
+    int root[32]; /* the interval whose pending candle feeds this one */
+    int n_candle, n_mean;
+    i64 horizon_us;
+    Key *keys;
+    int32_t n_keys;
+    CandleRow *candle_rows;
+    MeanRow *mean_rows;
+    i64 n_candle_rows, cap_candle_rows, n_mean_rows, cap_mean_rows;
+} Windows;
+
+void windows_plan(Windows *windows);
+void windows_free(Windows *windows);
+void windows_forget(Windows *windows, int32_t symbol);
+int windows_add(Windows *windows, const Trade *trades, i64 n);
+int windows_advance(Windows *windows, int32_t symbol, i64 ts_watermark);
+int windows_forming(Windows *windows, int32_t symbol);
+int windows_settle(Windows *windows, int32_t symbol);
+Key *windows_key(Windows *windows, int32_t symbol);
+
+/* ---- numbers (number.c) -------------------------------------------------------------------------------- */
+
+/* The float64 nearest to value / power, ties to even; power below 2^63. */
+double nearest(u128 value, u64 power);
+
+/* ---- memory -------------------------------------------------------------------------------------------- */
+
+/* Makes room for one more element of `size` bytes; false without memory. */
+bool grow(void **at, i64 n, i64 *cap, size_t size);
+
+static inline u128 wide(u64 lo, u64 hi) { return ((u128)hi << 64) | lo; }
+
+#endif

@@ -1,0 +1,626 @@
+/* The Python face of the kernel: the types Intake and Windows, and split(). Stable ABI of Python 3.11. */
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel.h"
+
+typedef struct {
+    PyObject_HEAD
+    Intake intake;
+} IntakeObject;
+
+typedef struct {
+    PyObject_HEAD
+    Windows windows;
+} WindowsObject;
+
+static PyTypeObject *intake_type;
+
+static PyObject *no_memory(void) { return PyErr_NoMemory(); }
+
+static bool arguments(Py_ssize_t given, Py_ssize_t expected) {
+    if (given == expected) return true;
+    PyErr_Format(PyExc_TypeError, "expected %zd arguments, got %zd", expected, given);
+    return false;
+}
+
+static bool number(PyObject *object, i64 *value) {
+    *value = PyLong_AsLongLong(object);
+    return *value != -1 || !PyErr_Occurred();
+}
+
+/* None stands for a missing time. */
+static bool time_of(PyObject *object, i64 *ts) {
+    if (object != Py_None) return number(object, ts);
+    *ts = NONE_TIME;
+    return true;
+}
+
+static PyObject *time_object(i64 ts) {
+    if (ts == NONE_TIME) Py_RETURN_NONE;
+    return PyLong_FromLongLong(ts);
+}
+
+static PyObject *array(const void *at, i64 n, size_t size) {
+    return PyBytes_FromStringAndSize(n ? at : "", (Py_ssize_t)n * (Py_ssize_t)size);
+}
+
+/* Copies whole elements of a bytes-like object; false with an exception set. */
+static bool elements(PyObject *object, size_t size, void **at, i64 *n, i64 *cap) {
+    char *data;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(object, &data, &length) < 0) return false;
+    if (length % (Py_ssize_t)size) {
+        PyErr_SetString(PyExc_ValueError, "a part of a snapshot has the wrong size");
+        return false;
+    }
+    void *copy = malloc(length ? (size_t)length : 1);
+    if (!copy) {
+        PyErr_NoMemory();
+        return false;
+    }
+    memcpy(copy, data, (size_t)length);
+    free(*at);
+    *at = copy;
+    *n = *cap = length / (Py_ssize_t)size;
+    return true;
+}
+
+/* ---- Intake -------------------------------------------------------------------------------------------- */
+
+static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"lateness_us", "horizon_us", "delay_us", "range_limit", "keep_quotes", NULL};
+    i64 lateness, horizon, delay, limit;
+    int keep_quotes;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLLLp", names, &lateness, &horizon, &delay, &limit, &keep_quotes))
+        return NULL;
+    IntakeObject *self = (IntakeObject *)PyType_GenericAlloc(type, 0);
+    if (!self) return NULL;
+    self->intake = (Intake){.lateness_us = lateness, .horizon_us = horizon, .delay_us = delay, .range_limit = limit,
+                            .keep_quotes = keep_quotes, .clock = NONE_TIME, .skew = NONE_TIME};
+    return (PyObject *)self;
+}
+
+static void intake_dealloc(IntakeObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    intake_free(&self->intake);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static bool known_symbol(const Intake *intake, PyObject *object, int32_t *symbol) {
+    i64 value;
+    if (!number(object, &value)) return false;
+    if (value < 0 || value >= intake->symbols.n) {
+        PyErr_Format(PyExc_IndexError, "no symbol has the number %lld", (long long)value);
+        return false;
+    }
+    *symbol = (int32_t)value;
+    return true;
+}
+
+static PyObject *intake_read_method(IntakeObject *self, PyObject *const *args, Py_ssize_t n) {
+    i64 from, to;
+    Py_buffer buffer, lines;
+    if (!arguments(n, 4) || !number(args[2], &from) || !number(args[3], &to)) return NULL;
+    if (PyObject_GetBuffer(args[0], &buffer, PyBUF_SIMPLE) < 0) return NULL;
+    if (PyObject_GetBuffer(args[1], &lines, PyBUF_SIMPLE) < 0) {
+        PyBuffer_Release(&buffer);
+        return NULL;
+    }
+    i64 read = NO_MEMORY;
+    if (from < 0 || to * (i64)sizeof(Line) > lines.len) {
+        PyErr_SetString(PyExc_IndexError, "frames beyond the lines given");
+    } else {
+        read = intake_read(&self->intake, buffer.buf, lines.buf, from, to);
+        if (read < 0) PyErr_NoMemory();
+    }
+    PyBuffer_Release(&buffer);
+    PyBuffer_Release(&lines);
+    return read < 0 ? NULL : PyLong_FromLongLong(read);
+}
+
+static PyObject *intake_symbol_method(IntakeObject *self, PyObject *text) {
+    Py_ssize_t size;
+    const char *utf8 = PyUnicode_AsUTF8AndSize(text, &size);
+    if (!utf8) return NULL;
+    int32_t symbol = intake_symbol(&self->intake, utf8, (int)size);
+    return symbol < 0 ? no_memory() : PyLong_FromLong(symbol);
+}
+
+static PyObject *intake_symbols_method(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    const Symbols *symbols = &self->intake.symbols;
+    PyObject *list = PyList_New(symbols->n);
+    for (int32_t i = 0; list && i < symbols->n; i++) {
+        PyObject *name = PyUnicode_FromStringAndSize(symbols->names[i].text, symbols->names[i].size);
+        if (!name || PyList_SetItem(list, i, name) < 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static PyObject *intake_clock_method(IntakeObject *self, PyObject *object) {
+    i64 ts;
+    if (!time_of(object, &ts)) return NULL;
+    intake_clock(&self->intake, ts);
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_touch_method(IntakeObject *self, PyObject *const *args, Py_ssize_t n) {
+    int32_t symbol;
+    i64 ts_event, ts_recv;
+    if (!arguments(n, 3) || !known_symbol(&self->intake, args[0], &symbol) || !time_of(args[1], &ts_event) ||
+        !time_of(args[2], &ts_recv))
+        return NULL;
+    self->intake.events++;
+    if (ts_event != NONE_TIME) intake_touch(&self->intake, symbol, ts_event, ts_recv);
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_watermark_method(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    return time_object(intake_watermark(&self->intake, symbol));
+}
+
+static PyObject *intake_put_method(IntakeObject *self, PyObject *const *args, Py_ssize_t n) {
+    Trade trade = {0};
+    i64 flags;
+    if (!arguments(n, 9) || !known_symbol(&self->intake, args[0], &trade.symbol) || !number(args[1], &flags) ||
+        !number(args[2], &trade.id) || !number(args[3], &trade.first_id) || !number(args[4], &trade.last_id) ||
+        !number(args[5], &trade.price) || !number(args[6], &trade.size) || !number(args[7], &trade.ts_event) ||
+        !time_of(args[8], &trade.ts_recv))
+        return NULL;
+    trade.side = flags & 1;
+    trade.coarse = (flags >> 1) & 1;
+    trade.aggregate = (flags >> 2) & 1;
+    trade.pad = (flags >> 3) & 1; /* of an answer; intake_put takes it back */
+    Put put = intake_put(&self->intake, &trade);
+    return put == PUT_NO_MEMORY ? no_memory() : PyLong_FromLong(put);
+}
+
+static PyObject *intake_put_all_method(IntakeObject *self, PyObject *object) {
+    Py_buffer buffer;
+    if (PyObject_GetBuffer(object, &buffer, PyBUF_SIMPLE) < 0) return NULL;
+    i64 n = buffer.len / (Py_ssize_t)sizeof(Trade), refused = 0;
+    const Trade *trades = buffer.buf;
+    bool failed = false;
+    for (i64 i = 0; i < n && !failed; i++) {
+        Trade trade = trades[i];
+        if (trade.symbol < 0 || trade.symbol >= self->intake.symbols.n) {
+            PyErr_SetString(PyExc_IndexError, "a trade names no known symbol");
+            failed = true;
+            break;
+        }
+        intake_clock(&self->intake, trade.ts_recv);
+        Put put = intake_put(&self->intake, &trade);
+        if (put == PUT_NO_MEMORY) {
+            PyErr_NoMemory();
+            failed = true;
+        }
+        refused += put == PUT_OVERLAP || put == PUT_SWITCH;
+    }
+    PyBuffer_Release(&buffer);
+    return failed ? NULL : PyLong_FromLongLong(refused);
+}
+
+static PyObject *intake_take_trades(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    PyObject *bytes = array(self->intake.trades, self->intake.n_trades, sizeof(Trade));
+    if (bytes) self->intake.n_trades = 0;
+    return bytes;
+}
+
+static PyObject *intake_clear_trades(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    self->intake.n_trades = 0;
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_take_late(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    PyObject *bytes = array(self->intake.late, self->intake.n_late, sizeof(Trade));
+    if (bytes) self->intake.n_late = 0;
+    return bytes;
+}
+
+static PyObject *intake_take_quotes(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    PyObject *bytes = array(self->intake.quotes, self->intake.n_quotes, sizeof(Quote));
+    if (bytes) self->intake.n_quotes = 0;
+    return bytes;
+}
+
+static PyObject *intake_ranges_method(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    const Progress *progress = &self->intake.progress[symbol];
+    return array(progress->seen.at, progress->seen.n, sizeof(Range));
+}
+
+static PyObject *intake_source_method(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    return PyLong_FromLong(self->intake.progress[symbol].source);
+}
+
+static PyObject *intake_forget_method(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    Progress *progress = &self->intake.progress[symbol];
+    progress->seen.n = progress->seen.floor = 0;
+    progress->source = SOURCE_NONE;
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_counts(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    const Intake *intake = &self->intake;
+    return Py_BuildValue("(LLLLLL)", intake->events, intake->duplicates, intake->ignored_aggregates, intake->n_trades,
+                         intake->n_late, intake->n_quotes);
+}
+
+static PyObject *intake_state(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    const Intake *intake = &self->intake;
+    PyObject *list = PyList_New(0);
+    for (int32_t i = 0; list && i < intake->symbols.n; i++) {
+        const Progress *progress = &intake->progress[i];
+        PyObject *item = Py_BuildValue("(s#LiLy#)", intake->symbols.names[i].text, (Py_ssize_t)intake->symbols.names[i].size,
+                                       progress->ts_max, (int)progress->source, progress->seen.floor,
+                                       progress->seen.n ? (const char *)progress->seen.at : "",
+                                       (Py_ssize_t)(progress->seen.n * (i64)sizeof(Range)));
+        if (!item || PyList_Append(list, item) < 0) {
+            Py_XDECREF(item);
+            Py_DECREF(list);
+            return NULL;
+        }
+        Py_DECREF(item);
+    }
+    return Py_BuildValue("(LLLLLN)", intake->clock, intake->skew, intake->events, intake->duplicates,
+                         intake->ignored_aggregates, list);
+}
+
+static PyObject *intake_restore(IntakeObject *self, PyObject *state) {
+    Intake *intake = &self->intake;
+    PyObject *list;
+    i64 clock, skew, events, duplicates, ignored;
+    if (intake->symbols.n) {
+        PyErr_SetString(PyExc_ValueError, "restore into a new Intake");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(state, "LLLLLO", &clock, &skew, &events, &duplicates, &ignored, &list)) return NULL;
+    Py_ssize_t n = PySequence_Size(list);
+    if (n < 0) return NULL;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *item = PySequence_GetItem(list, i), *ranges;
+        const char *name;
+        Py_ssize_t size;
+        i64 ts_max, floor;
+        int source;
+        if (!item) return NULL;
+        if (!PyArg_ParseTuple(item, "s#LiLO", &name, &size, &ts_max, &source, &floor, &ranges)) {
+            Py_DECREF(item);
+            return NULL;
+        }
+        int32_t symbol = intake_symbol(intake, name, (int)size);
+        if (symbol < 0) {
+            Py_DECREF(item);
+            return no_memory();
+        }
+        Progress *progress = &intake->progress[symbol];
+        progress->ts_max = ts_max;
+        progress->source = (Source)source;
+        progress->seen.floor = floor;
+        bool good = elements(ranges, sizeof(Range), (void **)&progress->seen.at, &progress->seen.n, &progress->seen.cap);
+        Py_DECREF(item);
+        if (!good) return NULL;
+    }
+    intake->clock = clock;
+    intake->skew = skew;
+    intake->events = events;
+    intake->duplicates = duplicates;
+    intake->ignored_aggregates = ignored;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef intake_methods[] = {
+    {"read", (PyCFunction)(void (*)(void))intake_read_method, METH_FASTCALL, "read(buffer, lines, from, to): first frame left to the twin."},
+    {"symbol", (PyCFunction)intake_symbol_method, METH_O, "The number of a symbol."},
+    {"symbols", (PyCFunction)intake_symbols_method, METH_NOARGS, "The symbols by number."},
+    {"clock", (PyCFunction)intake_clock_method, METH_O, "Moves the tape's clock."},
+    {"touch", (PyCFunction)(void (*)(void))intake_touch_method, METH_FASTCALL, "touch(symbol, ts_event, ts_recv): an event that is no trade."},
+    {"watermark", (PyCFunction)intake_watermark_method, METH_O, "A symbol's watermark, or None."},
+    {"put", (PyCFunction)(void (*)(void))intake_put_method, METH_FASTCALL, "One trade; the verdict."},
+    {"put_all", (PyCFunction)intake_put_all_method, METH_O, "Trades as packed columns; how many were refused."},
+    {"take_trades", (PyCFunction)intake_take_trades, METH_NOARGS, "The trades, which are then forgotten."},
+    {"clear_trades", (PyCFunction)intake_clear_trades, METH_NOARGS, "Forgets the trades."},
+    {"take_late", (PyCFunction)intake_take_late, METH_NOARGS, "The late trades, which are then forgotten."},
+    {"take_quotes", (PyCFunction)intake_take_quotes, METH_NOARGS, "The quotes, which are then forgotten."},
+    {"ranges", (PyCFunction)intake_ranges_method, METH_O, "The ranges of ids seen of a symbol."},
+    {"source", (PyCFunction)intake_source_method, METH_O, "Where the trades of a symbol come from."},
+    {"forget", (PyCFunction)intake_forget_method, METH_O, "Begins a symbol anew."},
+    {"counts", (PyCFunction)intake_counts, METH_NOARGS, "events, duplicates, ignored aggregates, and what waits."},
+    {"state", (PyCFunction)intake_state, METH_NOARGS, "The state as a value."},
+    {"restore", (PyCFunction)intake_restore, METH_O, "Becomes a state."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot intake_slots[] = {
+    {Py_tp_doc, "Frames in, unique stamped trades out; the twin of tapeflow.engine.intake.Intake."},
+    {Py_tp_new, intake_new},
+    {Py_tp_dealloc, intake_dealloc},
+    {Py_tp_methods, intake_methods},
+    {0, NULL},
+};
+
+static PyType_Spec intake_spec = {"tapeflow.engine._kernel.Intake", sizeof(IntakeObject), 0, Py_TPFLAGS_DEFAULT, intake_slots};
+
+/* ---- Windows ------------------------------------------------------------------------------------------- */
+
+static bool window_list(PyObject *list, Window *windows, int limit, int *n) {
+    Py_ssize_t size = PySequence_Size(list);
+    if (size < 0) return false;
+    if (size > limit) {
+        PyErr_Format(PyExc_ValueError, "at most %d windows, got %zd", limit, size);
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < size; i++) {
+        PyObject *item = PySequence_GetItem(list, i);
+        bool good = item && PyArg_ParseTuple(item, "LLLL", &windows[i].size, &windows[i].slide, &windows[i].origin, &windows[i].pane);
+        Py_XDECREF(item);
+        if (!good) return false;
+        if (windows[i].size <= 0 || windows[i].slide <= 0 || windows[i].pane <= 0) {
+            PyErr_SetString(PyExc_ValueError, "a window needs a positive size, slide and pane");
+            return false;
+        }
+    }
+    *n = (int)size;
+    return true;
+}
+
+static PyObject *windows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"candles", "means", "horizon_us", NULL};
+    PyObject *candles, *means;
+    i64 horizon;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOL", names, &candles, &means, &horizon)) return NULL;
+    WindowsObject *self = (WindowsObject *)PyType_GenericAlloc(type, 0);
+    if (!self) return NULL;
+    self->windows.horizon_us = horizon;
+    if (!window_list(candles, self->windows.candle, 32, &self->windows.n_candle) ||
+        !window_list(means, self->windows.mean, 16, &self->windows.n_mean)) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    windows_plan(&self->windows);
+    return (PyObject *)self;
+}
+
+static void windows_dealloc(WindowsObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    windows_free(&self->windows);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static Intake *intake_of(PyObject *object) {
+    if (PyObject_TypeCheck(object, intake_type)) return &((IntakeObject *)object)->intake;
+    PyErr_SetString(PyExc_TypeError, "expected an Intake of the kernel");
+    return NULL;
+}
+
+static PyObject *rows_waiting(const WindowsObject *self) {
+    return PyLong_FromLongLong(self->windows.n_candle_rows + self->windows.n_mean_rows);
+}
+
+static PyObject *windows_add_method(WindowsObject *self, PyObject *object) {
+    Intake *intake = intake_of(object);
+    if (!intake) return NULL;
+    if (windows_add(&self->windows, intake->trades, intake->n_trades) < 0) return no_memory();
+    return rows_waiting(self);
+}
+
+static PyObject *windows_advance_method(WindowsObject *self, PyObject *object) {
+    Intake *intake = intake_of(object);
+    if (!intake) return NULL;
+    for (int32_t i = 0; i < intake->symbols.n; i++)
+        if (windows_advance(&self->windows, i, intake_watermark(intake, i)) < 0) return no_memory();
+    return rows_waiting(self);
+}
+
+static PyObject *windows_forming_method(WindowsObject *self, PyObject *Py_UNUSED(none)) {
+    for (int32_t i = 0; i < self->windows.n_keys; i++)
+        if (windows_forming(&self->windows, i) < 0) return no_memory();
+    return rows_waiting(self);
+}
+
+static PyObject *windows_take_candles(WindowsObject *self, PyObject *Py_UNUSED(none)) {
+    PyObject *bytes = array(self->windows.candle_rows, self->windows.n_candle_rows, sizeof(CandleRow));
+    if (bytes) self->windows.n_candle_rows = 0;
+    return bytes;
+}
+
+static PyObject *windows_take_means(WindowsObject *self, PyObject *Py_UNUSED(none)) {
+    PyObject *bytes = array(self->windows.mean_rows, self->windows.n_mean_rows, sizeof(MeanRow));
+    if (bytes) self->windows.n_mean_rows = 0;
+    return bytes;
+}
+
+static PyObject *windows_forget_method(WindowsObject *self, PyObject *object) {
+    i64 symbol;
+    if (!number(object, &symbol)) return NULL;
+    if (symbol >= 0) windows_forget(&self->windows, (int32_t)symbol);
+    Py_RETURN_NONE;
+}
+
+static bool append(PyObject *list, PyObject *item) {
+    bool good = list && item && PyList_Append(list, item) == 0;
+    Py_XDECREF(item);
+    return good;
+}
+
+static PyObject *key_state(WindowsObject *self, int32_t symbol) {
+    const Windows *windows = &self->windows;
+    const Key *key = &windows->keys[symbol];
+    PyObject *candles = PyList_New(0), *means = PyList_New(0);
+    bool good = candles && means;
+    for (int i = 0; good && i < windows->n_candle; i++) {
+        const CandleTrack *track = &key->candles[i];
+        good = append(candles, Py_BuildValue("(Ly#)", track->closed, track->n ? (const char *)track->at : "",
+                                             (Py_ssize_t)(track->n * (i64)sizeof(Candle))));
+    }
+    for (int i = 0; good && i < windows->n_mean; i++) {
+        const MeanTrack *track = &key->means[i];
+        good = append(means, Py_BuildValue("(Ly#)", track->next_end, track->n ? (const char *)track->at : "",
+                                           (Py_ssize_t)(track->n * (i64)sizeof(Pane))));
+    }
+    if (!good) {
+        Py_XDECREF(candles);
+        Py_XDECREF(means);
+        return NULL;
+    }
+    return Py_BuildValue("(iLNN)", (int)symbol, key->ts_watermark, candles, means);
+}
+
+static PyObject *windows_state(WindowsObject *self, PyObject *Py_UNUSED(none)) {
+    PyObject *list = PyList_New(0);
+    for (int32_t i = 0; list && i < self->windows.n_keys; i++) {
+        if (!self->windows.keys[i].candles) continue;
+        if (windows_settle(&self->windows, i) < 0) {
+            Py_DECREF(list);
+            return no_memory();
+        }
+        if (!append(list, key_state(self, i))) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static bool restore_track(PyObject *pair, size_t size, void **at, i64 *n, i64 *cap, i64 *extra) {
+    PyObject *bytes;
+    bool good = pair && PyArg_ParseTuple(pair, "LO", extra, &bytes) && elements(bytes, size, at, n, cap);
+    Py_XDECREF(pair);
+    return good;
+}
+
+static bool restore_key(Windows *windows, PyObject *item) {
+    int symbol;
+    i64 ts_watermark;
+    PyObject *candles, *means;
+    if (!PyArg_ParseTuple(item, "iLOO", &symbol, &ts_watermark, &candles, &means)) return false;
+    if (symbol < 0 || PySequence_Size(candles) != windows->n_candle || PySequence_Size(means) != windows->n_mean) {
+        PyErr_SetString(PyExc_ValueError, "the snapshot is of other windows");
+        return false;
+    }
+    Key *key = windows_key(windows, symbol);
+    if (!key) {
+        PyErr_NoMemory();
+        return false;
+    }
+    key->ts_watermark = ts_watermark;
+    for (int i = 0; i < windows->n_candle; i++) {
+        CandleTrack *track = &key->candles[i];
+        if (!restore_track(PySequence_GetItem(candles, i), sizeof(Candle), (void **)&track->at, &track->n, &track->cap, &track->closed))
+            return false;
+        if (track->closed < 0 || track->closed > track->n) {
+            PyErr_SetString(PyExc_ValueError, "a snapshot claims more closed windows than it has");
+            return false;
+        }
+    }
+    for (int i = 0; i < windows->n_mean; i++) {
+        MeanTrack *track = &key->means[i];
+        if (!restore_track(PySequence_GetItem(means, i), sizeof(Pane), (void **)&track->at, &track->n, &track->cap, &track->next_end))
+            return false;
+    }
+    key->next_close = NONE_TIME; /* recomputed at the first chance */
+    return true;
+}
+
+static PyObject *windows_restore(WindowsObject *self, PyObject *list) {
+    Py_ssize_t n = PySequence_Size(list);
+    if (n < 0) return NULL;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *item = PySequence_GetItem(list, i);
+        bool good = item && restore_key(&self->windows, item);
+        Py_XDECREF(item);
+        if (!good) return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef windows_methods[] = {
+    {"add", (PyCFunction)windows_add_method, METH_O, "Folds the trades that wait in an Intake; how many rows wait."},
+    {"advance", (PyCFunction)windows_advance_method, METH_O, "Closes what the Intake's clock allows."},
+    {"forming", (PyCFunction)windows_forming_method, METH_NOARGS, "Gives a row of every window still open."},
+    {"take_candles", (PyCFunction)windows_take_candles, METH_NOARGS, "The candle rows, which are then forgotten."},
+    {"take_means", (PyCFunction)windows_take_means, METH_NOARGS, "The mean rows, which are then forgotten."},
+    {"forget", (PyCFunction)windows_forget_method, METH_O, "Begins a symbol anew."},
+    {"state", (PyCFunction)windows_state, METH_NOARGS, "The state as a value."},
+    {"restore", (PyCFunction)windows_restore, METH_O, "Becomes a state."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot windows_slots[] = {
+    {Py_tp_doc, "Trades to candles and sliding means; the twin of tapeflow.engine.windows.Windows."},
+    {Py_tp_new, windows_new},
+    {Py_tp_dealloc, windows_dealloc},
+    {Py_tp_methods, windows_methods},
+    {0, NULL},
+};
+
+static PyType_Spec windows_spec = {"tapeflow.engine._kernel.Windows", sizeof(WindowsObject), 0, Py_TPFLAGS_DEFAULT, windows_slots};
+
+/* ---- module -------------------------------------------------------------------------------------------- */
+
+static PyObject *split(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n) {
+    i64 from, limit, next = 0;
+    Py_buffer buffer;
+    if (!arguments(n, 4) || !number(args[1], &from) || !number(args[3], &limit)) return NULL;
+    int last = PyObject_IsTrue(args[2]);
+    if (last < 0 || PyObject_GetBuffer(args[0], &buffer, PyBUF_SIMPLE) < 0) return NULL;
+    Line *lines = limit > 0 ? malloc((size_t)limit * sizeof(Line)) : NULL;
+    PyObject *result = NULL;
+    if (!lines || from < 0) {
+        PyErr_NoMemory();
+    } else {
+        i64 found = split_lines(buffer.buf, buffer.len, from, last, lines, limit, &next);
+        result = Py_BuildValue("(y#L)", (const char *)lines, (Py_ssize_t)(found * (i64)sizeof(Line)), next);
+    }
+    free(lines);
+    PyBuffer_Release(&buffer);
+    return result;
+}
+
+static PyObject *nearest_method(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n) {
+    if (!arguments(n, 3)) return NULL;
+    u64 hi = PyLong_AsUnsignedLongLong(args[0]), lo = PyLong_AsUnsignedLongLong(args[1]);
+    u64 power = PyLong_AsUnsignedLongLong(args[2]);
+    if (PyErr_Occurred()) return NULL;
+    if (!power) {
+        PyErr_SetString(PyExc_ZeroDivisionError, "power is zero");
+        return NULL;
+    }
+    return PyFloat_FromDouble(nearest(wide(lo, hi), power));
+}
+
+static PyMethodDef module_methods[] = {
+    {"split", (PyCFunction)(void (*)(void))split, METH_FASTCALL, "split(buffer, from, last, limit): lines, and where to go on."},
+    {"nearest", (PyCFunction)(void (*)(void))nearest_method, METH_FASTCALL, "nearest(hi, lo, power): the float64 nearest to value / power."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "tapeflow.engine._kernel", "The compiled kernel.", -1, module_methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__kernel(void) {
+    PyObject *self = PyModule_Create(&module);
+    if (!self) return NULL;
+    intake_type = (PyTypeObject *)PyType_FromSpec(&intake_spec);
+    PyObject *windows_type = PyType_FromSpec(&windows_spec);
+    if (!intake_type || !windows_type) return NULL;
+    if (PyModule_AddObjectRef(self, "Intake", (PyObject *)intake_type) < 0 ||
+        PyModule_AddObjectRef(self, "Windows", windows_type) < 0)
+        return NULL;
+    Py_DECREF(windows_type);
+    return self;
+}

@@ -1,0 +1,65 @@
+/* Ranges of ids seen; the rules are domain/seen.py. */
+#include "kernel.h"
+
+#include <string.h>
+
+/* Number of ranges that begin at or before lo. */
+static i64 place(const Ranges *ranges, i64 lo) {
+    i64 low = 0, high = ranges->n;
+    while (low < high) {
+        i64 middle = (low + high) / 2;
+        if (ranges->at[middle].lo <= lo) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
+Verdict seen_look(const Ranges *ranges, i64 lo, i64 hi, i64 *at) {
+    if (lo < ranges->floor) return SEEN_FORGOTTEN;
+    i64 i = place(ranges, lo);
+    *at = i;
+    if (i && ranges->at[i - 1].hi >= lo) return ranges->at[i - 1].hi >= hi ? SEEN_DUPLICATE : SEEN_OVERLAP;
+    if (i < ranges->n && ranges->at[i].lo <= hi) return SEEN_OVERLAP;
+    return SEEN_NEW;
+}
+
+Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts) {
+    if (ranges->n && ranges->at[ranges->n - 1].hi + 1 == lo) { /* the next id: nearly always */
+        ranges->at[ranges->n - 1].hi = hi;
+        ranges->at[ranges->n - 1].ts_hi = ts;
+        return SEEN_NEW;
+    }
+    i64 at;
+    Verdict verdict = seen_look(ranges, lo, hi, &at);
+    if (verdict != SEEN_NEW) return verdict;
+    Range new = {lo, hi, ts, ts};
+    bool joins_next = at < ranges->n && ranges->at[at].lo == hi + 1;
+    bool joins_last = at && ranges->at[at - 1].hi + 1 == lo;
+    if (joins_next) {
+        new.hi = ranges->at[at].hi;
+        new.ts_hi = ranges->at[at].ts_hi;
+    }
+    if (joins_last) {
+        ranges->at[at - 1].hi = new.hi;
+        ranges->at[at - 1].ts_hi = new.ts_hi;
+        if (joins_next) {
+            memmove(ranges->at + at, ranges->at + at + 1, (size_t)(ranges->n - at - 1) * sizeof(Range));
+            ranges->n--;
+        }
+        return SEEN_NEW;
+    }
+    if (joins_next) {
+        ranges->at[at] = new;
+        return SEEN_NEW;
+    }
+    if (!grow((void **)&ranges->at, ranges->n, &ranges->cap, sizeof(Range))) return SEEN_NO_MEMORY;
+    memmove(ranges->at + at + 1, ranges->at + at, (size_t)(ranges->n - at) * sizeof(Range));
+    ranges->at[at] = new;
+    ranges->n++;
+    if (ranges->n > limit) {
+        ranges->floor = ranges->at[0].hi + 1;
+        memmove(ranges->at, ranges->at + 1, (size_t)(ranges->n - 1) * sizeof(Range));
+        ranges->n--;
+    }
+    return SEEN_NEW;
+}

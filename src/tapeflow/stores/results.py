@@ -1,0 +1,188 @@
+"""Results held in memory as columns, until they are written or handed out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tapeflow.engine.columns import NONE_TIME, Rows
+from tapeflow.flow.nodes import Candles, Flow, Mean
+from tapeflow.stores.channels import CHANNELS
+from tapeflow.stores.table import Column, Table, Wide, rank, rows_in_order, sort_and_choose
+
+SIDES = ("buy", "sell")
+
+
+class Results:
+    """A sink that keeps the rows of some channels and gives each as a `Table`, sorted, with each key once.
+
+    ``symbols`` (upper case) keeps only those; ``all_revisions`` keeps every revision of a window, not just the last.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        venue: str,
+        channels: Iterable[str],
+        *,
+        price_scale: int,
+        size_scale: int,
+        symbols: frozenset[str] | None = None,
+        all_revisions: bool = False,
+    ) -> None:
+        self._candles: list[Candles] = list(flow.of(Candles))
+        self._means: list[Mean] = [node for node in flow.of(Mean) if node.input == "trades"]
+        self._venue = venue
+        self._channels = tuple(channels)
+        self._scales = (price_scale, size_scale)
+        self._symbols = symbols
+        self._all_revisions = all_revisions
+        self._columns: dict[str, list[Rows]] = defaultdict(list)
+        self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._retracted: dict[str, dict[str, int]] = defaultdict(dict)
+        self.names: list[str] = []
+
+    # -- the sink ----------------------------------------------------------------------------------------
+
+    def columns(self, channel: str, rows: Rows) -> None:
+        if channel in self._channels:
+            self._columns[channel].append(rows)
+
+    def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
+        if channel in self._channels:
+            self._rows[channel].extend(rows)
+
+    def retract(self, symbol: str) -> None:
+        for channel in ("trades", "candles", "moving_average", "late"):
+            self._retracted[channel][symbol] = sum(len(chunk) for chunk in self._columns[channel])
+        self._rows["indicators"] = [row for row in self._rows["indicators"] if row["symbol"] != symbol]
+
+    # -- tables ------------------------------------------------------------------------------------------
+
+    def table(self, channel: str) -> Table:
+        """The rows of a channel so far."""
+        if self._columns[channel] and channel != "quotes":
+            table = self._from_columns(channel)
+            if not self._rows[channel]:
+                return table
+            return self._from_rows(channel, _values(table) + self._kept(self._rows[channel]))
+        if self._columns[channel]:
+            return self._from_columns(channel)
+        return self._from_rows(channel, self._kept(self._rows[channel]))
+
+    def _kept(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self._symbols is None:
+            return rows
+        return [row for row in rows if "symbol" not in row or row["symbol"].upper() in self._symbols]
+
+    def _from_rows(self, name: str, rows: list[dict[str, Any]]) -> Table:
+        channel = CHANNELS[name]
+        for row in rows:
+            row["venue"] = self._venue
+        ordered = rows_in_order(channel, rows, all_revisions=self._all_revisions)
+        columns: dict[str, Column] = {field: [row.get(field) for row in ordered] for field, _ in channel.fields}
+        return Table(channel, columns, *self._scales)
+
+    def _from_columns(self, channel: str) -> Table:
+        rows = np.concatenate(self._columns[channel])
+        rows = rows[self._wanted(channel, rows)]
+        build = {
+            "trades": self._trades,
+            "late": self._trades,
+            "quotes": self._quotes,
+            "candles": self._candle_rows,
+            "moving_average": self._mean_rows,
+        }[channel]
+        columns = {"venue": [], **build(rows, rank(self.names) if self.names else np.empty(0, np.int64))}
+        columns["venue"] = [self._venue] * len(columns["symbol"])
+        return Table(CHANNELS[channel], columns, *self._scales)
+
+    def _wanted(self, channel: str, rows: Rows) -> npt.NDArray[Any]:
+        wanted = np.ones(len(rows), bool)
+        if self._symbols is not None:
+            mine = np.array([name.upper() in self._symbols for name in self.names], bool)
+            wanted &= mine[rows["symbol"]]
+        for symbol, given in self._retracted[channel].items():
+            wanted[:given] &= rows["symbol"][:given] != self.names.index(symbol)
+        return wanted
+
+    def _name(self, numbers: npt.NDArray[Any]) -> list[str]:
+        return [self.names[number] for number in numbers.tolist()]
+
+    def _trades(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
+        symbol = ranks[rows["symbol"]]
+        at = sort_and_choose([rows["ts_event"], symbol, rows["id"]], [symbol, rows["id"]], None, all_revisions=False)
+        rows = rows[at]
+        aggregate = rows["aggregate"].astype(bool)
+        columns: dict[str, Column] = {
+            "symbol": self._name(rows["symbol"]),
+            "side": [SIDES[side] for side in rows["side"].tolist()],
+            "first_id": _ids(rows["first_id"], aggregate),
+            "last_id": _ids(rows["last_id"], aggregate),
+        }
+        plain = ("id", "price", "size", "ts_event", "ts_recv", "ts_watermark")
+        return columns | {name: np.ascontiguousarray(rows[name]) for name in plain}
+
+    def _quotes(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
+        symbol = ranks[rows["symbol"]]
+        ts = np.where(rows["ts_event"] == NONE_TIME, rows["ts_recv"], rows["ts_event"])
+        rows = rows[sort_and_choose([ts, symbol, rows["id"]], [symbol, rows["id"]], None, all_revisions=False)]
+        plain = ("id", "bid", "bid_size", "ask", "ask_size", "ts_event", "ts_recv")
+        columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in plain}
+        return columns | {"symbol": self._name(rows["symbol"])}
+
+    def _candle_rows(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
+        intervals = [node.interval for node in self._candles]
+        symbol, interval = ranks[rows["symbol"]], rank(intervals)[rows["fold"]]
+        order = [rows["ts_end"], symbol, interval, rows["revision"]]
+        same = [symbol, interval, rows["ts_start"]]
+        rows = rows[sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)]
+        plain = ("ts_start", "ts_end", "open", "high", "low", "close", "count", "revision")
+        columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in plain}
+        exact = rows["exact"].astype(bool)
+        quote: Column = Wide(rows["quote_lo"], rows["quote_hi"])
+        vwap: Column = np.ascontiguousarray(rows["vwap"])
+        if not exact.all():
+            quote = [v if e else None for v, e in zip(quote.tolist(), exact.tolist(), strict=True)]
+            vwap = [v if e else None for v, e in zip(vwap.tolist(), exact.tolist(), strict=True)]
+        return columns | {
+            "symbol": self._name(rows["symbol"]),
+            "interval": [intervals[fold] for fold in rows["fold"].tolist()],
+            "volume": Wide(rows["volume_lo"], rows["volume_hi"]),
+            "quote_volume": quote,
+            "taker_buy_volume": Wide(rows["taker_lo"], rows["taker_hi"]),
+            "vwap": vwap,
+            "source": ["trades"] * len(rows),
+            "closed": rows["closed"].astype(bool),
+        }
+
+    def _mean_rows(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
+        size = np.array([node.window.size_us // 1000 for node in self._means], np.int64)[rows["fold"]]
+        slide = np.array([node.window.slide_us // 1000 for node in self._means], np.int64)[rows["fold"]]
+        symbol = ranks[rows["symbol"]]
+        order = [rows["ts_end"], symbol, size, slide, rows["revision"]]
+        same = [symbol, size, slide, rows["ts_start"]]
+        at = sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)
+        rows = rows[at]
+        plain = ("ts_start", "ts_end", "mean", "count", "revision")
+        columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in plain}
+        return columns | {
+            "symbol": self._name(rows["symbol"]),
+            "window_ms": size[at],
+            "slide_ms": slide[at],
+            "closed": rows["closed"].astype(bool),
+        }
+
+
+def _ids(ids: npt.NDArray[Any], shown: npt.NDArray[Any]) -> list[int | None]:
+    return [id if show else None for id, show in zip(ids.tolist(), shown.tolist(), strict=True)]
+
+
+def _values(table: Table) -> list[dict[str, Any]]:
+    names = [name for name, _ in table.channel.fields]
+    columns = [c if isinstance(c, list) else c.tolist() for c in (table.columns[name] for name in names)]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

@@ -1,0 +1,202 @@
+"""Result rows of one channel as columns: sorted, each key once, then Arrow or JSON lines."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tapeflow.domain.number import decimal_text
+from tapeflow.engine.columns import NONE_TIME
+from tapeflow.stores.channels import Channel, Kind
+
+Ints = npt.NDArray[np.int64]
+
+
+class Wide:
+    """A column of 128-bit integers in two words."""
+
+    def __init__(self, lo: npt.NDArray[Any], hi: npt.NDArray[Any]) -> None:
+        self.words = np.ascontiguousarray(np.stack([lo.astype(np.uint64), hi.astype(np.uint64)], axis=1))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def tolist(self) -> list[int]:
+        return [hi << 64 | lo for lo, hi in self.words.tolist()]
+
+
+#: A column: numpy for the hot channels, a list (None for null) for the others.
+Column = npt.NDArray[Any] | Wide | list[Any]
+
+
+class Table:
+    """Columns by name, all of one length, in the order of the channel's fields."""
+
+    def __init__(self, channel: Channel, columns: dict[str, Column], price_scale: int, size_scale: int) -> None:
+        self.channel = channel
+        self.columns = columns
+        self._scales = {"price": price_scale, "size": size_scale, "quote": price_scale + size_scale}
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def to_arrow(self) -> pa.Table:
+        names = [name for name, _ in self.channel.fields]
+        arrays = [self._arrow(kind, self.columns[name]) for name, kind in self.channel.fields]
+        return pa.Table.from_arrays(
+            arrays, schema=pa.schema([pa.field(n, a.type) for n, a in zip(names, arrays, strict=True)])
+        )
+
+    def _arrow(self, kind: Kind, column: Column) -> pa.Array:
+        if kind in self._scales:
+            return _decimals(column, self._scales[kind])
+        if kind == "levels":
+            return _levels(column, self._scales["price"], self._scales["size"])
+        if kind == "time":
+            return _times(column)
+        if kind == "id":
+            return pa.array([None if v is None else str(v) for v in _list(column)], pa.string())
+        if kind == "values":
+            return pa.array([list(v.items()) for v in _list(column)], pa.map_(pa.string(), pa.float64()))
+        if kind == "text" and isinstance(column, np.ndarray):
+            return pa.array(column.tolist(), pa.string())
+        return pa.array(column, _TYPES[kind])
+
+    def json_lines(self) -> Iterator[bytes]:
+        """One JSON object a row. Fields that are null in every row of their kind of event are kept as null."""
+        encode = msgspec.json.Encoder().encode
+        names = [name for name, _ in self.channel.fields]
+        columns = [self._json(kind, self.columns[name]) for name, kind in self.channel.fields]
+        for values in zip(*columns, strict=True):
+            yield encode(dict(zip(names, values, strict=True)))
+
+    def _json(self, kind: Kind, column: Column) -> list[Any]:
+        values = _list(column)
+        if kind in self._scales:
+            scale = self._scales[kind]
+            return [None if v is None else decimal_text(v, scale) for v in values]
+        if kind == "levels":
+            price, size = self._scales["price"], self._scales["size"]
+            return [[(decimal_text(p, price), decimal_text(s, size)) for p, s in levels] for levels in values]
+        if kind == "id":
+            return [None if v is None else str(v) for v in values]
+        if kind == "time":
+            return [None if v == NONE_TIME else v for v in values]
+        if kind == "bytes":
+            return [base64.b64encode(v).decode() for v in values]
+        if kind == "bool":
+            return [bool(v) for v in values]
+        return values
+
+
+_TYPES: dict[str, pa.DataType] = {
+    "text": pa.string(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bool": pa.bool_(),
+    "bytes": pa.binary(),
+}
+
+
+def _list(column: Column) -> list[Any]:
+    return column if isinstance(column, list) else column.tolist()  # type: ignore[no-any-return]
+
+
+def _decimals(column: Column, scale: int) -> pa.Array:
+    kind = pa.decimal128(38, scale)
+    if isinstance(column, Wide):
+        return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(column.words)])
+    if isinstance(column, np.ndarray):
+        both = np.empty((len(column), 2), np.int64)
+        both[:, 0] = column
+        both[:, 1] = column >> 63
+        return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(both)])
+    return _decimals_of_ints(column, kind)
+
+
+def _decimals_of_ints(values: Sequence[int | None], kind: pa.DataType) -> pa.Array:
+    packed = b"".join((v or 0).to_bytes(16, "little", signed=True) for v in values)
+    missing = np.array([v is not None for v in values], bool)
+    valid = None if missing.all() else pa.array(missing).buffers()[1]
+    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(packed)])
+
+
+def _levels(column: Column, price_scale: int, size_scale: int) -> pa.Array:
+    sides = _list(column)
+    offsets = np.cumsum([0, *(len(levels) for levels in sides)]).astype(np.int32)
+    prices = _decimals_of_ints([p for levels in sides for p, _ in levels], pa.decimal128(38, price_scale))
+    sizes = _decimals_of_ints([s for levels in sides for _, s in levels], pa.decimal128(38, size_scale))
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays([prices, sizes], ["price", "size"]))
+
+
+def _times(column: Column) -> pa.Array:
+    kind = pa.timestamp("us", tz="UTC")
+    if isinstance(column, np.ndarray):
+        missing = column == NONE_TIME
+        return pa.array(column.view("M8[us]"), kind, mask=missing if missing.any() else None)
+    return pa.array([None if v is None else v for v in _list(column)], pa.int64()).cast(kind)
+
+
+def sort_and_choose(
+    keys: Sequence[npt.NDArray[Any]],
+    same: Sequence[npt.NDArray[Any]],
+    revision: npt.NDArray[Any] | None,
+    *,
+    all_revisions: bool,
+) -> npt.NDArray[np.intp]:
+    """Indices of the rows to keep, in the order of ``keys`` (most significant first).
+
+    Of rows equal in every column of ``same`` the one of the highest revision stays, the last given of equals;
+    ``all_revisions`` keeps one of each revision.
+    """
+    n = len(keys[0])
+    columns = list(same) + ([revision] if revision is not None else [])
+    if columns and n:
+        order = np.lexsort(tuple(reversed(columns)))
+        group = columns if all_revisions else list(same)
+        differs = np.zeros(n, bool)
+        for column in group:
+            ordered = column[order]
+            differs[:-1] |= ordered[1:] != ordered[:-1]
+        differs[-1] = True
+        kept = np.sort(order[differs])
+    else:
+        kept = np.arange(n)
+    return kept[np.lexsort(tuple(key[kept] for key in reversed(keys)))]
+
+
+def rank(values: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The place of each value among the sorted ones: an integer that compares as the text does."""
+    order = {value: place for place, value in enumerate(sorted(set(values)))}
+    return np.array([order[value] for value in values], np.int64)
+
+
+def rows_in_order(channel: Channel, rows: list[dict[str, Any]], *, all_revisions: bool) -> list[dict[str, Any]]:
+    """Rows given as values, sorted, each key once."""
+    if channel.key:
+        key = _tuple_of(channel.key + (("revision",) if all_revisions and _revised(channel) else ()))
+        chosen: dict[Any, dict[str, Any]] = {}
+        for row in rows:
+            known = chosen.get(key(row))
+            if known is None or row.get("revision", 0) >= known.get("revision", 0):
+                chosen[key(row)] = row
+        rows = list(chosen.values())
+    return sorted(rows, key=_tuple_of(channel.order))
+
+
+def _revised(channel: Channel) -> bool:
+    return any(name == "revision" for name, _ in channel.fields)
+
+
+def _tuple_of(names: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    def value(row: dict[str, Any], name: str) -> tuple[bool, Any]:
+        found = next((row[n] for n in name.split("|") if row.get(n) is not None), None)
+        return (found is not None, found)
+
+    return lambda row: tuple(value(row, name) for name in names)

@@ -13,7 +13,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-SOURCES = ("binance", "intake", "module", "number", "seen", "split", "symbols", "windows")
+SOURCES = ("binance", "book", "intake", "module", "number", "seen", "split", "symbols", "windows")
 
 
 class BuildKernel(build_ext):
@@ -29,6 +29,7 @@ class BuildKernel(build_ext):
 
 
 def has_compiler() -> bool:
+    """True where the compiler that Python was built with, or any ``cc``, is on the path."""
     if sys.platform == "win32":
         return True
     command = shlex.split(sysconfig.get_config_var("CC") or "cc")

@@ -5,7 +5,7 @@ import shutil
 import sys
 import sysconfig
 
-from setuptools.build_meta import *  # noqa: F403 - the hooks of PEP 517, as they are
+from setuptools.build_meta import *
 from setuptools.build_meta import get_requires_for_build_editable as _editable
 from setuptools.build_meta import get_requires_for_build_wheel as _wheel
 

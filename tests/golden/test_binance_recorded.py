@@ -2,61 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
-import os
-import re
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from recordings import SPOT_2024, frames, lines, recording
+from tapeflow.app.replay import Replay, replay
 from tapeflow.domain.book import OrderBook
-from tapeflow.domain.events import (
-    BookDelta,
-    BookSnapshot,
-    Fetch,
-    Gap,
-    Kline,
-    Output,
-    Quarantine,
-    Quote,
-    Trade,
-)
+from tapeflow.domain.events import BookDelta, BookSnapshot, Gap, Kline, Output, Quarantine, Quote, Trade
 from tapeflow.venues.binance import Binance
 
-ROOT = Path(__file__).resolve().parents[2]
-RECORDINGS = (ROOT / os.environ.get("TAPEFLOW_RECORDINGS", "../shared/data/wire")).resolve() / "binance"
-
-#: A received frame, or the answer to a REST request; connects, sent messages and the configuration are neither.
-CRYPTOFEED = re.compile(rb"(?:(https?://\S+) -> )?[0-9.]+: (.*)", re.DOTALL)
-
-Frames = Iterator[tuple[bytes, str | None]]
-
-
-def frames(name: str) -> Frames:
-    """The frames of a recording in their order, each with the request it answers."""
-    path = RECORDINGS / name
-    if not path.is_file():
-        reason = f"recorded data not found: {path}; set TAPEFLOW_RECORDINGS to the folder that holds binance/"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return _timed(path) if path.suffix == ".gz" else _cryptofeed(path)
-
-
-def _timed(path: Path) -> Frames:
-    with gzip.open(path) as lines:
-        for line in lines:
-            yield (line if line.startswith((b"{", b"[")) else line.split(b" ", 1)[1]), None
-
-
-def _cryptofeed(path: Path) -> Frames:
-    for line in path.read_bytes().splitlines():
-        match = CRYPTOFEED.fullmatch(line)
-        if match is not None:
-            yield match[2], match[1].decode() if match[1] else None
+COMPILED = pytest.mark.parametrize("compiled", [False, None], ids=["portable", "default"])
 
 
 def outputs(venue: Binance, name: str) -> Iterator[Output]:
@@ -64,7 +25,15 @@ def outputs(venue: Binance, name: str) -> Iterator[Output]:
         yield from venue.receive(frame, request=request)
 
 
-SPOT_2024 = ("spot_btcusdt_20240808.gz", "spot_btcusdt_20240809.gz")
+def replayed(paths: list[Path], channels: str, compiled: bool | None = None) -> Replay:
+    return replay(paths, channels=channels.split(","), compiled=compiled)
+
+
+def altered(tmp_path: Path, name: str, change: Callable[[list[bytes]], list[bytes]]) -> Path:
+    """A copy of a recording with its lines changed."""
+    path = tmp_path / name.removesuffix(".gz")
+    path.write_bytes(b"\n".join(change(lines(name))) + b"\n")
+    return path
 
 
 @pytest.mark.parametrize(
@@ -95,7 +64,7 @@ def test_every_recorded_frame_is_read(names: tuple[str, ...], expected: dict[str
             assert not isinstance(output, Quarantine | Gap), output
             counted[type(output).__name__] += 1
     assert counted == expected
-    assert (venue.unknown_fields, venue.duplicates, venue.ignored_aggregates) == (0, 0, 0)
+    assert venue.unknown_fields == 0
 
 
 def test_the_book_agrees_with_the_quotes() -> None:
@@ -124,12 +93,14 @@ def test_the_book_agrees_with_the_quotes() -> None:
     assert (equal, compared) == (6491, 6493)
 
 
-def test_the_trades_are_one_unbroken_run() -> None:
-    venue = Binance()
-    trades = [output for name in SPOT_2024 for output in outputs(venue, name) if isinstance(output, Trade)]
-    assert [trade.id for trade in trades] == list(range(trades[0].id, trades[-1].id + 1))
-    assert venue.seen.holes("BTCUSDT") == []
-    assert len(venue.seen.ranges("BTCUSDT")) == 1
+@COMPILED
+def test_the_trades_are_one_unbroken_run(compiled: bool | None) -> None:
+    done = replayed([recording(name) for name in SPOT_2024], "trades,coverage", compiled)
+    ids = [int(row["id"]) for row in done.rows("trades")]
+    assert sorted(ids) == list(range(min(ids), max(ids) + 1))
+    (coverage,) = [row for row in done.rows("coverage") if row["stream"] == "trades"]
+    assert (coverage["state"], coverage["first_id"], coverage["last_id"]) == ("complete", str(min(ids)), str(max(ids)))
+    assert (len(ids), done.summary.duplicates, done.summary.gaps) == (19904, 0, 0)
 
 
 def test_between_two_pushes_the_trades_are_the_growth_of_the_candle() -> None:
@@ -152,7 +123,7 @@ def test_between_two_pushes_the_trades_are_the_growth_of_the_candle() -> None:
             assert after.last_id is not None
             first, last = before.last_id + 1, after.last_id
             touching = [t for t in trades if t.symbol == symbol and t.last_id >= first and t.first_id <= last]
-            is_whole = venue.seen.covers(symbol, first, last)
+            is_whole = sum(t.last_id - t.first_id + 1 for t in touching) == last - first + 1
             is_inside = any(t.first_id < first or t.last_id > last for t in touching)
             if before.ts_start != after.ts_start or is_inside or not is_whole:
                 continue
@@ -162,33 +133,37 @@ def test_between_two_pushes_the_trades_are_the_growth_of_the_candle() -> None:
     assert compared == 96
 
 
-def test_everything_twice_gives_everything_once() -> None:
-    once, twice = Binance(), Binance()
-    name = "spot_3symbols_20210404.cryptofeed"
-    expected = list(outputs(once, name))
-    doubled = [
-        output for frame, request in frames(name) for _ in range(2) for output in twice.receive(frame, request=request)
-    ]
-    # Candles are pushes without an id: each is a row of its own.
-    assert [x for x in doubled if not isinstance(x, Kline)] == [x for x in expected if not isinstance(x, Kline)]
-    assert twice.duplicates == sum(isinstance(x, Trade) for x in expected)
+ONCE = "trades,quotes,book,candles,moving_average,indicators,coverage,late,quarantine"
 
 
-def test_a_lost_frame_is_a_gap_that_names_its_ids() -> None:
-    lost: dict[str, int] = {}
-    venue = Binance()
-    found: list[Output] = []
-    for at, (frame, request) in enumerate(frames("spot_btcusdt_20240808.gz")):
-        kind = "book" if b"depthUpdate" in frame else "trades" if b'"e":"trade"' in frame else ""
-        if at > 2000 and kind and kind not in lost:
-            lost[kind] = at
-            continue
-        found += [x for x in venue.receive(frame, request=request) if isinstance(x, Gap | Fetch)]
-    gaps = {x.stream: x for x in found if isinstance(x, Gap)}
-    assert set(gaps) == {"book", "trades"}
-    assert gaps["trades"].first_id == gaps["trades"].last_id
-    paths = [x.path for x in found if isinstance(x, Fetch)]
-    assert sorted(paths) == ["/api/v3/depth", "/api/v3/depth", "/api/v3/historicalTrades"]
+@COMPILED
+@pytest.mark.parametrize("name", ["spot_3symbols_20210404.cryptofeed", "spot_btcusdt_20230405.dat.gz"])
+def test_everything_twice_gives_everything_once(tmp_path: Path, name: str, compiled: bool | None) -> None:
+    once = replayed([recording(name)], ONCE, compiled)
+    twice = altered(tmp_path, name, lambda whole: [line for line in whole for _ in range(2)])
+    doubled = replayed([twice], ONCE, compiled)
+    for channel in ONCE.split(","):
+        assert doubled.rows(channel) == once.rows(channel), channel
+    assert doubled.summary.duplicates >= len(once.rows("trades")) > 0
+
+
+@COMPILED
+def test_lost_frames_are_gaps_that_name_their_ids(tmp_path: Path, compiled: bool | None) -> None:
+    name = SPOT_2024[0]
+    kept = lines(name)
+    marks = {"trades": b'"e":"trade"', "book": b"depthUpdate"}
+    lost = {kind: next(at for at in range(2000, len(kept)) if mark in kept[at]) for kind, mark in marks.items()}
+    path = altered(tmp_path, name, lambda whole: [line for at, line in enumerate(whole) if at not in lost.values()])
+    done = replayed([path], "coverage", compiled)
+    gaps = {row["stream"]: row for row in done.rows("coverage") if row["state"] == "gap"}
+    found = {stream: (int(row["first_id"]), int(row["last_id"])) for stream, row in gaps.items()}
+    assert found == {"trades": ids_of(kept[lost["trades"]]), "book": ids_of(kept[lost["book"]])}
+    assert done.summary.gaps == 2
+
+
+def ids_of(line: bytes) -> tuple[int, int]:
+    payload: dict[str, Any] = json.loads(line.split(b" ", 1)[1])["data"]
+    return (payload["t"], payload["t"]) if payload["e"] == "trade" else (payload["U"], payload["u"])
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,13 @@ from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
 from tapeflow.flow import catalogue
 from tapeflow.flow.nodes import Flow
-from tapeflow.stores.channels import CHANNELS
 from tapeflow.stores.files import FORMATS, write_all
 from tapeflow.stores.results import Results
 from tapeflow.tape.recorded import Recording, merge
 
 if TYPE_CHECKING:
-    import polars
-    import pyarrow
+    import polars as pl
+    import pyarrow as pa
 
 #: Told (bytes read, bytes in all) now and then.
 Progress = Callable[[int, int], None]
@@ -57,17 +56,17 @@ class Replay:
         self.summary = summary
         self.channels = channels
 
-    def arrow(self, channel: str) -> pyarrow.Table:
+    def arrow(self, channel: str) -> pa.Table:
         """A channel as an Arrow table: exact values are decimals, times timestamps in microseconds UTC."""
         return self._results.table(self._known(channel)).to_arrow()
 
-    def polars(self, channel: str) -> polars.DataFrame:
+    def polars(self, channel: str) -> pl.DataFrame:
         """A channel as a Polars frame (``pip install tapeflow[polars]``)."""
-        import polars
-
-        frame = polars.from_arrow(self.arrow(channel))
-        assert isinstance(frame, polars.DataFrame)
-        return frame
+        try:
+            import polars as pl  # noqa: PLC0415 - an extra: only who asks for it needs it
+        except ImportError as error:
+            raise SettingsError("Polars is not installed: pip install 'tapeflow[polars]'") from error
+        return pl.DataFrame(self.arrow(channel))
 
     def rows(self, channel: str) -> list[dict[str, Any]]:
         """A channel as the JSON objects of the contract."""
@@ -119,7 +118,7 @@ def replay(
         symbols=upper,
         all_revisions=revisions,
     )
-    engine = Engine(chosen, codec, results, compiled=compiled)
+    engine = Engine(chosen, codec, results, channels=wanted, compiled=compiled)
     _feed(engine, [Path(file) for file in files], batch, progress)
     engine.finish()
     results.names = engine.symbols
@@ -146,7 +145,7 @@ def replay(
 def _channels(channels: Iterable[str] | None, flow: Flow | None) -> tuple[str, ...]:
     known = catalogue.CHANNELS if flow is None else tuple(dict.fromkeys((*flow.channels, *catalogue.ALWAYS)))
     if channels is None:
-        return tuple(c for c in known if c in CHANNELS)
+        return known
     wanted = tuple(dict.fromkeys(channels))
     for channel in wanted:
         if channel not in known:
@@ -189,9 +188,9 @@ def _feed(engine: Engine, paths: list[Path], batch: int, progress: Progress | No
         total = sum(recording.size for recording in recordings)
         readable = [0] * len(recordings)
         for index, frames, start, stop in merge(recordings):
-            before = engine.unreadable
+            before = engine.counts.unreadable
             _batches(engine, frames, start, stop, batch)
-            readable[index] += stop - start - (engine.unreadable - before)
+            readable[index] += stop - start - (engine.counts.unreadable - before)
             if progress is not None:
                 progress(sum(recording.position for recording in recordings), total)
     finally:

@@ -12,7 +12,7 @@ Config = Annotated[Path | None, Argument(help="A flow file. The default flow unl
 Json = Annotated[bool, Option("--json", help="One JSON object instead of a tree.")]
 
 
-def explain(config: Config = None, json: Json = False) -> None:  # noqa: FBT002 - a flag of the command line
+def explain(config: Config = None, json: Json = False) -> None:
     """Print what a flow computes, from what, into which channels."""
     import msgspec
 

@@ -24,7 +24,7 @@ app.command("sample")(sample.sample)
 app.command("show")(show.show)
 
 
-def _version(asked: bool) -> None:  # noqa: FBT001 - the form of a typer callback
+def _version(asked: bool) -> None:
     if asked:
         from tapeflow._version import version
 
@@ -34,7 +34,7 @@ def _version(asked: bool) -> None:  # noqa: FBT001 - the form of a typer callbac
 
 @app.callback()
 def _options(
-    version: bool = Option(False, "--version", help="Print the version and stop.", callback=_version, is_eager=True),  # noqa: FBT001, FBT003
+    version: bool = Option(False, "--version", help="Print the version and stop.", callback=_version, is_eager=True),
 ) -> None:
     """Options of every command."""
 

@@ -36,7 +36,7 @@ def replay(
     intervals: Intervals = None,
     symbols: Symbols = None,
     venue: Venue = "binance",
-    revisions: Revisions = False,  # noqa: FBT002 - a flag of the command line
+    revisions: Revisions = False,
     flow: Config = None,
 ) -> None:
     """Run recorded messages through the analytics and write what comes out.

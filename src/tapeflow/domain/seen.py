@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from enum import IntEnum
+from itertools import pairwise
 
 import msgspec
 
@@ -101,10 +102,7 @@ class Seen:
     def holes(self, symbol: str) -> list[Hole]:
         """The holes that are open now, in the order of their ids."""
         ranges = self.ranges(symbol)
-        return [
-            Hole(symbol, left.hi + 1, right.lo - 1, left.ts_hi, right.ts_lo)
-            for left, right in zip(ranges, ranges[1:], strict=False)
-        ]
+        return [Hole(symbol, left.hi + 1, right.lo - 1, left.ts_hi, right.ts_lo) for left, right in pairwise(ranges)]
 
     def ranges(self, symbol: str) -> list[Range]:
         state = self._symbols.get(symbol)

@@ -44,6 +44,21 @@ QUOTE = np.dtype(
     ]
 )
 
+BOOK_ROW = np.dtype(
+    [
+        ("symbol", "<i4"),
+        ("n_bids", "<i4"),
+        ("n_asks", "<i4"),
+        ("pad", "<i4"),
+        ("id", "<i8"),
+        ("ts_event", "<i8"),
+        ("ts_recv", "<i8"),
+        ("first_level", "<i8"),
+    ]
+)
+
+LEVEL = np.dtype([("price", "<i8"), ("size", "<i8")])
+
 _WIDE = [(f"{name}_{half}", "<u8") for name in ("volume", "quote", "taker") for half in ("lo", "hi")]
 
 CANDLE_ROW = np.dtype(
@@ -62,7 +77,8 @@ CANDLE_ROW = np.dtype(
         ("ts_watermark", "<i8"),
         ("closed", "<i8"),
         ("vwap", "<f8"),
-        ("exact", "<i8"),
+        ("exact", "<i4"),
+        ("venue", "<i4"),
     ]
 )
 
@@ -105,6 +121,20 @@ RANGE = np.dtype([("lo", "<i8"), ("hi", "<i8"), ("ts_lo", "<i8"), ("ts_hi", "<i8
 
 LINE = np.dtype([("start", "<i8"), ("end", "<i8"), ("ts_recv", "<i8")])
 
+
+class BookRows:
+    """Rows of books: `BOOK_ROW` columns, and the levels they point into."""
+
+    __slots__ = ("levels", "rows")
+
+    def __init__(self, rows: Rows, levels: Rows) -> None:
+        self.rows = rows
+        self.levels = levels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 _WORD = 2**64 - 1
 
 
@@ -114,12 +144,15 @@ def words(value: int) -> tuple[int, int]:
 
 
 def wide(lo: int, hi: int) -> int:
+    """The 128-bit value of two words."""
     return (int(hi) << 64) | int(lo)
 
 
 def rows(data: bytes, layout: np.dtype[Any]) -> Rows:
+    """Packed rows as an array, without a copy."""
     return np.frombuffer(data, layout)
 
 
 def pack(values: list[tuple[Any, ...]], layout: np.dtype[Any]) -> bytes:
+    """Rows given as tuples, packed."""
     return np.array(values, layout).tobytes()

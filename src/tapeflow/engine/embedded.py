@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import msgspec
 
-from tapeflow.domain.book import OrderBook
 from tapeflow.domain.candle import NOTIONAL_LIMIT
-from tapeflow.domain.errors import SnapshotError
 from tapeflow.domain.events import (
     BookDelta,
     BookSnapshot,
@@ -21,29 +20,32 @@ from tapeflow.domain.events import (
     Ticker,
     Trade,
 )
-from tapeflow.engine import columns, intake, windows
-from tapeflow.engine.columns import NONE_TIME
+from tapeflow.domain.number import ratio
+from tapeflow.engine import columns, intake
+from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
+from tapeflow.engine.coverage import coverage_rows, gap_row
+from tapeflow.engine.custom import CustomFolds
 from tapeflow.engine.frames import Frames
 from tapeflow.engine.indicators import Stage
+from tapeflow.engine.kernels import choose
 from tapeflow.engine.klines import KlineMeans
 from tapeflow.engine.results import Sink
-from tapeflow.flow.nodes import BookTop, Candles, Flow, Indicator, Mean
+from tapeflow.engine.snapshot import read_snapshot, tuples, write_snapshot
+from tapeflow.engine.venue_candles import VenueCandles
+from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Indicator, LatestQuote, Mean
 from tapeflow.venues import Venue
 
-try:
-    from tapeflow.engine import _kernel
-except ImportError:  # the package was built where nothing compiles
-    _kernel = None  # type: ignore[assignment]
-
-#: Trades and quotes wait in columns until there are so many, or until someone asks.
-WAITING_LIMIT = 1 << 16
+#: Rows wait in columns until there are so many, or until the engine is flushed.
+PATIENCE = 1 << 14
 
 #: Reasons of quarantine that show a message was understood.
-READABLE = frozenset({"unsupported_market", "overlapping_ids", "number_too_large", "unattributable"})
+READABLE = frozenset(
+    {"unsupported_market", "overlapping_ids", "number_too_large", "unattributable", "too_many_symbols"}
+)
 
 
 class Counts(msgspec.Struct):
-    """What an engine has met so far."""
+    """What an engine has met so far. ``events`` are new: repeats and ignored aggregates are counted apart."""
 
     frames: int = 0
     answers: int = 0
@@ -54,96 +56,137 @@ class Counts(msgspec.Struct):
     unknown_fields: int = 0
     late: int = 0
     gaps: int = 0
+    unreadable: int = 0
 
 
 class Engine:
     """Runs a flow over frames of one venue. The same frames give the same rows whatever the batches are.
 
-    ``compiled`` picks the kernel (None: where there is one). Both give the same bytes; the tests say so.
+    Only the rows of ``channels`` are made (None: all that the flow has). Rows wait in columns until ``patience`` of
+    them are there: 0 gives each to the sink before `feed` returns. ``compiled`` picks the kernel (None: where there
+    is one). Both give the same bytes; the tests say so.
     """
 
-    def __init__(self, flow: Flow, venue: Venue, sink: Sink, *, compiled: bool | None = None) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        venue: Venue,
+        sink: Sink,
+        *,
+        channels: Collection[str] | None = None,
+        patience: int = PATIENCE,
+        compiled: bool | None = None,
+    ) -> None:
         self.flow = flow
         self.venue = venue
         self.sink = sink
         self.counts = Counts()
-        #: Frames so far that no codec could make sense of.
-        self.unreadable = 0
-        self._compiled = _kernel is not None if compiled is None else compiled
-        kernel = _kernel if self._compiled else None
-        self._channels = set(flow.channels)
-        self._intake = (kernel or intake).Intake(
+        self._patience = patience
+        self._channels = set(flow.channels) if channels is None else set(flow.channels) & set(channels)
+        kernel = choose(compiled=compiled)
+        custom: list[CustomFold] = list(flow.of(CustomFold))
+        self._keeps_trades = "trades" in self._channels or bool(custom)
+        self._intake = kernel.Intake(
             lateness_us=flow.lateness_us,
             horizon_us=flow.horizon_us,
             delay_us=venue.usual_delay_us,
             range_limit=flow.range_limit,
+            keep_trades=self._keeps_trades,
             keep_quotes="quotes" in self._channels,
+            depth=max((node.depth for node in flow.of(BookTop)), default=0) if "book" in self._channels else 0,
+            symbol_limit=flow.symbol_limit,
         )
         candles: list[Candles] = list(flow.of(Candles))
-        means: list[Mean] = [node for node in flow.of(Mean) if node.input == "trades"]
-        self._windows = (kernel or windows).Windows(
+        self._windows = kernel.Windows(
             candles=[_layout(node) for node in candles],
-            means=[_layout(node) for node in means],
+            means=[_layout(node) for node in flow.of(Mean) if node.input == "trades"],
             horizon_us=flow.horizon_us,
         )
-        self._has_windows = bool(candles or means)
-        self._stage = Stage(candles, list(flow.of(Indicator)), venue.price_scale, flow.horizon_us, self._name)
-        self._kline_means = KlineMeans([n for n in flow.of(Mean) if n.input == "klines"], flow, venue.price_scale)
-        self._depth = max((node.depth for node in flow.of(BookTop)), default=0)
-        self._books: dict[str, OrderBook] = {}
+        scales = (venue.price_scale, venue.size_scale)
+        steps: list[Indicator] = list(flow.of(Indicator)) if "indicators" in self._channels else []
+        self._stage = Stage(candles, steps, venue.price_scale, flow.horizon_us, self._name)
+        self._takes_klines = any(node.input == "klines" for node in flow.nodes)
+        self._venue_candles = VenueCandles(candles, self._intake.covers, *scales)
+        kline_means = [node for node in flow.of(Mean) if node.input == "klines"]
+        self._kline_means = KlineMeans(kline_means, flow, venue.price_scale)
+        self._custom = CustomFolds(custom, flow.horizon_us, self._name)
+        self._has_latest = any(flow.of(LatestQuote))
         self._names: list[str] = []
+        self._numbers: dict[str, int] = {}
+        venue.position = self._book_position
+
+    @property
+    def symbols(self) -> list[str]:
+        """The symbols by their numbers in columns."""
+        names: list[str] = self._intake.symbols()
+        return names
 
     def _name(self, number: int) -> str:
         if number >= len(self._names):
             self._names = self._intake.symbols()
         return self._names[number]
 
-    @property
-    def symbols(self) -> list[str]:
-        """The symbols by their numbers in columns."""
-        return self._intake.symbols()
+    def _number(self, symbol: str) -> int:
+        """The number of a symbol, -1 if there is no room for one more."""
+        number = self._numbers.get(symbol)
+        if number is None:
+            number = self._intake.symbol(symbol)
+            if number >= 0:
+                self._numbers[symbol] = number
+        return number
+
+    def _book_position(self, symbol: str) -> tuple[int, int | None] | None:
+        number = self._number(symbol)
+        return self._intake.position(number) if number >= 0 else None
 
     # -- frames in ---------------------------------------------------------------------------------------
 
     def feed(self, frames: Frames, start: int = 0, stop: int | None = None) -> None:
-        """Take frames ``start..stop``; what they close is given to the sink before this returns."""
-        stop = len(frames) if stop is None else stop
-        at = start
+        """Take frames ``start..stop`` in their order."""
+        if stop is None:
+            stop = len(frames)
+        at = start if not frames.is_plain else self._intake.read(frames.buffer, frames.packed, start, stop)
         while at < stop:
-            if not frames.requests:
-                at = self._intake.read(frames.buffer, frames.packed, at, stop)
-                if at == stop:
-                    break
             self._receive(frames, at)
             at += 1
+            if frames.is_plain:
+                at = self._intake.read(frames.buffer, frames.packed, at, stop)
         self.counts.frames += stop - start
         self._fold()
 
+    def feed_trades(self, trades: Rows) -> None:
+        """Take trades as packed `TRADE` columns, numbered by `number_of`; duplicates and late ones are told apart."""
+        self._intake.put_all(trades.tobytes())
+        self._fold()
+
+    def number_of(self, symbol: str) -> int:
+        """The number that stands for a symbol in columns."""
+        return self._number(symbol)
+
     def _fold(self) -> None:
-        waiting = self._windows.add(self._intake) if self._has_windows else 0
-        if "trades" in self._channels:
-            self._give_trades()
-        else:
-            self._intake.clear_trades()
-        if waiting:
+        if self._windows.add(self._intake) > self._patience:
             self._give_windows()
+        if self._keeps_trades and self._intake.counts()[3] > self._patience:
+            self._give_trades()
+        if self._patience == 0:
+            self.flush()
 
     def _receive(self, frames: Frames, i: int) -> None:
         """A frame that the compiled reader left to the codec."""
-        at, request = frames.ts_recv(i), frames.requests.get(i)
+        at, request = frames.ts_recv(i), frames.request(i)
         self._intake.clock(at)
-        if request is not None:
+        if i in frames.requests:
             self.counts.answers += 1
             self.counts.frames -= 1
         for output in self.venue.receive(frames[i], at, request):
             if isinstance(output, Quarantine):
                 self._quarantine(frames, i, output)
             elif isinstance(output, Event):
-                self._event(output, at, frames, i)
+                self._event(output, frames, i)
 
     def _quarantine(self, frames: Frames, i: int, found: Quarantine) -> None:
         self.counts.quarantined += 1
-        self.unreadable += found.reason not in READABLE
+        self.counts.unreadable += found.reason not in READABLE
         row = {
             "ts_recv": frames.ts_recv(i),
             "connection": frames.connection,
@@ -152,41 +195,36 @@ class Engine:
         }
         self.sink.rows("quarantine", [row])
 
-    def _event(self, event: Event, at: int | None, frames: Frames, i: int) -> None:
+    def _event(self, event: Event, frames: Frames, i: int) -> None:
+        if isinstance(event, Status) or not event.symbol:
+            self.counts.events += 1
+            return
+        number, at = self._number(event.symbol), frames.ts_recv(i)
+        if number < 0:
+            self._quarantine(frames, i, Quarantine("too_many_symbols", event.symbol))
+            return
         match event:
             case Trade():
-                self._trade(event, at, frames, i)
+                self._trade(number, event, frames, i)
             case Quote():
-                self._quote(event, at)
+                self._quote(number, event, at)
             case BookDelta() | BookSnapshot():
-                self._touch(event.symbol, event.ts_event, at)
-                self._book(event, at)
+                self._book(number, event, at)
             case Kline():
-                self._touch(event.symbol, event.ts_event, at)
-                self._kline(event, at)
+                self._kline(number, event, at)
             case Ticker():
-                self._touch(event.symbol, event.ts_event, at)
-                if "tickers" in self._channels:
-                    row = {"symbol": event.symbol, "kind": event.kind, "ts_event": event.ts_event, "ts_recv": at}
-                    self.sink.rows("tickers", [row | event.values])
+                self._ticker(number, event, at)
             case Gap():
-                self._gap(event)
-            case Status():
-                self.counts.events += 1
+                self._gap(number, event)
 
-    def _touch(self, symbol: str, ts_event: int | None, at: int | None) -> int:
-        number = self._intake.symbol(symbol)
-        self._intake.touch(number, ts_event, at)
-        return number
-
-    def _trade(self, trade: Trade, at: int | None, frames: Frames, i: int) -> None:
-        number = self._intake.symbol(trade.symbol)
+    def _trade(self, number: int, trade: Trade, frames: Frames, i: int) -> None:
         if trade.price * trade.size > NOTIONAL_LIMIT:
             self._quarantine(frames, i, Quarantine("number_too_large", "price times size"))
             return
-        answer = i in frames.requests
+        answer = frames.request(i) is not None
         flags = (trade.side == "sell") | (trade.unit_us > 1) << 1 | trade.is_aggregate << 2 | answer << 3
-        values = (flags, trade.id, trade.first_id, trade.last_id, trade.price, trade.size, trade.ts_event, at)
+        ids = (trade.id, trade.first_id, trade.last_id)
+        values = (flags, *ids, trade.price, trade.size, trade.ts_event, frames.ts_recv(i))
         verdict = self._intake.put(number, *values)
         if verdict == intake.Put.SWITCH:
             self._switch(number)
@@ -196,81 +234,86 @@ class Engine:
 
     def _switch(self, number: int) -> None:
         """Single trades have come for a symbol fed by aggregates: what these gave is void."""
-        self._fold()
-        self._intake.forget(number)
-        self._windows.forget(number)
-        self._stage.forget(number)
+        self.flush()
+        for part in (self._intake, self._windows, self._stage, self._venue_candles, self._custom):
+            part.forget(number)
         self.sink.retract(self._name(number))
 
-    def _quote(self, quote: Quote, at: int | None) -> None:
-        number = self._touch(quote.symbol, quote.ts_event, at)
-        if "quotes" in self._channels:
-            ts_event = NONE_TIME if quote.ts_event is None else quote.ts_event
-            values = (quote.id, quote.bid, quote.bid_size, quote.ask, quote.ask_size, ts_event)
-            row = (number, 0, *values, NONE_TIME if at is None else at)
-            self.sink.columns("quotes", columns.rows(columns.pack([row], columns.QUOTE), columns.QUOTE))
+    def _quote(self, number: int, quote: Quote, at: int | None) -> None:
+        self._intake.touch(number, quote.ts_event, at)
+        sizes = (quote.bid, quote.bid_size, quote.ask, quote.ask_size)
+        self._intake.put_quote((number, 0, quote.id, *sizes, _time(quote.ts_event), _time(at)))
 
-    def _book(self, event: BookDelta | BookSnapshot, at: int | None) -> None:
-        if not self._depth:
-            return
-        if isinstance(event, BookSnapshot) and event.is_partial:
-            self._book_row(event.symbol, event.id, event.bids, event.asks, event.ts_event, at)
-            return
-        book = self._books.setdefault(event.symbol, OrderBook())
-        if isinstance(event, BookSnapshot):
-            book.reset(event.id, event.bids, event.asks)
-        else:
-            book.apply(event.last_id, event.bids, event.asks)
-        self._book_row(event.symbol, book.id, book.bids(self._depth), book.asks(self._depth), event.ts_event, at)
+    def _book(self, number: int, event: BookDelta | BookSnapshot, at: int | None) -> None:
+        self._intake.touch(number, event.ts_event, at)
+        if isinstance(event, BookDelta):
+            self._intake.book(number, event.last_id, event.bids, event.asks, event.ts_event, at, 0)
+        elif not event.is_partial:
+            self._intake.book(number, event.id, event.bids, event.asks, event.ts_event, at, 1)
+        elif "book" in self._channels:
+            self.sink.books(_partial(number, event, at))
 
-    def _book_row(self, symbol: str, id: int, bids: Any, asks: Any, ts_event: int | None, at: int | None) -> None:
-        row = {"symbol": symbol, "id": id, "bids": bids, "asks": asks, "ts_event": ts_event, "ts_recv": at}
-        self.sink.rows("book", [row])
-
-    def _kline(self, kline: Kline, at: int | None) -> None:
+    def _kline(self, number: int, kline: Kline, at: int | None) -> None:
+        if self._takes_klines:
+            self._fold()
+            self._give_windows()  # what trades gave before this push must not wait for what it says
+        ts_watermark = self._intake.watermark(number)
+        self._intake.touch(number, kline.ts_event, at)
         if "klines" in self._channels:
             row = msgspec.structs.asdict(kline) | {"source": "venue", "revision": 0, "ts_recv": at}
-            self.sink.rows("klines", [row])
-        rows = self._kline_means.add(kline, self._intake.watermark(self._intake.symbol(kline.symbol)))
-        if rows:
+            self.sink.rows("klines", [row | {"vwap": _vwap(kline, self.venue)}])
+        rows = self._kline_means.add(kline, ts_watermark)
+        if rows and "moving_average" in self._channels:
             self.sink.rows("moving_average", rows)
+        if self._takes_klines:
+            self._give_candles(self._venue_candles.add(number, kline, _time(ts_watermark)))
 
-    def _gap(self, gap: Gap) -> None:
+    def _ticker(self, number: int, ticker: Ticker, at: int | None) -> None:
+        self._intake.touch(number, ticker.ts_event, at)
+        if "tickers" in self._channels:
+            row = {"symbol": ticker.symbol, "kind": ticker.kind, "ts_event": ticker.ts_event, "ts_recv": at}
+            self.sink.rows("tickers", [row | ticker.values])
+
+    def _gap(self, number: int, gap: Gap) -> None:
         self.counts.gaps += 1
-        row = {
-            "symbol": gap.symbol,
-            "stream": gap.stream,
-            "ts_start": gap.ts_start,
-            "ts_end": gap.ts_end,
-            "state": "gap",
-            "reason": gap.reason,
-            "first_id": gap.first_id,
-            "last_id": gap.last_id,
-            "guarantee": "sequence",
-        }
-        self.sink.rows("coverage", [row])
+        if gap.stream == "book":
+            self._intake.break_book(number)
+        self.sink.rows("coverage", [gap_row(gap)])
 
     # -- results out -------------------------------------------------------------------------------------
 
     def _give_trades(self) -> None:
-        packed = self._intake.take_trades()
-        if packed:
-            self.sink.columns("trades", columns.rows(packed, columns.TRADE))
+        trades = columns.rows(self._intake.take_trades(), columns.TRADE)
+        if not len(trades):
+            return
+        if "trades" in self._channels:
+            self.sink.columns("trades", trades)
+        if self._custom:
+            self._give_rows(self._custom.add(trades))
+
+    def _give_rows(self, rows: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        for channel, row in rows:
+            self.sink.rows(channel, [row])
 
     def _give_windows(self) -> None:
         candles = columns.rows(self._windows.take_candles(), columns.CANDLE_ROW)
+        self._give_candles(self._venue_candles.replace(candles) if self._takes_klines else candles)
+        means = columns.rows(self._windows.take_means(), columns.MEAN_ROW)
+        if len(means):
+            self.sink.columns("moving_average", means)
+
+    def _give_candles(self, candles: Rows) -> None:
         if len(candles):
             self.sink.columns("candles", candles)
             indicators = self._stage.add(candles)
             if indicators:
                 self.sink.rows("indicators", indicators)
-        means = columns.rows(self._windows.take_means(), columns.MEAN_ROW)
-        if len(means):
-            self.sink.columns("moving_average", means)
 
     def flush(self) -> None:
         """Give the sink all that waits in columns."""
-        self._fold()
+        self._windows.add(self._intake)
+        self._give_trades()
+        self._give_windows()
         late = columns.rows(self._intake.take_late(), columns.TRADE)
         if len(late):
             self.counts.late += len(late)
@@ -278,89 +321,78 @@ class Engine:
         quotes = columns.rows(self._intake.take_quotes(), columns.QUOTE)
         if len(quotes):
             self.sink.columns("quotes", quotes)
+        books, levels = self._intake.take_books()
+        if books:
+            self.sink.books(BookRows(columns.rows(books, columns.BOOK_ROW), columns.rows(levels, columns.LEVEL)))
 
     def finish(self) -> None:
         """The end of the input: close what the clock allows, bring steps up to date, give forming windows as such."""
         self.flush()
         self._windows.advance(self._intake)
         self._give_windows()
+        for number in range(len(self.symbols)):
+            self._give_rows(self._custom.advance(number, _time(self._intake.watermark(number))))
+        self._give_candles(self._venue_candles.stand_in(self._intake.watermark))
         indicators = self._stage.settle()
         if indicators:
             self.sink.rows("indicators", indicators)
         self._windows.forming()
         self._give_windows()
-        rows = self._kline_means.finish()
-        if rows:
+        self._give_rows(self._custom.forming())
+        rows = self._kline_means.finish(lambda symbol: self._intake.watermark(self._number(symbol)))
+        if rows and "moving_average" in self._channels:
             self.sink.rows("moving_average", rows)
-        self._coverage()
+        if self._has_latest:
+            newest = columns.rows(self._intake.newest_quotes(), columns.QUOTE)
+            self.sink.columns("quotes.latest", newest[newest["id"] > 0])
+        self._count()
+
+    def _count(self) -> None:
+        rows = [row for number in range(len(self.symbols)) for row in self._coverage(number)]
+        self.counts.gaps += sum(row["state"] == "gap" for row in rows)
+        self.sink.rows("coverage", rows)
         events, duplicates, ignored, *_ = self._intake.counts()
         self.counts.events += events
         self.counts.duplicates, self.counts.ignored_aggregates = duplicates, ignored
         self.counts.unknown_fields = self.venue.unknown_fields
+        self.counts.late += self._kline_means.late
 
-    def _coverage(self) -> None:
-        """What was seen of each symbol's trades: runs of ids, and the holes between them."""
-        out: list[dict[str, Any]] = []
-        for number, symbol in enumerate(self.symbols):
-            ranges = columns.rows(self._intake.ranges(number), columns.RANGE).tolist()
-            base = {"symbol": symbol, "stream": "trades", "guarantee": "sequence"}
-            for i, (lo, hi, ts_lo, ts_hi) in enumerate(ranges):
-                if i:
-                    _, before, _, ts_before = ranges[i - 1]
-                    ids = {"first_id": before + 1, "last_id": lo - 1}
-                    times = {"ts_start": ts_before, "ts_end": ts_lo}
-                    out.append(base | times | {"state": "gap", "reason": "missing_ids"} | ids)
-                ids, times = {"first_id": lo, "last_id": hi}, {"ts_start": ts_lo, "ts_end": ts_hi}
-                out.append(base | times | {"state": "complete", "reason": None} | ids)
-        self.counts.gaps += sum(row["state"] == "gap" for row in out)
-        if out:
-            self.sink.rows("coverage", out)
+    def _coverage(self, number: int) -> list[dict[str, Any]]:
+        return coverage_rows(self._name(number), columns.rows(self._intake.ranges(number), columns.RANGE))
 
     # -- state -------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> bytes:
-        """All state as a value. Give the sink what waits first (`flush`): rows are not part of it."""
-        self.flush()
-        books = {symbol: (book.id, book.bids(), book.asks()) for symbol, book in self._books.items()}
-        return msgspec.msgpack.encode(
-            {
-                "fingerprint": self.fingerprint,
-                "intake": self._intake.state(),
-                "windows": self._windows.state(),
-                "stage": self._stage.state(),
-                "kline_means": self._kline_means.state(),
-                "venue": self.venue.snapshot(),
-                "books": books,
-                "counts": self.counts,
-            }
-        )
-
     @property
     def fingerprint(self) -> str:
-        """What a snapshot must agree with: the form of the state, the flow and the venue."""
-        return f"1\n{self.venue.name}\n{self.flow.explain()}"
+        """What a snapshot must agree with: the form of the state, the venue and the flow."""
+        return f"{self.venue.name}\n{self.flow.explain()}"
+
+    def snapshot(self) -> bytes:
+        """All state as a value. What waits is given to the sink first: rows are no part of it."""
+        self.flush()
+        parts = {
+            "intake": self._intake.state(),
+            "windows": self._windows.state(),
+            "stage": self._stage.state(),
+            "venue_candles": self._venue_candles.state(),
+            "kline_means": self._kline_means.state(),
+            "custom": self._custom.state(),
+            "venue": self.venue.snapshot(),
+            "counts": self.counts,
+        }
+        return write_snapshot(self.fingerprint, parts)
 
     def restore(self, packed: bytes) -> None:
         """Become the engine that gave `snapshot`; raises `SnapshotError`. Only for an engine that was fed nothing."""
-        try:
-            state = msgspec.msgpack.decode(packed)
-            fingerprint = state["fingerprint"]
-        except (msgspec.DecodeError, TypeError, KeyError) as error:
-            raise SnapshotError(f"expected the snapshot of an engine, got something else: {error}") from error
-        if fingerprint != self.fingerprint:
-            raise SnapshotError(
-                f"the snapshot is of another flow or version:\n{fingerprint}\nand this engine runs:\n{self.fingerprint}\n"
-                "replay the tape from the beginning instead"
-            )
-        self._intake.restore(_tuples(state["intake"]))
-        self._windows.restore(_tuples(state["windows"]))
-        self._stage.restore(state["stage"])
-        self._kline_means.restore(state["kline_means"])
-        self.venue.restore(state["venue"])
-        self.counts = msgspec.convert(state["counts"], Counts)
-        for symbol, (id, bids, asks) in state["books"].items():
-            self._books[symbol] = OrderBook()
-            self._books[symbol].reset(id, _tuples(bids), _tuples(asks))
+        parts = read_snapshot(self.fingerprint, packed)
+        self._intake.restore(tuples(parts["intake"]))
+        self._windows.restore(tuples(parts["windows"]))
+        self._stage.restore(parts["stage"])
+        self._venue_candles.restore(parts["venue_candles"])
+        self._kline_means.restore(parts["kline_means"])
+        self._custom.restore(parts["custom"])
+        self.venue.restore(parts["venue"])
+        self.counts = msgspec.convert(parts["counts"], Counts)
 
 
 def _layout(node: Candles | Mean) -> tuple[int, int, int, int]:
@@ -368,6 +400,19 @@ def _layout(node: Candles | Mean) -> tuple[int, int, int, int]:
     return (window.size_us, window.slide_us, window.origin_us, window.pane_us)
 
 
-def _tuples(value: Any) -> Any:
-    """Lists to tuples, all the way down: msgpack knows only one kind of sequence."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def _time(ts: int | None) -> int:
+    return NONE_TIME if ts is None else ts
+
+
+def _vwap(kline: Kline, venue: Venue) -> float | None:
+    if not kline.volume:
+        return None
+    return ratio(kline.quote_volume, venue.price_scale + venue.size_scale, kline.volume, venue.size_scale)
+
+
+def _partial(number: int, event: BookSnapshot, at: int | None) -> BookRows:
+    sizes = (len(event.bids), len(event.asks))
+    row = (number, *sizes, 0, event.id, _time(event.ts_event), _time(at), 0)
+    levels = columns.pack([*event.bids, *event.asks], columns.LEVEL)
+    rows = columns.rows(columns.pack([row], columns.BOOK_ROW), columns.BOOK_ROW)
+    return BookRows(rows, columns.rows(levels, columns.LEVEL))

@@ -9,11 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapeflow.engine.columns import LINE, NONE_TIME
-
-try:
-    from tapeflow.engine._kernel import split as _compiled_split
-except ImportError:  # the package was built where nothing compiles
-    _compiled_split = None
+from tapeflow.engine.kernels import COMPILED
 
 SPLIT_LIMIT = 1 << 16
 
@@ -23,19 +19,26 @@ _RECEIVE_TIME = re.compile(rb"([0-9]{9,19})(?:\.([0-9]{1,12}))?:?[ \t]+(?=[^ \t]
 class Frames:
     """Messages ``lines[i]`` = (start, end, receive time or NONE_TIME) in ``buffer``.
 
-    ``requests`` names the request that a message answers, for those that are answers.
+    ``requests`` names the request that a message answers, for those that are answers; ``dump`` is the request that
+    all of them, rows of a public dump, answer.
     """
 
-    __slots__ = ("buffer", "connection", "lines", "packed", "requests")
+    __slots__ = ("buffer", "connection", "dump", "lines", "packed", "requests")
 
     def __init__(
-        self, buffer: bytes, lines: npt.NDArray[Any], connection: str = "", requests: dict[int, str] | None = None
+        self,
+        buffer: bytes | memoryview,
+        lines: npt.NDArray[Any],
+        connection: str = "",
+        requests: dict[int, str] | None = None,
+        dump: str | None = None,
     ) -> None:
         self.buffer = buffer
         self.lines = lines
         self.packed = lines.tobytes()
         self.connection = connection
         self.requests = requests or {}
+        self.dump = dump
 
     @classmethod
     def of(cls, messages: list[tuple[int | None, bytes]], connection: str = "") -> Frames:
@@ -51,19 +54,30 @@ class Frames:
 
     def __getitem__(self, i: int) -> bytes:
         line = self.lines[i]
-        return self.buffer[line["start"] : line["end"]]
+        return bytes(self.buffer[line["start"] : line["end"]])
+
+    @property
+    def is_plain(self) -> bool:
+        """True if every message came on a stream."""
+        return not self.requests and self.dump is None
+
+    def request(self, i: int) -> str | None:
+        """The request that message ``i`` answers, if it does."""
+        return self.dump or self.requests.get(i)
 
     def ts_recv(self, i: int) -> int | None:
         ts = int(self.lines[i]["ts_recv"])
         return None if ts == NONE_TIME else ts
 
 
-def split(buffer: bytes, start: int, *, last: bool, limit: int = SPLIT_LIMIT) -> tuple[npt.NDArray[Any], int]:
+def split(
+    buffer: bytes | memoryview, start: int, *, last: bool, limit: int = SPLIT_LIMIT
+) -> tuple[npt.NDArray[Any], int]:
     """Up to ``limit`` lines of ``buffer`` from ``start``, and where to go on; the torn last line only if ``last``."""
-    if _compiled_split is not None:
-        packed, following = _compiled_split(buffer, start, last, limit)
+    if COMPILED is not None:
+        packed, following = COMPILED.split(buffer, start, last, limit)
         return np.frombuffer(packed, LINE), following
-    return _portable_split(buffer, start, last=last, limit=limit)
+    return _portable_split(bytes(buffer), start, last=last, limit=limit)
 
 
 def _portable_split(buffer: bytes, start: int, *, last: bool, limit: int) -> tuple[npt.NDArray[Any], int]:

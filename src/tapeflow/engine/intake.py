@@ -19,9 +19,14 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from tapeflow.domain.book import OrderBook
 from tapeflow.domain.candle import StampedTrade
+from tapeflow.domain.events import Levels
 from tapeflow.domain.seen import RANGE_LIMIT, Range, Seen, SeenState, Verdict
-from tapeflow.engine.columns import NONE_TIME, QUOTE, RANGE, TRADE, pack, rows
+from tapeflow.engine.columns import BOOK_ROW, LEVEL, NONE_TIME, QUOTE, RANGE, TRADE, pack, rows
+
+#: Symbols of one intake: beyond it a new symbol's frames are quarantined, so that memory stays bounded.
+SYMBOL_LIMIT = 1 << 16
 
 
 class Put(IntEnum):
@@ -47,12 +52,25 @@ class Intake:
     """See the module. Symbols have numbers, given in the order in which they first come."""
 
     def __init__(
-        self, lateness_us: int, horizon_us: int, delay_us: int, range_limit: int = RANGE_LIMIT, keep_quotes: bool = True
+        self,
+        lateness_us: int,
+        horizon_us: int,
+        delay_us: int,
+        range_limit: int = RANGE_LIMIT,
+        *,
+        keep_trades: bool = True,
+        keep_quotes: bool = True,
+        depth: int = 0,
+        symbol_limit: int = SYMBOL_LIMIT,
     ) -> None:
         self._lateness_us = lateness_us
         self._horizon_us = horizon_us
         self._delay_us = delay_us
+        self._keep_trades = keep_trades
         self._keep_quotes = keep_quotes
+        self._depth = depth
+        self._symbol_limit = symbol_limit
+        self._folded = 0
         self._seen = Seen(range_limit)
         self._numbers: dict[str, int] = {}
         self._names: list[str] = []
@@ -64,18 +82,27 @@ class Intake:
         self.trades: list[StampedTrade] = []
         self._late: list[StampedTrade] = []
         self._quotes: list[tuple[int, ...]] = []
+        self._books: list[_Book] = []
+        self._newest: list[tuple[int, ...]] = []
+        self._book_rows: list[tuple[int, ...]] = []
+        self._levels: list[tuple[int, int]] = []
 
     def read(self, buffer: object, lines: object, start: int, stop: int) -> int:
         """The first frame this reader leaves to the codec: here each one."""
         return start
 
     def symbol(self, name: str) -> int:
+        """The number of a symbol, -1 if there is no room for one more."""
         number = self._numbers.get(name)
         if number is None:
+            if len(self._names) >= self._symbol_limit:
+                return -1
             number = self._numbers[name] = len(self._names)
             self._names.append(name)
             self._ts_max.append(None)
             self._sources.append(Source.NONE)
+            self._books.append(_Book())
+            self._newest.append((number, 0, 0, 0, 0, 0, 0, 0, 0))
         return number
 
     def symbols(self) -> list[str]:
@@ -163,22 +190,77 @@ class Intake:
         for symbol, side, coarse, aggregate, _, *rest in rows(packed, TRADE).tolist():
             ts_recv = None if rest[6] == NONE_TIME else rest[6]
             self.clock(ts_recv)
-            verdict = self.put(symbol, side | coarse << 1 | aggregate << 2, *rest[:6], ts_recv)
+            id, first_id, last_id, price, size, ts_event = rest[:6]
+            flags = side | coarse << 1 | aggregate << 2
+            verdict = self.put(symbol, flags, id, first_id, last_id, price, size, ts_event, ts_recv)
             refused += verdict in (Put.OVERLAP, Put.SWITCH)
         return refused
 
     def put_quote(self, values: tuple[int, ...]) -> None:
-        """A quote as `QUOTE` columns."""
+        """A quote, as `QUOTE` columns."""
+        if values[2] >= self._newest[values[0]][2]:
+            self._newest[values[0]] = values
         if self._keep_quotes:
             self._quotes.append(values)
 
-    def take_trades(self) -> bytes:
-        packed = _pack_trades(self.trades)
-        self.trades = []
+    def newest_quotes(self) -> bytes:
+        """The quote of the greatest id of each symbol, as `QUOTE` columns (id 0 where there is none)."""
+        return pack(self._newest, QUOTE)
+
+    def book(
+        self,
+        symbol: int,
+        id: int,
+        bids: Levels,
+        asks: Levels,
+        ts_event: int | None,
+        ts_recv: int | None,
+        whole: int,
+    ) -> None:
+        """A snapshot of a book (``whole``) or a delta that follows on it; one row of its best levels."""
+        book = self._books[symbol]
+        if whole:
+            book.levels.reset(id, bids, asks)
+        else:
+            book.levels.apply(id, bids, asks)
+        book.is_live, book.ts_event = True, ts_event
+        if self._depth:
+            best = (book.levels.bids(self._depth), book.levels.asks(self._depth))
+            counts = (len(best[0]), len(best[1]))
+            self._book_rows.append((symbol, *counts, 0, id, _time(ts_event), _time(ts_recv), len(self._levels)))
+            self._levels += [*best[0], *best[1]]
+
+    def break_book(self, symbol: int) -> None:
+        """The deltas of a book have a gap."""
+        self._books[symbol].is_live = False
+
+    def position(self, symbol: int) -> tuple[int, int | None] | None:
+        """Id and time of the last change of a live book, else None."""
+        book = self._books[symbol]
+        return (book.levels.id, book.ts_event) if book.is_live else None
+
+    def take_books(self) -> tuple[bytes, bytes]:
+        """The book rows and their levels, as `BOOK_ROW` and `LEVEL` columns."""
+        packed = pack(self._book_rows, BOOK_ROW), pack(self._levels, LEVEL)
+        self._book_rows, self._levels = [], []
         return packed
 
-    def clear_trades(self) -> None:
-        self.trades = []
+    def covers(self, symbol: int, lo: int, hi: int) -> bool:
+        """True if every one of the ids ``lo..hi`` was seen."""
+        return self._seen.covers(self._names[symbol], lo, hi)
+
+    def to_fold(self) -> list[StampedTrade]:
+        """The trades not given here before; they are forgotten unless a sink wants them."""
+        trades = self.trades[self._folded :]
+        if not self._keep_trades:
+            self.trades = []
+        self._folded = len(self.trades)
+        return trades
+
+    def take_trades(self) -> bytes:
+        packed = _pack_trades(self.trades)
+        self.trades, self._folded = [], 0
+        return packed
 
     def take_late(self) -> bytes:
         packed, self._late = _pack_trades(self._late), []
@@ -198,27 +280,63 @@ class Intake:
         self._seen.forget(self._names[symbol])
         self._sources[symbol] = Source.NONE
 
-    def counts(self) -> tuple[int, int, int, int, int, int]:
-        """Events, duplicates, ignored aggregates; trades, late trades and quotes that wait."""
-        waiting = (len(self.trades), len(self._late), len(self._quotes))
+    def counts(self) -> tuple[int, int, int, int, int, int, int]:
+        """Events, duplicates, ignored aggregates; trades, late trades, quotes and book rows that wait."""
+        waiting = (len(self.trades), len(self._late), len(self._quotes), len(self._book_rows))
         return (self._events, self._duplicates, self._ignored, *waiting)
 
-    def state(self) -> tuple[int, int, int, int, int, list[tuple[str, int, int, int, bytes]]]:
+    def state(self) -> IntakeState:
         """The state as a value, in the kernel's own form, so that either restores the other's."""
         symbols = [
-            (name, _time(self._ts_max[n]), int(self._sources[n]), self._seen.state(name).floor, self.ranges(n))
+            (
+                name,
+                _time(self._ts_max[n]),
+                int(self._sources[n]),
+                self._seen.state(name).floor,
+                self.ranges(n),
+                self._books[n].state(),
+                pack([self._newest[n]], QUOTE),
+            )
             for n, name in enumerate(self._names)
         ]
         return (_time(self._clock), _time(self._skew), self._events, self._duplicates, self._ignored, symbols)
 
-    def restore(self, state: tuple[int, int, int, int, int, list[tuple[str, int, int, int, bytes]]]) -> None:
+    def restore(self, state: IntakeState) -> None:
         clock, skew, self._events, self._duplicates, self._ignored, symbols = state
         self._clock, self._skew = _missing(clock), _missing(skew)
-        for name, ts_max, source, floor, ranges in symbols:
+        for name, ts_max, source, floor, ranges, book, newest in symbols:
             number = self.symbol(name)
             self._ts_max[number] = _missing(ts_max)
             self._sources[number] = Source(source)
             self._seen.become(name, SeenState(floor, [Range(*r) for r in rows(ranges, RANGE).tolist()]))
+            self._books[number].restore(book)
+            self._newest[number] = (number, *rows(newest, QUOTE).tolist()[0][1:])
+
+
+#: (id, time, live, bids, asks): levels as the kernel keeps them, best last, ask prices negated.
+BookState = tuple[int, int, int, bytes, bytes]
+
+#: (clock, skew, events, duplicates, ignored aggregates, symbols)
+IntakeState = tuple[int, int, int, int, int, list[tuple[str, int, int, int, bytes, BookState, bytes]]]
+
+
+class _Book:
+    def __init__(self) -> None:
+        self.levels = OrderBook()
+        self.levels.id = 0
+        self.is_live = False
+        self.ts_event: int | None = 0
+
+    def state(self) -> BookState:
+        bids = pack(list(reversed(self.levels.bids())), LEVEL)
+        asks = pack([(-price, size) for price, size in reversed(self.levels.asks())], LEVEL)
+        return (self.levels.id, _time(self.ts_event), int(self.is_live), bids, asks)
+
+    def restore(self, state: BookState) -> None:
+        id, ts_event, is_live, bids, asks = state
+        self.is_live, self.ts_event = bool(is_live), _missing(ts_event)
+        sell = tuple((-price, size) for price, size in rows(asks, LEVEL).tolist())
+        self.levels.reset(id, tuple(rows(bids, LEVEL).tolist()), sell)
 
 
 def _pack_trades(trades: list[StampedTrade]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,9 @@ from tapeflow.engine.columns import NONE_TIME
 from tapeflow.engine.windows import Track, WindowRow
 from tapeflow.flow.nodes import Flow, Mean
 
+#: Times of pushes kept for one symbol before those beyond the horizon are looked for and dropped.
+SEEN = 4096
+
 
 class Push(msgspec.Struct, frozen=True, gc=False):
     """A kline push as `MeanFold` sees it."""
@@ -22,52 +25,61 @@ class Push(msgspec.Struct, frozen=True, gc=False):
 
 
 class KlineMeans:
-    """Sliding means over the closes of kline pushes, one track per mean, symbol and kline interval.
+    """Sliding means over the closes of every kline push of a symbol, one track per mean and symbol.
 
-    A push is known by (symbol, interval, event time): a repeat counts once. What comes after the horizon is counted
-    in ``late`` and changes nothing.
+    A push is known by (interval, event time): a repeat counts once. What comes after the horizon changes nothing and
+    is counted in ``late``.
     """
 
     def __init__(self, means: Sequence[Mean], flow: Flow, price_scale: int) -> None:
         self._means = means
         self._horizon_us = flow.horizon_us
         self._fold = MeanFold(price_scale)
-        self._tracks: dict[tuple[str, str, int], Track] = {}
-        self._seen: dict[tuple[str, str], set[int]] = {}
-        self._watermarks: dict[tuple[str, str], int] = {}
+        self._tracks: dict[tuple[str, int], Track] = {}
+        self._seen: dict[str, set[tuple[int, str]]] = {}
+        self._watermarks: dict[str, int] = {}
         self.late = 0
 
     def add(self, kline: Kline, ts_watermark: int | None) -> list[dict[str, Any]]:
-        """The rows that a push closes or revises."""
+        """The rows that a push closes or revises; ``ts_watermark`` as it stood when the push came."""
         if not self._means or kline.ts_event is None:
             return []
-        key = (kline.symbol, kline.interval)
-        stamp = max(self._watermarks.get(key, NONE_TIME), NONE_TIME if ts_watermark is None else ts_watermark)
-        self._watermarks[key] = stamp
-        seen = self._seen.setdefault(key, set())
-        if kline.ts_event in seen:
-            return []
+        rows = list(self.advance(kline.symbol, ts_watermark))
+        stamp = self._watermarks[kline.symbol]
+        seen = self._seen.setdefault(kline.symbol, set())
+        key = (kline.ts_event, kline.interval)
+        if key in seen:
+            return rows
         if stamp != NONE_TIME and kline.ts_event < stamp - self._horizon_us:
             self.late += 1
-            return []
-        seen.add(kline.ts_event)
-        rows: list[dict[str, Any]] = []
+            return rows
+        seen.add(key)
         for i, node in enumerate(self._means):
-            track = self._tracks.setdefault((*key, i), Track(self._fold, node.window))
-            for found in (track.close(stamp), track.add(Push(kline.close), kline.ts_event, stamp)):
-                rows.extend(self._rows(key[0], node, found))
-            track.prune(stamp - self._horizon_us)
-        if len(seen) > 4096:
-            self._seen[key] = {ts for ts in seen if ts >= stamp - self._horizon_us}
+            track = self._tracks.setdefault((kline.symbol, i), Track(self._fold, node.window))
+            rows.extend(self._rows(kline.symbol, node, track.add(Push(kline.close), kline.ts_event, stamp)))
+        if len(seen) > SEEN:
+            self._seen[kline.symbol] = {known for known in seen if known[0] >= stamp - self._horizon_us}
         return rows
 
-    def finish(self) -> list[dict[str, Any]]:
-        """The rows still open."""
+    def advance(self, symbol: str, ts_watermark: int | None) -> Iterator[dict[str, Any]]:
+        """The rows that the watermark closes."""
+        known = self._watermarks.setdefault(symbol, NONE_TIME)
+        if ts_watermark is None or ts_watermark <= known:
+            return
+        self._watermarks[symbol] = ts_watermark
+        for i, node in enumerate(self._means):
+            track = self._tracks.get((symbol, i))
+            if track is not None:
+                yield from self._rows(symbol, node, track.close(ts_watermark))
+                track.prune(ts_watermark - self._horizon_us)
+
+    def finish(self, watermark: Callable[[str], int | None]) -> list[dict[str, Any]]:
+        """What the final watermarks close, and the rows still open."""
         rows: list[dict[str, Any]] = []
-        for (symbol, interval, i), track in self._tracks.items():
-            stamp = self._watermarks[symbol, interval]
-            rows.extend(self._rows(symbol, self._means[i], track.close(stamp)))
-            rows.extend(self._rows(symbol, self._means[i], track.forming(stamp)))
+        for symbol in list(self._watermarks):
+            rows.extend(self.advance(symbol, watermark(symbol)))
+        for (symbol, i), track in self._tracks.items():
+            rows.extend(self._rows(symbol, self._means[i], track.forming(self._watermarks[symbol])))
         return rows
 
     def _rows(self, symbol: str, node: Mean, found: Iterator[WindowRow]) -> Iterator[dict[str, Any]]:
@@ -85,20 +97,25 @@ class KlineMeans:
             }
 
     def state(self) -> Any:
-        """The state as a value."""
+        """The state as a value; totals as texts, for they can be beyond 64 bits."""
         tracks = [
-            (*key, [(n, track.panes[n]) for n in track.numbers], list(track.late.items()), track.next_end)
+            (
+                *key,
+                [(n, str(track.panes[n][0]), track.panes[n][1]) for n in track.numbers],
+                list(track.late.items()),
+                track.next_end,
+            )
             for key, track in self._tracks.items()
         ]
-        seen = [(*key, sorted(times)) for key, times in self._seen.items()]
-        return (tracks, seen, [(*key, ts) for key, ts in self._watermarks.items()], self.late)
+        seen = [(symbol, sorted(times)) for symbol, times in self._seen.items()]
+        return (tracks, seen, list(self._watermarks.items()), self.late)
 
     def restore(self, state: Any) -> None:
         tracks, seen, watermarks, self.late = state
-        for symbol, interval, i, panes, late, next_end in tracks:
-            track = self._tracks[symbol, interval, i] = Track(self._fold, self._means[i].window)
-            track.numbers = [number for number, _ in panes]
-            track.panes = {number: tuple(value) for number, value in panes}
+        for symbol, i, panes, late, next_end in tracks:
+            track = self._tracks[symbol, i] = Track(self._fold, self._means[i].window)
+            track.numbers = [number for number, _, _ in panes]
+            track.panes = {number: (int(total), count) for number, total, count in panes}
             track.late, track.next_end = dict(late), next_end
-        self._seen = {(symbol, interval): set(times) for symbol, interval, times in seen}
-        self._watermarks = {(symbol, interval): ts for symbol, interval, ts in watermarks}
+        self._seen = {symbol: {(ts, interval) for ts, interval in times} for symbol, times in seen}
+        self._watermarks = dict(watermarks)

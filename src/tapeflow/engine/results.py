@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from tapeflow.engine.columns import Rows
+from tapeflow.engine.columns import BookRows, Rows
 
 
 class Sink(Protocol):
@@ -16,6 +16,8 @@ class Sink(Protocol):
     """
 
     def columns(self, channel: str, rows: Rows) -> None: ...
+
+    def books(self, rows: BookRows) -> None: ...
 
     def rows(self, channel: str, rows: list[dict[str, Any]]) -> None: ...
 

@@ -131,7 +131,7 @@ class Windows:
 
     def add(self, intake: Intake) -> int:
         """Fold the trades that wait in an Intake; how many rows wait."""
-        for trade in intake.trades:
+        for trade in intake.to_fold():
             key = self._key(trade.symbol)
             stamp = NONE_TIME if trade.ts_watermark is None else trade.ts_watermark
             if stamp > key.ts_watermark:
@@ -196,7 +196,7 @@ class Windows:
             (symbol, fold, end - self._candles[fold].size_us, end)
             + (values["open"], values["high"], values["low"], values["close"])
             + (*words(state.volume), *words(state.quote_volume), *words(state.taker_buy_volume))
-            + (state.count, revision, ts_watermark, int(closed), values["vwap"] if exact else 0.0, int(exact))
+            + (state.count, revision, ts_watermark, int(closed), values["vwap"] if exact else 0.0, int(exact), 0)
         )
 
     def _mean_row(self, symbol: int, fold: int, row: WindowRow) -> None:
@@ -266,11 +266,24 @@ def _restore_candles(track: Track, closed: int, packed: bytes) -> None:
     for start, count, late, high, low, *rest in rows(packed, CANDLE_STATE).tolist():
         number = track.window.pane(start)
         end = start + track.window.size_us
-        totals = [wide(*rest[i : i + 2]) for i in (0, 2, 4)]
-        ticks = [tuple(rest[i : i + 3]) for i in (6, 9, 12, 15)]
+        volume, quote_volume, taker_buy_volume = (wide(*rest[i : i + 2]) for i in (0, 2, 4))
+        opened, closed_at, coarse_open, coarse_close = (tuple(rest[i : i + 3]) for i in (6, 9, 12, 15))
         flags = rest[18]
         track.numbers.append(number)
-        track.panes[number] = CandleState(count, high, low, *totals, *ticks, bool(flags & 1), bool(flags & 2))
+        track.panes[number] = CandleState(
+            count,
+            high,
+            low,
+            volume,
+            quote_volume,
+            taker_buy_volume,
+            opened,
+            closed_at,
+            coarse_open,
+            coarse_close,
+            bool(flags & 1),
+            bool(flags & 2),
+        )
         if late:
             track.late[end] = late
     if closed < len(track.numbers):

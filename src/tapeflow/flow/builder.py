@@ -86,7 +86,7 @@ class Stream:
         self._kind = kind
 
     def candles(self, *intervals: str) -> Series:
-        """Candles of each interval, whole seconds from ``1s`` to ``1w``; the longer ones are merged from the shorter."""
+        """Candles of each interval, whole seconds from ``1s`` to ``1w``; longer ones are merged from shorter."""
         self._only("trades", "candles")
         if not intervals:
             raise SettingsError("expected at least one interval such as 1m")

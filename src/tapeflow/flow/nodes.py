@@ -112,7 +112,8 @@ class Flow(msgspec.Struct, frozen=True):
     """A validated graph of nodes in topological order, and the rules of time they share.
 
     ``lateness_us``: how far the watermark stays behind the newest event. ``horizon_us``: how long a late trade still
-    corrects its windows. ``range_limit``: ranges of ids kept for a symbol.
+    corrects its windows. ``range_limit``: ranges of ids kept for a symbol. ``symbol_limit``: symbols taken; a frame of
+    one more is quarantined. So the state is bounded: by symbols, by ranges, and by the windows of one horizon.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Flow(msgspec.Struct, frozen=True):
     lateness_us: int = 2 * SECOND
     horizon_us: int = HOUR
     range_limit: int = 1 << 17
+    symbol_limit: int = 1 << 16
 
     def __post_init__(self) -> None:
         known: set[str] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,6 +29,7 @@ def _channel(name: str, fields: str, order: str, key: str = "") -> Channel:
 _TRADE = (
     "venue:text symbol:text id:id price:price size:size side:text ts_event:time ts_recv:time first_id:id last_id:id"
 )
+_QUOTE = "venue:text symbol:text id:id bid:price bid_size:size ask:price ask_size:size ts_event:time ts_recv:time"
 _CANDLE = (
     "venue:text symbol:text interval:text ts_start:time ts_end:time open:price high:price low:price close:price "
     "volume:size quote_volume:quote taker_buy_volume:size count:int vwap:float source:text closed:bool revision:int"
@@ -40,10 +41,11 @@ CHANNELS = {
         _channel("trades", _TRADE, "ts_event venue symbol id", "venue symbol id"),
         _channel(
             "quotes",
-            "venue:text symbol:text id:id bid:price bid_size:size ask:price ask_size:size ts_event:time ts_recv:time",
+            _QUOTE,
             "ts_event|ts_recv venue symbol id",
             "venue symbol id",
         ),
+        _channel("quotes.latest", _QUOTE, "venue symbol", "venue symbol"),
         _channel(
             "book",
             "venue:text symbol:text id:id bids:levels asks:levels ts_event:time ts_recv:time",
@@ -94,3 +96,20 @@ CHANNELS = {
         ),
     )
 }
+
+
+def custom(name: str, rows: list[dict[str, Any]]) -> Channel:
+    """The channel of a fold of the user's own: its fields as the first row has them."""
+    kinds: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}
+    own = ("venue", "symbol", "ts_start", "ts_end", "closed", "revision")
+    first = rows[0] if rows else {}
+    values = tuple((field, kinds.get(type(value), "text")) for field, value in first.items() if field not in own)
+    head: tuple[tuple[str, Kind], ...] = (
+        ("venue", "text"),
+        ("symbol", "text"),
+        ("ts_start", "time"),
+        ("ts_end", "time"),
+    )
+    order = ("ts_end", "venue", "symbol", "revision")
+    tail: tuple[tuple[str, Kind], ...] = (("closed", "bool"), ("revision", "int"))
+    return Channel(name, (*head, *values, *tail), order, ("venue", "symbol", "ts_start"))

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tapeflow.engine.columns import NONE_TIME, Rows
+from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
 from tapeflow.flow.nodes import Candles, Flow, Mean
-from tapeflow.stores.channels import CHANNELS
-from tapeflow.stores.table import Column, Table, Wide, rank, rows_in_order, sort_and_choose
+from tapeflow.stores.channels import CHANNELS, custom
+from tapeflow.stores.table import Coded, Column, LevelsColumn, Table, Wide, rank, rows_in_order, sort_and_choose
 
 SIDES = ("buy", "sell")
+SOURCES = ("trades", "venue")
 
 
 class Results:
@@ -44,6 +45,8 @@ class Results:
         self._columns: dict[str, list[Rows]] = defaultdict(list)
         self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._retracted: dict[str, dict[str, int]] = defaultdict(dict)
+        self._levels: list[Rows] = []
+        self._n_levels = 0
         self.names: list[str] = []
 
     # -- the sink ----------------------------------------------------------------------------------------
@@ -51,6 +54,14 @@ class Results:
     def columns(self, channel: str, rows: Rows) -> None:
         if channel in self._channels:
             self._columns[channel].append(rows)
+
+    def books(self, rows: BookRows) -> None:
+        if "book" in self._channels:
+            moved = rows.rows.copy()
+            moved["first_level"] += self._n_levels
+            self._n_levels += len(rows.levels)
+            self._columns["book"].append(moved)
+            self._levels.append(rows.levels)
 
     def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
         if channel in self._channels:
@@ -65,14 +76,12 @@ class Results:
 
     def table(self, channel: str) -> Table:
         """The rows of a channel so far."""
-        if self._columns[channel] and channel != "quotes":
-            table = self._from_columns(channel)
-            if not self._rows[channel]:
-                return table
-            return self._from_rows(channel, _values(table) + self._kept(self._rows[channel]))
-        if self._columns[channel]:
-            return self._from_columns(channel)
-        return self._from_rows(channel, self._kept(self._rows[channel]))
+        if not self._columns[channel]:
+            return self._from_rows(channel, self._kept(self._rows[channel]))
+        table = self._from_columns(channel)
+        if not self._rows[channel]:
+            return table
+        return self._from_rows(channel, _values(table) + self._kept(self._rows[channel]))
 
     def _kept(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if self._symbols is None:
@@ -80,7 +89,7 @@ class Results:
         return [row for row in rows if "symbol" not in row or row["symbol"].upper() in self._symbols]
 
     def _from_rows(self, name: str, rows: list[dict[str, Any]]) -> Table:
-        channel = CHANNELS[name]
+        channel = CHANNELS.get(name) or custom(name, rows)
         for row in rows:
             row["venue"] = self._venue
         ordered = rows_in_order(channel, rows, all_revisions=self._all_revisions)
@@ -94,11 +103,16 @@ class Results:
             "trades": self._trades,
             "late": self._trades,
             "quotes": self._quotes,
+            "quotes.latest": self._quotes,
+            "book": self._book_rows,
             "candles": self._candle_rows,
             "moving_average": self._mean_rows,
         }[channel]
-        columns = {"venue": [], **build(rows, rank(self.names) if self.names else np.empty(0, np.int64))}
-        columns["venue"] = [self._venue] * len(columns["symbol"])
+        columns: dict[str, Column] = {
+            "venue": [],
+            **build(rows, rank(self.names) if self.names else np.empty(0, np.int64)),
+        }
+        columns["venue"] = Coded(np.zeros(len(columns["symbol"]), np.int32), [self._venue])
         return Table(CHANNELS[channel], columns, *self._scales)
 
     def _wanted(self, channel: str, rows: Rows) -> npt.NDArray[Any]:
@@ -110,8 +124,8 @@ class Results:
             wanted[:given] &= rows["symbol"][:given] != self.names.index(symbol)
         return wanted
 
-    def _name(self, numbers: npt.NDArray[Any]) -> list[str]:
-        return [self.names[number] for number in numbers.tolist()]
+    def _name(self, numbers: npt.NDArray[Any]) -> Coded:
+        return Coded(numbers, self.names)
 
     def _trades(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
         symbol = ranks[rows["symbol"]]
@@ -120,7 +134,7 @@ class Results:
         aggregate = rows["aggregate"].astype(bool)
         columns: dict[str, Column] = {
             "symbol": self._name(rows["symbol"]),
-            "side": [SIDES[side] for side in rows["side"].tolist()],
+            "side": Coded(rows["side"], SIDES),
             "first_id": _ids(rows["first_id"], aggregate),
             "last_id": _ids(rows["last_id"], aggregate),
         }
@@ -135,6 +149,19 @@ class Results:
         columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in plain}
         return columns | {"symbol": self._name(rows["symbol"])}
 
+    def _book_rows(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
+        symbol = ranks[rows["symbol"]]
+        ts = np.where(rows["ts_event"] == NONE_TIME, rows["ts_recv"], rows["ts_event"])
+        rows = rows[sort_and_choose([ts, symbol, rows["id"]], [symbol, rows["id"]], None, all_revisions=False)]
+        levels = np.concatenate(self._levels)
+        starts, bids, asks = (rows[name].astype(np.int64) for name in ("first_level", "n_bids", "n_asks"))
+        columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in ("id", "ts_event", "ts_recv")}
+        return columns | {
+            "symbol": self._name(rows["symbol"]),
+            "bids": LevelsColumn(levels, starts, bids),
+            "asks": LevelsColumn(levels, starts + bids, asks),
+        }
+
     def _candle_rows(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
         intervals = [node.interval for node in self._candles]
         symbol, interval = ranks[rows["symbol"]], rank(intervals)[rows["fold"]]
@@ -147,16 +174,15 @@ class Results:
         quote: Column = Wide(rows["quote_lo"], rows["quote_hi"])
         vwap: Column = np.ascontiguousarray(rows["vwap"])
         if not exact.all():
-            quote = [v if e else None for v, e in zip(quote.tolist(), exact.tolist(), strict=True)]
-            vwap = [v if e else None for v, e in zip(vwap.tolist(), exact.tolist(), strict=True)]
+            quote, vwap = _where(quote, exact), _where(vwap, exact)
         return columns | {
             "symbol": self._name(rows["symbol"]),
-            "interval": [intervals[fold] for fold in rows["fold"].tolist()],
+            "interval": Coded(rows["fold"], intervals),
             "volume": Wide(rows["volume_lo"], rows["volume_hi"]),
             "quote_volume": quote,
             "taker_buy_volume": Wide(rows["taker_lo"], rows["taker_hi"]),
             "vwap": vwap,
-            "source": ["trades"] * len(rows),
+            "source": Coded(rows["venue"], SOURCES),
             "closed": rows["closed"].astype(bool),
         }
 
@@ -176,6 +202,11 @@ class Results:
             "slide_ms": slide[at],
             "closed": rows["closed"].astype(bool),
         }
+
+
+def _where(column: Column, known: npt.NDArray[Any]) -> list[Any]:
+    values = column if isinstance(column, list) else column.tolist()
+    return [value if k else None for value, k in zip(values, known.tolist(), strict=True)]
 
 
 def _ids(ids: npt.NDArray[Any], shown: npt.NDArray[Any]) -> list[int | None]:

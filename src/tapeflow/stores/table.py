@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tapeflow.domain.number import decimal_text
-from tapeflow.engine.columns import NONE_TIME
+from tapeflow.engine.columns import LEVEL, NONE_TIME
 from tapeflow.stores.channels import Channel, Kind
 
 Ints = npt.NDArray[np.int64]
@@ -31,8 +32,49 @@ class Wide:
         return [hi << 64 | lo for lo, hi in self.words.tolist()]
 
 
+class Coded:
+    """A column of texts as numbers into a list of names."""
+
+    def __init__(self, codes: npt.NDArray[Any], names: Sequence[str]) -> None:
+        self.codes = codes.astype(np.int32)
+        self.names = list(names)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def tolist(self) -> list[str]:
+        names = self.names
+        return [names[code] for code in self.codes.tolist()]
+
+    def to_arrow(self) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(self.codes, pa.array(self.names, pa.string())).cast(pa.string())
+
+
+class LevelsColumn:
+    """A column of lists of (price, size): row ``i`` has ``levels[starts[i] : starts[i] + counts[i]]``."""
+
+    def __init__(self, levels: npt.NDArray[Any], starts: npt.NDArray[Any], counts: npt.NDArray[Any]) -> None:
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        at = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts)
+        self.offsets = offsets
+        self.prices = np.ascontiguousarray(levels["price"][at])
+        self.sizes = np.ascontiguousarray(levels["size"][at])
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def tolist(self) -> list[list[tuple[int, int]]]:
+        pairs = list(zip(self.prices.tolist(), self.sizes.tolist(), strict=True))
+        offsets = self.offsets.tolist()
+        return [pairs[a:b] for a, b in pairwise(offsets)]
+
+    def to_arrow(self, price_scale: int, size_scale: int) -> pa.Array:
+        pair = [_decimals(self.prices, price_scale), _decimals(self.sizes, size_scale)]
+        return pa.ListArray.from_arrays(pa.array(self.offsets), pa.StructArray.from_arrays(pair, ["price", "size"]))
+
+
 #: A column: numpy for the hot channels, a list (None for null) for the others.
-Column = npt.NDArray[Any] | Wide | list[Any]
+Column = npt.NDArray[Any] | Wide | Coded | LevelsColumn | list[Any]
 
 
 class Table:
@@ -56,16 +98,19 @@ class Table:
     def _arrow(self, kind: Kind, column: Column) -> pa.Array:
         if kind in self._scales:
             return _decimals(column, self._scales[kind])
-        if kind == "levels":
-            return _levels(column, self._scales["price"], self._scales["size"])
+        if isinstance(column, LevelsColumn):
+            return column.to_arrow(self._scales["price"], self._scales["size"])
+        if kind == "levels":  # no row at all
+            empty = np.empty(0, np.int64)
+            return LevelsColumn(np.empty(0, LEVEL), empty, empty).to_arrow(self._scales["price"], self._scales["size"])
         if kind == "time":
             return _times(column)
         if kind == "id":
             return pa.array([None if v is None else str(v) for v in _list(column)], pa.string())
         if kind == "values":
             return pa.array([list(v.items()) for v in _list(column)], pa.map_(pa.string(), pa.float64()))
-        if kind == "text" and isinstance(column, np.ndarray):
-            return pa.array(column.tolist(), pa.string())
+        if isinstance(column, Coded):
+            return column.to_arrow()
         return pa.array(column, _TYPES[kind])
 
     def json_lines(self) -> Iterator[bytes]:
@@ -105,7 +150,7 @@ _TYPES: dict[str, pa.DataType] = {
 
 
 def _list(column: Column) -> list[Any]:
-    return column if isinstance(column, list) else column.tolist()  # type: ignore[no-any-return]
+    return column if isinstance(column, list) else column.tolist()
 
 
 def _decimals(column: Column, scale: int) -> pa.Array:
@@ -117,7 +162,7 @@ def _decimals(column: Column, scale: int) -> pa.Array:
         both[:, 0] = column
         both[:, 1] = column >> 63
         return pa.Array.from_buffers(kind, len(column), [None, pa.py_buffer(both)])
-    return _decimals_of_ints(column, kind)
+    return _decimals_of_ints(_list(column), kind)
 
 
 def _decimals_of_ints(values: Sequence[int | None], kind: pa.DataType) -> pa.Array:
@@ -125,14 +170,6 @@ def _decimals_of_ints(values: Sequence[int | None], kind: pa.DataType) -> pa.Arr
     missing = np.array([v is not None for v in values], bool)
     valid = None if missing.all() else pa.array(missing).buffers()[1]
     return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(packed)])
-
-
-def _levels(column: Column, price_scale: int, size_scale: int) -> pa.Array:
-    sides = _list(column)
-    offsets = np.cumsum([0, *(len(levels) for levels in sides)]).astype(np.int32)
-    prices = _decimals_of_ints([p for levels in sides for p, _ in levels], pa.decimal128(38, price_scale))
-    sizes = _decimals_of_ints([s for levels in sides for _, s in levels], pa.decimal128(38, size_scale))
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays([prices, sizes], ["price", "size"]))
 
 
 def _times(column: Column) -> pa.Array:

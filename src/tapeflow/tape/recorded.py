@@ -67,27 +67,33 @@ class Recording:
 
     def frames(self) -> Iterator[Frames]:
         """The messages in the file's order."""
-        rest, last = self._head, False
+        rest: bytes | memoryview = self._head
+        last = False
         while not last:
-            block = self._read(BLOCK)
-            last = not block
-            rest += block
+            block, last = self._block(rest)
             at = 0
-            while at < len(rest):
-                lines, following = split(rest, at, last=last)
+            while at < len(block):
+                lines, following = split(block, at, last=last)
                 if following == at:
                     break
                 at = following
                 if len(lines):
-                    yield self._frames(rest, lines)
-            rest = rest[at:]
+                    yield self._frames(block, lines)
+            rest = block[at:]
             if len(rest) > LINE_LIMIT:
-                yield self._cut(rest)
+                yield self._cut(bytes(rest[:BLOCK]))
                 rest = self._skip_line()
 
-    def _cut(self, rest: bytes) -> Frames:
+    def _block(self, rest: bytes | memoryview) -> tuple[memoryview, bool]:
+        """What is left of the last block and as much again, in one buffer; True at the end of the file."""
+        buffer = memoryview(bytearray(len(rest) + BLOCK))
+        buffer[: len(rest)] = rest
+        size = self._read_into(buffer[len(rest) :])
+        return buffer[: len(rest) + size].toreadonly(), size == 0
+
+    def _cut(self, start: bytes) -> Frames:
         self.damage = f"a line of more than {LINE_LIMIT} bytes"
-        return Frames.of([(None, rest[:BLOCK])], self.path.name)
+        return Frames.of([(None, start)], self.path.name)
 
     def _skip_line(self) -> bytes:
         while block := self._read(BLOCK):
@@ -97,11 +103,15 @@ class Recording:
         return b""
 
     def _read(self, size: int) -> bytes:
+        block = bytearray(size)
+        return bytes(block[: self._read_into(memoryview(block))])
+
+    def _read_into(self, room: memoryview) -> int:
         try:
-            return self._stream.read(size)
+            return self._stream.readinto(room)  # type: ignore[attr-defined, no-any-return]
         except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, zipfile.BadZipFile) as error:
             self.damage = f"the compressed data ends early or is damaged: {error}"
-            return b""
+            return 0
         except OSError as error:
             raise InputError(f"{self.path}: {error.strerror or error}") from error
 
@@ -118,18 +128,18 @@ class Recording:
             )
         return f"dump:{named['kind']}?symbol={symbol or named['symbol']}"
 
-    def _frames(self, buffer: bytes, lines: npt.NDArray[Any]) -> Frames:
+    def _frames(self, buffer: memoryview, lines: npt.NDArray[Any]) -> Frames:
         if self._dump is not None:
             first = np.frombuffer(buffer, np.uint8)[lines["start"]]
             lines = lines[(first >= ord("0")) & (first <= ord("9"))]
-            return Frames(buffer, lines, self.path.name, dict.fromkeys(range(len(lines)), self._dump))
+            return Frames(buffer, lines, self.path.name, dump=self._dump)
         first = np.frombuffer(buffer, np.uint8)[lines["start"]]
         odd = np.flatnonzero((first != ord("{")) & (first != ord("[")))
         if not len(odd):
             return Frames(buffer, lines, self.path.name)
         return self._with_notes(buffer, lines, odd)
 
-    def _with_notes(self, buffer: bytes, lines: npt.NDArray[Any], odd: npt.NDArray[Any]) -> Frames:
+    def _with_notes(self, buffer: memoryview, lines: npt.NDArray[Any], odd: npt.NDArray[Any]) -> Frames:
         """Take the notes of the .cryptofeed form for what they are; any other odd line stays and is quarantined."""
         lines = lines.copy()
         keep = np.ones(len(lines), bool)

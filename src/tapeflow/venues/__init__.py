@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 from tapeflow.domain.errors import SettingsError
-from tapeflow.domain.events import Action, Output
+from tapeflow.domain.events import Action, Fetch, Gap, Output
 
 
 class Venue(Protocol):
@@ -19,6 +19,9 @@ class Venue(Protocol):
     size_scale: int
     #: How long after an event its frame usually comes.
     usual_delay_us: int
+
+    #: Set by an engine that applies the deltas of live books itself: id and time of the last one, or None.
+    position: Callable[[str], tuple[int, int | None] | None]
 
     @property
     def unknown_fields(self) -> int:
@@ -35,6 +38,10 @@ class Venue(Protocol):
 
     def plan(self, subscriptions: Iterable[tuple[str, str]]) -> list[Action]:
         """How to follow (symbol, stream) pairs."""
+        ...
+
+    def refill(self, gap: Gap) -> list[Fetch]:
+        """How to ask for what a gap lacks."""
         ...
 
     def snapshot(self) -> bytes: ...

@@ -17,7 +17,10 @@ LIMITS = {
     "horizon_us": 20_000_000,
     "delay_us": 1_000_000,
     "range_limit": 5,
+    "keep_trades": True,
     "keep_quotes": True,
+    "depth": 2,
+    "symbol_limit": 100,
 }
 
 
@@ -44,14 +47,14 @@ trades = st.lists(
 
 
 def put(intake, trade, start):
-    symbol, flags, id, more, price, size, ms, recv = trade
+    symbol, flags, first, more, price, size, ms, recv = trade
     aggregate = symbol == 2
-    last = id + more if aggregate else id
-    ts = start + ms * 1000 + (0 if flags & 2 else id)
+    last = first + more if aggregate else first
+    ts = start + ms * 1000 + (0 if flags & 2 else first)
     ts_recv = None if recv is None else start + recv * 1000
     intake.clock(ts_recv)
     flags |= aggregate << 2
-    return intake.put(intake.symbol(f"S{symbol}"), flags, id, id, last, price, size, ts, ts_recv)
+    return intake.put(intake.symbol(f"S{symbol}"), flags, first, first, last, price, size, ts, ts_recv)
 
 
 def take(intake, windows):

@@ -5,24 +5,30 @@
 #include <string.h>
 
 void intake_free(Intake *intake) {
-    for (int32_t i = 0; i < intake->symbols.n; i++) free(intake->progress[i].seen.at);
+    for (int32_t i = 0; i < intake->symbols.n; i++) {
+        free(intake->progress[i].seen.at);
+        book_free(&intake->progress[i].book);
+    }
     symbols_free(&intake->symbols);
     free(intake->progress);
     free(intake->trades);
     free(intake->late);
     free(intake->quotes);
     free(intake->levels.at);
+    free(intake->book_rows);
+    free(intake->book_levels.at);
 }
 
 int32_t intake_symbol(Intake *intake, const char *text, int size) {
     int32_t known = intake->symbols.n;
+    if (known >= intake->symbol_limit) return symbols_find(&intake->symbols, text, size);
     if (known == intake->progress_cap) {
         i64 cap = known;
         if (!grow((void **)&intake->progress, known, &cap, sizeof(Progress))) return NO_MEMORY;
         intake->progress_cap = (int32_t)cap;
     }
     int32_t symbol = symbols_of(&intake->symbols, text, size);
-    if (symbol == known) intake->progress[symbol] = (Progress){.ts_max = NONE_TIME};
+    if (symbol == known) intake->progress[symbol] = (Progress){.ts_max = NONE_TIME, .newest.symbol = symbol};
     return symbol;
 }
 
@@ -80,17 +86,68 @@ Put intake_put(Intake *intake, Trade *trade) {
     return keep(&intake->trades, &intake->n_trades, &intake->cap_trades, trade) ? PUT_NEW : PUT_NO_MEMORY;
 }
 
-static bool keep_quote(Intake *intake, int32_t symbol, const Frame *frame, i64 ts_recv) {
-    if (!grow((void **)&intake->quotes, intake->n_quotes, &intake->cap_quotes, sizeof(Quote))) return false;
-    intake->quotes[intake->n_quotes++] = (Quote){.symbol = symbol,
-                                                 .id = frame->id,
-                                                 .bid = frame->bid,
-                                                 .bid_size = frame->bid_size,
-                                                 .ask = frame->ask,
-                                                 .ask_size = frame->ask_size,
-                                                 .ts_event = NONE_TIME,
-                                                 .ts_recv = ts_recv};
-    return true;
+void intake_quote(Intake *intake, const Quote *quote) {
+    Quote *newest = &intake->progress[quote->symbol].newest;
+    if (quote->id >= newest->id) *newest = *quote;
+}
+
+/* One quote frame: 1 done, 0 for the twin, negative without memory. */
+static int read_quote(Intake *intake, const Frame *frame, i64 ts_recv) {
+    int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size);
+    if (symbol < 0) return symbol == TOO_MANY ? 0 : NO_MEMORY;
+    intake->events++;
+    Quote quote = {.symbol = symbol,
+                   .id = frame->id,
+                   .bid = frame->bid,
+                   .bid_size = frame->bid_size,
+                   .ask = frame->ask,
+                   .ask_size = frame->ask_size,
+                   .ts_event = NONE_TIME,
+                   .ts_recv = ts_recv};
+    intake_quote(intake, &quote);
+    if (!intake->keep_quotes) return 1;
+    if (!grow((void **)&intake->quotes, intake->n_quotes, &intake->cap_quotes, sizeof(Quote))) return NO_MEMORY;
+    intake->quotes[intake->n_quotes++] = quote;
+    return 1;
+}
+
+int intake_book_row(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv) {
+    if (!intake->depth) return OK;
+    if (!grow((void **)&intake->book_rows, intake->n_book_rows, &intake->cap_book_rows, sizeof(BookRow)))
+        return NO_MEMORY;
+    BookRow row = {.symbol = symbol, .ts_event = ts_event, .ts_recv = ts_recv};
+    if (!book_row(&intake->progress[symbol].book, intake->depth, &row, &intake->book_levels)) return NO_MEMORY;
+    intake->book_rows[intake->n_book_rows++] = row;
+    return OK;
+}
+
+int intake_delta(Intake *intake, int32_t symbol, const Frame *frame, const Level *levels, i64 ts_recv) {
+    Book *book = &intake->progress[symbol].book;
+    if (!book->live || frame->first_id > book->id + 1) return 0;
+    intake->events++;
+    intake_touch(intake, symbol, frame->ts_event, ts_recv);
+    if (frame->last_id <= book->id) return 1;
+    if (!book_apply(book, frame->last_id, levels, frame->bids, levels + frame->bids, frame->asks)) return NO_MEMORY;
+    book->ts_event = frame->ts_event;
+    return intake_book_row(intake, symbol, frame->ts_event, ts_recv) < 0 ? NO_MEMORY : 1;
+}
+
+/* True if no price stands twice among n levels sorted either way; where they are not, the twin looks. */
+static bool distinct(const Level *levels, i64 n) {
+    bool up = true, down = true;
+    for (i64 i = 1; i < n; i++) {
+        up &= levels[i - 1].price < levels[i].price;
+        down &= levels[i - 1].price > levels[i].price;
+    }
+    return up || down;
+}
+
+static int read_delta(Intake *intake, const Frame *frame, i64 ts_recv) {
+    const Level *levels = intake->levels.at;
+    if (!distinct(levels, frame->bids) || !distinct(levels + frame->bids, frame->asks)) return 0;
+    int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size);
+    if (symbol < 0) return symbol == TOO_MANY ? 0 : NO_MEMORY;
+    return intake_delta(intake, symbol, frame, levels, ts_recv);
 }
 
 /* One trade frame: 1 done, 0 for the twin, negative without memory. */
@@ -98,7 +155,7 @@ static int read_trade(Intake *intake, const Frame *frame, i64 ts_recv) {
     i128 notional = (i128)frame->price * frame->size;
     if (notional > (i128)10000000000000000LL * 10000000000000000LL) return 0;
     int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size);
-    if (symbol < 0) return NO_MEMORY;
+    if (symbol < 0) return symbol == TOO_MANY ? 0 : NO_MEMORY;
     Trade trade = {.symbol = symbol,
                    .side = frame->sell,
                    .coarse = frame->coarse,
@@ -123,18 +180,13 @@ i64 intake_read(Intake *intake, const char *buffer, const Line *lines, i64 from,
         const Line *line = &lines[from];
         Frame frame;
         FrameKind kind = binance_read(buffer + line->start, buffer + line->end, &frame, &intake->levels);
-        if (kind == FRAME_OTHER || kind == FRAME_DELTA) return from;
+        if (kind == FRAME_OTHER) return from;
         intake_clock(intake, line->ts_recv);
-        if (kind == FRAME_QUOTE) {
-            int32_t symbol = intake_symbol(intake, frame.symbol, frame.symbol_size);
-            if (symbol < 0) return NO_MEMORY;
-            intake->events++;
-            if (intake->keep_quotes && !keep_quote(intake, symbol, &frame, line->ts_recv)) return NO_MEMORY;
-        } else {
-            int done = read_trade(intake, &frame, line->ts_recv);
-            if (done < 0) return done;
-            if (!done) return from;
-        }
+        int done = kind == FRAME_QUOTE   ? read_quote(intake, &frame, line->ts_recv)
+                   : kind == FRAME_DELTA ? read_delta(intake, &frame, line->ts_recv)
+                                         : read_trade(intake, &frame, line->ts_recv);
+        if (done < 0) return done;
+        if (!done) return from;
     }
     return to;
 }

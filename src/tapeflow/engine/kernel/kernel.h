@@ -21,7 +21,7 @@ typedef unsigned __int128 u128;
 #define SCALE_POWER 100000000 /* prices and sizes of the compiled path have eight decimals */
 #define LATEST_US 4102444800000000LL
 
-enum { OK = 0, NO_MEMORY = -1 };
+enum { OK = 0, NO_MEMORY = -1, TOO_MANY = -2 };
 
 /* ---- values ------------------------------------------------------------------------------------------- */
 
@@ -90,6 +90,8 @@ typedef struct {
 
 /* The number of a symbol, a new one if it is new; negative without memory. */
 int32_t symbols_of(Symbols *symbols, const char *text, int size);
+/* The number of a symbol that is known, else TOO_MANY. */
+int32_t symbols_find(const Symbols *symbols, const char *text, int size);
 void symbols_free(Symbols *symbols);
 
 /* ---- ids seen (seen.c) --------------------------------------------------------------------------------- */
@@ -108,30 +110,55 @@ typedef struct {
 Verdict seen_look(const Ranges *ranges, i64 lo, i64 hi, i64 *at);
 Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts);
 
+/* ---- books (book.c) ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    i64 id, ts_event; /* of the last change */
+    bool live;        /* its deltas so far are without a gap */
+    Levels bids, asks; /* ask prices negated */
+} Book;
+
+/* The best levels after a change: n_bids and then n_asks of the levels from first_level on; columns.py: BOOK_ROW. */
+typedef struct {
+    int32_t symbol, n_bids, n_asks, pad;
+    i64 id, ts_event, ts_recv, first_level;
+} BookRow;
+
+bool book_apply(Book *book, i64 id, const Level *bids, i64 n_bids, const Level *asks, i64 n_asks);
+void book_clear(Book *book);
+void book_free(Book *book);
+bool book_row(const Book *book, i64 depth, BookRow *row, Levels *into);
+
 /* ---- intake (intake.c) --------------------------------------------------------------------------------- */
 
 typedef enum { SOURCE_NONE, SOURCE_AGGREGATES, SOURCE_TRADES } Source;
 
 typedef struct {
     i64 ts_max; /* greatest event time of any of its events */
-    i64 ts_first_quote;
     Source source;
     Ranges seen;
+    Book book;
+    Quote newest; /* the quote of the greatest id; id 0 before the first */
 } Progress;
 
 typedef struct {
     i64 lateness_us, horizon_us, delay_us, range_limit;
-    bool keep_quotes;
+    bool keep_trades, keep_quotes; /* for the sink; otherwise they are forgotten when folded */
     Symbols symbols;
     Progress *progress;
     int32_t progress_cap;
     i64 clock; /* newest receive time, NONE_TIME before the first */
     i64 skew;  /* least receive time less event time so far, NONE_TIME before the first */
     Trade *trades, *late;
-    i64 n_trades, cap_trades, n_late, cap_late;
+    i64 n_trades, n_folded, cap_trades, n_late, cap_late;
     Quote *quotes;
     i64 n_quotes, cap_quotes;
-    Levels levels;
+    i64 depth;     /* levels of a book row; 0: no books are kept */
+    BookRow *book_rows;
+    i64 n_book_rows, cap_book_rows;
+    Levels book_levels; /* of the rows */
+    Levels levels;      /* of the frame being read */
+    i64 symbol_limit;
     i64 events, duplicates, ignored_aggregates;
 } Intake;
 
@@ -144,6 +171,10 @@ void intake_touch(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv);
 i64 intake_watermark(const Intake *intake, int32_t symbol);
 Put intake_put(Intake *intake, Trade *trade);
 /* Reads frames [from, to); returns the first frame left to the twin (to if none), negative without memory. */
+/* A delta that follows on its book: 1 taken or of old, 0 for the twin, negative without memory. */
+int intake_delta(Intake *intake, int32_t symbol, const Frame *frame, const Level *levels, i64 ts_recv);
+int intake_book_row(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv);
+void intake_quote(Intake *intake, const Quote *quote);
 i64 intake_read(Intake *intake, const char *buffer, const Line *lines, i64 from, i64 to);
 
 /* ---- windows (windows.c) ------------------------------------------------------------------------------- */
@@ -178,7 +209,7 @@ typedef struct {
     u64 volume_lo, volume_hi, quote_lo, quote_hi, taker_lo, taker_hi;
     i64 count, revision, ts_watermark, closed;
     double vwap;
-    i64 exact;
+    int32_t exact, venue; /* venue: the venue's own candle stands in; never set here */
 } CandleRow;
 
 typedef struct {

@@ -72,20 +72,21 @@ static bool elements(PyObject *object, size_t size, void **at, i64 *n, i64 *cap)
 /* ---- Intake -------------------------------------------------------------------------------------------- */
 
 static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"lateness_us", "horizon_us", "delay_us", "range_limit", "keep_quotes", NULL};
-    i64 lateness, horizon, delay, limit;
-    int keep_quotes;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLLLp", names, &lateness, &horizon, &delay, &limit, &keep_quotes))
+    static char *names[] = {"lateness_us", "horizon_us", "delay_us", "range_limit", "keep_trades", "keep_quotes", "depth", "symbol_limit", NULL};
+    i64 lateness, horizon, delay, limit, depth = 0, symbol_limit = 1 << 16;
+    int keep_trades = 1, keep_quotes = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLLL|ppLL", names, &lateness, &horizon, &delay, &limit, &keep_trades,
+                                     &keep_quotes, &depth, &symbol_limit))
         return NULL;
     IntakeObject *self = (IntakeObject *)PyType_GenericAlloc(type, 0);
     if (!self) return NULL;
     self->intake = (Intake){.lateness_us = lateness, .horizon_us = horizon, .delay_us = delay, .range_limit = limit,
-                            .keep_quotes = keep_quotes, .clock = NONE_TIME, .skew = NONE_TIME};
+                            .keep_trades = keep_trades, .keep_quotes = keep_quotes, .depth = depth, .symbol_limit = symbol_limit, .clock = NONE_TIME, .skew = NONE_TIME};
     return (PyObject *)self;
 }
 
 static void intake_dealloc(IntakeObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
     intake_free(&self->intake);
     PyObject_Free(self);
     Py_DECREF(type);
@@ -128,6 +129,7 @@ static PyObject *intake_symbol_method(IntakeObject *self, PyObject *text) {
     const char *utf8 = PyUnicode_AsUTF8AndSize(text, &size);
     if (!utf8) return NULL;
     int32_t symbol = intake_symbol(&self->intake, utf8, (int)size);
+    if (symbol == TOO_MANY) return PyLong_FromLong(-1);
     return symbol < 0 ? no_memory() : PyLong_FromLong(symbol);
 }
 
@@ -211,13 +213,8 @@ static PyObject *intake_put_all_method(IntakeObject *self, PyObject *object) {
 
 static PyObject *intake_take_trades(IntakeObject *self, PyObject *Py_UNUSED(none)) {
     PyObject *bytes = array(self->intake.trades, self->intake.n_trades, sizeof(Trade));
-    if (bytes) self->intake.n_trades = 0;
+    if (bytes) self->intake.n_trades = self->intake.n_folded = 0;
     return bytes;
-}
-
-static PyObject *intake_clear_trades(IntakeObject *self, PyObject *Py_UNUSED(none)) {
-    self->intake.n_trades = 0;
-    Py_RETURN_NONE;
 }
 
 static PyObject *intake_take_late(IntakeObject *self, PyObject *Py_UNUSED(none)) {
@@ -230,6 +227,103 @@ static PyObject *intake_take_quotes(IntakeObject *self, PyObject *Py_UNUSED(none
     PyObject *bytes = array(self->intake.quotes, self->intake.n_quotes, sizeof(Quote));
     if (bytes) self->intake.n_quotes = 0;
     return bytes;
+}
+
+/* (price, size) pairs of a sequence, put behind those that are there; false with an exception set. */
+static bool level_pairs(PyObject *sequence, Levels *levels, i64 *n) {
+    *n = PySequence_Size(sequence);
+    for (Py_ssize_t i = 0; i < *n; i++) {
+        PyObject *pair = PySequence_GetItem(sequence, i);
+        Level level;
+        bool good = pair && PyArg_ParseTuple(pair, "LL", &level.price, &level.size);
+        Py_XDECREF(pair);
+        if (!good) return false;
+        if (!grow((void **)&levels->at, levels->n, &levels->cap, sizeof(Level))) {
+            PyErr_NoMemory();
+            return false;
+        }
+        levels->at[levels->n++] = level;
+    }
+    return *n >= 0;
+}
+
+static PyObject *intake_book_method(IntakeObject *self, PyObject *const *args, Py_ssize_t n) {
+    Intake *intake = &self->intake;
+    int32_t symbol;
+    i64 id, ts_event, ts_recv, n_bids, n_asks;
+    int whole;
+    if (!arguments(n, 7) || !known_symbol(intake, args[0], &symbol) || !number(args[1], &id) ||
+        !time_of(args[4], &ts_event) || !time_of(args[5], &ts_recv) || (whole = PyObject_IsTrue(args[6])) < 0)
+        return NULL;
+    intake->levels.n = 0;
+    if (!level_pairs(args[2], &intake->levels, &n_bids) || !level_pairs(args[3], &intake->levels, &n_asks)) return NULL;
+    Book *book = &intake->progress[symbol].book;
+    if (whole) book_clear(book);
+    const Level *levels = intake->levels.at;
+    if (!book_apply(book, id, levels, n_bids, levels + n_bids, n_asks)) return no_memory();
+    book->live = true;
+    book->ts_event = ts_event;
+    if (intake_book_row(intake, symbol, ts_event, ts_recv) < 0) return no_memory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_break_book(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    self->intake.progress[symbol].book.live = false;
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_position(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    const Book *book = &self->intake.progress[symbol].book;
+    if (!book->live) Py_RETURN_NONE;
+    return Py_BuildValue("(LN)", book->id, time_object(book->ts_event));
+}
+
+static PyObject *intake_take_books(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    Intake *intake = &self->intake;
+    PyObject *pair = Py_BuildValue("(NN)", array(intake->book_rows, intake->n_book_rows, sizeof(BookRow)),
+                                   array(intake->book_levels.at, intake->book_levels.n, sizeof(Level)));
+    if (pair) intake->n_book_rows = intake->book_levels.n = 0;
+    return pair;
+}
+
+static PyObject *intake_newest_quotes(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    const Intake *intake = &self->intake;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)intake->symbols.n * (Py_ssize_t)sizeof(Quote));
+    char *into = bytes ? PyBytes_AsString(bytes) : NULL;
+    for (int32_t i = 0; into && i < intake->symbols.n; i++)
+        memcpy(into + (size_t)i * sizeof(Quote), &intake->progress[i].newest, sizeof(Quote));
+    return bytes;
+}
+
+static PyObject *intake_put_quote(IntakeObject *self, PyObject *object) {
+    Intake *intake = &self->intake;
+    Quote quote = {0};
+    if (!PyArg_ParseTuple(object, "iiLLLLLLL", &quote.symbol, &quote.pad, &quote.id, &quote.bid, &quote.bid_size,
+                          &quote.ask, &quote.ask_size, &quote.ts_event, &quote.ts_recv))
+        return NULL;
+    if (quote.symbol < 0 || quote.symbol >= intake->symbols.n) {
+        PyErr_SetString(PyExc_IndexError, "a quote names no known symbol");
+        return NULL;
+    }
+    intake_quote(intake, &quote);
+    if (intake->keep_quotes) {
+        if (!grow((void **)&intake->quotes, intake->n_quotes, &intake->cap_quotes, sizeof(Quote))) return no_memory();
+        intake->quotes[intake->n_quotes++] = quote;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_covers(IntakeObject *self, PyObject *const *args, Py_ssize_t n) {
+    int32_t symbol;
+    i64 lo, hi, at;
+    if (!arguments(n, 3) || !known_symbol(&self->intake, args[0], &symbol) || !number(args[1], &lo) ||
+        !number(args[2], &hi))
+        return NULL;
+    return PyBool_FromLong(seen_look(&self->intake.progress[symbol].seen, lo, hi, &at) == SEEN_DUPLICATE);
 }
 
 static PyObject *intake_ranges_method(IntakeObject *self, PyObject *object) {
@@ -256,8 +350,25 @@ static PyObject *intake_forget_method(IntakeObject *self, PyObject *object) {
 
 static PyObject *intake_counts(IntakeObject *self, PyObject *Py_UNUSED(none)) {
     const Intake *intake = &self->intake;
-    return Py_BuildValue("(LLLLLL)", intake->events, intake->duplicates, intake->ignored_aggregates, intake->n_trades,
-                         intake->n_late, intake->n_quotes);
+    return Py_BuildValue("(LLLLLLL)", intake->events, intake->duplicates, intake->ignored_aggregates, intake->n_trades,
+                         intake->n_late, intake->n_quotes, intake->n_book_rows);
+}
+
+/* A book as (id, live, bids, asks), levels as they lie. */
+static PyObject *book_state(const Book *book) {
+    return Py_BuildValue("(LLiy#y#)", book->id, book->ts_event, (int)book->live, book->bids.n ? (const char *)book->bids.at : "",
+                         (Py_ssize_t)(book->bids.n * (i64)sizeof(Level)),
+                         book->asks.n ? (const char *)book->asks.at : "",
+                         (Py_ssize_t)(book->asks.n * (i64)sizeof(Level)));
+}
+
+static bool restore_book(Book *book, PyObject *state) {
+    PyObject *bids, *asks;
+    int live;
+    if (!PyArg_ParseTuple(state, "LLiOO", &book->id, &book->ts_event, &live, &bids, &asks)) return false;
+    book->live = live;
+    return elements(bids, sizeof(Level), (void **)&book->bids.at, &book->bids.n, &book->bids.cap) &&
+           elements(asks, sizeof(Level), (void **)&book->asks.at, &book->asks.n, &book->asks.cap);
 }
 
 static PyObject *intake_state(IntakeObject *self, PyObject *Py_UNUSED(none)) {
@@ -265,10 +376,12 @@ static PyObject *intake_state(IntakeObject *self, PyObject *Py_UNUSED(none)) {
     PyObject *list = PyList_New(0);
     for (int32_t i = 0; list && i < intake->symbols.n; i++) {
         const Progress *progress = &intake->progress[i];
-        PyObject *item = Py_BuildValue("(s#LiLy#)", intake->symbols.names[i].text, (Py_ssize_t)intake->symbols.names[i].size,
+        PyObject *item = Py_BuildValue("(s#LiLy#Ny#)", intake->symbols.names[i].text, (Py_ssize_t)intake->symbols.names[i].size,
                                        progress->ts_max, (int)progress->source, progress->seen.floor,
                                        progress->seen.n ? (const char *)progress->seen.at : "",
-                                       (Py_ssize_t)(progress->seen.n * (i64)sizeof(Range)));
+                                       (Py_ssize_t)(progress->seen.n * (i64)sizeof(Range)),
+                                       book_state(&progress->book), (const char *)&progress->newest,
+                                       (Py_ssize_t)sizeof(Quote));
         if (!item || PyList_Append(list, item) < 0) {
             Py_XDECREF(item);
             Py_DECREF(list);
@@ -292,13 +405,14 @@ static PyObject *intake_restore(IntakeObject *self, PyObject *state) {
     Py_ssize_t n = PySequence_Size(list);
     if (n < 0) return NULL;
     for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *item = PySequence_GetItem(list, i), *ranges;
-        const char *name;
-        Py_ssize_t size;
+        PyObject *item = PySequence_GetItem(list, i), *ranges, *book;
+        const char *name, *newest;
+        Py_ssize_t size, newest_size;
         i64 ts_max, floor;
         int source;
         if (!item) return NULL;
-        if (!PyArg_ParseTuple(item, "s#LiLO", &name, &size, &ts_max, &source, &floor, &ranges)) {
+        if (!PyArg_ParseTuple(item, "s#LiLOOy#", &name, &size, &ts_max, &source, &floor, &ranges, &book, &newest,
+                              &newest_size)) {
             Py_DECREF(item);
             return NULL;
         }
@@ -311,7 +425,12 @@ static PyObject *intake_restore(IntakeObject *self, PyObject *state) {
         progress->ts_max = ts_max;
         progress->source = (Source)source;
         progress->seen.floor = floor;
-        bool good = elements(ranges, sizeof(Range), (void **)&progress->seen.at, &progress->seen.n, &progress->seen.cap);
+        bool good = elements(ranges, sizeof(Range), (void **)&progress->seen.at, &progress->seen.n, &progress->seen.cap) &&
+                    restore_book(&progress->book, book);
+        if (good && newest_size == (Py_ssize_t)sizeof(Quote)) {
+            memcpy(&progress->newest, newest, sizeof(Quote));
+            progress->newest.symbol = symbol;
+        }
         Py_DECREF(item);
         if (!good) return NULL;
     }
@@ -333,9 +452,15 @@ static PyMethodDef intake_methods[] = {
     {"put", (PyCFunction)(void (*)(void))intake_put_method, METH_FASTCALL, "One trade; the verdict."},
     {"put_all", (PyCFunction)intake_put_all_method, METH_O, "Trades as packed columns; how many were refused."},
     {"take_trades", (PyCFunction)intake_take_trades, METH_NOARGS, "The trades, which are then forgotten."},
-    {"clear_trades", (PyCFunction)intake_clear_trades, METH_NOARGS, "Forgets the trades."},
     {"take_late", (PyCFunction)intake_take_late, METH_NOARGS, "The late trades, which are then forgotten."},
     {"take_quotes", (PyCFunction)intake_take_quotes, METH_NOARGS, "The quotes, which are then forgotten."},
+    {"book", (PyCFunction)(void (*)(void))intake_book_method, METH_FASTCALL, "book(symbol, id, bids, asks, ts_event, ts_recv, whole): a snapshot or a delta that follows."},
+    {"break_book", (PyCFunction)intake_break_book, METH_O, "The deltas of a book have a gap."},
+    {"position", (PyCFunction)intake_position, METH_O, "Id and time of the last change of a live book, else None."},
+    {"take_books", (PyCFunction)intake_take_books, METH_NOARGS, "The book rows and their levels, which are then forgotten."},
+    {"newest_quotes", (PyCFunction)intake_newest_quotes, METH_NOARGS, "The newest quote of each symbol."},
+    {"put_quote", (PyCFunction)intake_put_quote, METH_O, "A quote, as columns."},
+    {"covers", (PyCFunction)(void (*)(void))intake_covers, METH_FASTCALL, "covers(symbol, lo, hi): every id was seen."},
     {"ranges", (PyCFunction)intake_ranges_method, METH_O, "The ranges of ids seen of a symbol."},
     {"source", (PyCFunction)intake_source_method, METH_O, "Where the trades of a symbol come from."},
     {"forget", (PyCFunction)intake_forget_method, METH_O, "Begins a symbol anew."},
@@ -396,7 +521,7 @@ static PyObject *windows_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 }
 
 static void windows_dealloc(WindowsObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
+    PyTypeObject *type = Py_TYPE((PyObject *)self);
     windows_free(&self->windows);
     PyObject_Free(self);
     Py_DECREF(type);
@@ -415,7 +540,10 @@ static PyObject *rows_waiting(const WindowsObject *self) {
 static PyObject *windows_add_method(WindowsObject *self, PyObject *object) {
     Intake *intake = intake_of(object);
     if (!intake) return NULL;
-    if (windows_add(&self->windows, intake->trades, intake->n_trades) < 0) return no_memory();
+    if (windows_add(&self->windows, intake->trades + intake->n_folded, intake->n_trades - intake->n_folded) < 0)
+        return no_memory();
+    if (!intake->keep_trades) intake->n_trades = 0;
+    intake->n_folded = intake->n_trades;
     return rows_waiting(self);
 }
 

@@ -35,15 +35,21 @@ static bool rehash(Symbols *symbols) {
     return true;
 }
 
-int32_t symbols_of(Symbols *symbols, const char *text, int size) {
+int32_t symbols_find(const Symbols *symbols, const char *text, int size) {
     uint32_t hash = hash_of(text, size);
-    if (symbols->slots) {
-        for (uint32_t at = hash & symbols->mask; symbols->slots[at] >= 0; at = (at + 1) & symbols->mask) {
-            const Name *name = &symbols->names[symbols->slots[at]];
-            if (name->hash == hash && name->size == size && memcmp(name->text, text, (size_t)size) == 0)
-                return symbols->slots[at];
-        }
+    if (!symbols->slots) return TOO_MANY;
+    for (uint32_t at = hash & symbols->mask; symbols->slots[at] >= 0; at = (at + 1) & symbols->mask) {
+        const Name *name = &symbols->names[symbols->slots[at]];
+        if (name->hash == hash && name->size == size && memcmp(name->text, text, (size_t)size) == 0)
+            return symbols->slots[at];
     }
+    return TOO_MANY;
+}
+
+int32_t symbols_of(Symbols *symbols, const char *text, int size) {
+    int32_t known = symbols_find(symbols, text, size);
+    if (known >= 0) return known;
+    uint32_t hash = hash_of(text, size);
     if ((!symbols->slots || (uint32_t)symbols->n * 2 > symbols->mask) && !rehash(symbols)) return NO_MEMORY;
     i64 cap = symbols->cap;
     if (!grow((void **)&symbols->names, symbols->n, &cap, sizeof(Name))) return NO_MEMORY;

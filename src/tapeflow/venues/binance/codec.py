@@ -8,7 +8,7 @@ Address of the documentation: github.com/binance/binance-spot-api-docs, read 202
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -29,6 +29,7 @@ from tapeflow.domain.events import (
 from tapeflow.domain.instrument import Instrument, Instruments
 from tapeflow.domain.time import SECOND
 from tapeflow.venues.binance import plan
+from tapeflow.venues.binance.dump import PREFIX, read_dump
 from tapeflow.venues.binance.fields import SCALE, Reading
 from tapeflow.venues.binance.frames import read_frame
 from tapeflow.venues.binance.rest import read_answer
@@ -68,6 +69,9 @@ class Binance:
     usual_delay_us = SECOND
 
     def __init__(self) -> None:
+        #: Id and time up to which someone else has applied the deltas of a live book, or None: the engine's compiled
+        #: reader takes those that follow on each other and leaves the rest to us.
+        self.position: Callable[[str], tuple[int, int | None] | None] = _nowhere
         self.books: dict[str, BookSync] = {}
         self.instruments = Instruments()
         self.counters = Counters()
@@ -83,7 +87,7 @@ class Binance:
         ``at`` is our receive time; only a candle of REST needs it, to be known as closed.
         """
         try:
-            reading = read_frame(frame) if request is None else read_answer(request, frame)
+            reading = _read(frame, request)
         except Unreadable as fault:
             return [Quarantine(fault.reason, fault.detail)]
         return self.accept(reading, at, is_answer=request is not None)
@@ -134,7 +138,13 @@ class Binance:
         book = self.books.get(symbol)
         if book is None:
             book = self.books[symbol] = BookSync(symbol)
+        self._catch_up(book)
         return book
+
+    def _catch_up(self, book: BookSync) -> None:
+        at = self.position(book.symbol)
+        if at is not None:
+            book.moved_to(*at)
 
     def on_time(self, at: int) -> list[Output]:
         """What is due at ``at``: snapshots that were asked for and have not come."""
@@ -168,6 +178,8 @@ class Binance:
 
     def snapshot(self) -> bytes:
         """All state as a value: `restore` of it in another codec gives the same outputs from here on."""
+        for book in self.books.values():
+            self._catch_up(book)
         known = [version for name in self.instruments.symbols() for version in self.instruments.versions(name)]
         state = CodecState(
             version=_VERSION,
@@ -193,6 +205,16 @@ class Binance:
         for instrument in state.instruments:
             self.instruments.add(instrument)
         self.counters = state.counters
+
+
+def _read(frame: bytes, request: str | None) -> Reading:
+    if request is None:
+        return read_frame(frame)
+    return read_dump(request, frame) if request.startswith(PREFIX) else read_answer(request, frame)
+
+
+def _nowhere(symbol: str) -> None:
+    return None
 
 
 VENUE = Binance

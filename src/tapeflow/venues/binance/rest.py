@@ -135,9 +135,14 @@ def _read_trade(row: Fields, name: str) -> tuple[Trade, int]:
         raise Unreadable("unknown_event", f"a list of objects with keys {', '.join(sorted(row))[:80]}")
     if "baseQty" in row:
         raise Unreadable("unsupported_market", "a trade with baseQty is of the COIN-M futures")
+    return read_rest_trade(row, name), strangers(row, TRADE_FIELDS)
+
+
+def read_rest_trade(row: Fields, name: str) -> Trade:
+    """A single trade with the long names of REST."""
     number = counting(row, "id")
     ts_event, unit = moment_and_unit(row, "time")
-    trade = Trade(
+    return Trade(
         symbol=name,
         id=number,
         price=positive(row, "price"),
@@ -148,7 +153,6 @@ def _read_trade(row: Fields, name: str) -> tuple[Trade, int]:
         first_id=number,
         last_id=number,
     )
-    return trade, strangers(row, TRADE_FIELDS)
 
 
 def is_exchange_info(answer: Fields) -> bool:

@@ -83,6 +83,12 @@ class BookSync:
         sync._now = msgspec.structs.replace(state, buffer=state.buffer[:])
         return sync
 
+    def moved_to(self, id: int, ts: int | None) -> None:
+        """Someone else has applied the live deltas up to ``id``."""
+        now = self._now
+        if now.is_live and id > now.id:
+            now.id, now.ts = id, ts
+
     def start(self) -> list[Fetch]:
         """Ask for a snapshot ahead of the first delta."""
         return self._ask("start")

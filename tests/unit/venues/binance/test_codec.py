@@ -1,4 +1,4 @@
-"""`Binance` as a whole: each trade once, holes named, books attributed, and state that can be cut anywhere."""
+"""`Binance` as a whole: trades pass as they come, books are attributed, and state can be cut anywhere."""
 
 from __future__ import annotations
 
@@ -17,15 +17,11 @@ from tapeflow.domain.events import (
     Gap,
     Kline,
     Quarantine,
-    Quote,
     Reconnect,
     Send,
-    Status,
     Trade,
 )
-from tapeflow.domain.seen import Seen
 from tapeflow.venues.binance import VENUE, Binance
-from tapeflow.venues.binance.recent import Recent
 from unit.venues.binance import samples
 from unit.venues.binance.samples import frame
 
@@ -59,94 +55,51 @@ def test_the_venue_is_found_by_name() -> None:
     assert (Binance.name, Binance.price_scale, Binance.size_scale, Binance.usual_delay_us) == ("binance", 8, 8, 10**6)
 
 
-def test_each_trade_once() -> None:
+def test_trades_pass_as_they_come() -> None:
     venue = Binance()
-    assert kinds(venue.receive(trade(5))) == ["Trade"]
-    assert venue.receive(trade(5)) == []
-    assert kinds(venue.receive(trade(6))) == ["Trade"]
-    assert venue.receive(trade(5)) == []
-    assert kinds(venue.receive(trade(5, "Y"))) == ["Trade"]
-    assert venue.duplicates == 2
+    for number in (5, 5, 2010, 6, 5):
+        assert [(type(x), x.id) for x in venue.receive(trade(number))] == [(Trade, number)]  # type: ignore[union-attr]
 
 
-def test_a_hole_is_named_and_asked_for() -> None:
+def test_both_sources_of_trades_pass() -> None:
     venue = Binance()
-    venue.receive(trade(5))
-    gap, fetch, after = venue.receive(trade(2010))
-    assert gap == Gap("trades", "X", 6, 2009, ts(5), ts(2010), "missing_ids")
-    query = {"symbol": "X", "fromId": "6", "limit": "1000"}
-    assert fetch == Fetch("/api/v3/historicalTrades", query, "missing_ids", "X", 25)
-    assert isinstance(after, Trade)
-    # What comes late fills the hole and is no hole itself.
-    assert kinds(venue.receive(trade(100))) == ["Trade"]
-    assert kinds(venue.receive(trade(2011))) == ["Trade"]
+    outputs = [*venue.receive(aggregate(1, 3)), *venue.receive(trade(2)), *venue.receive(aggregate(3, 4))]
+    assert [(x.is_aggregate, x.first_id, x.last_id) for x in outputs] == [  # type: ignore[union-attr]
+        (True, 1, 3),
+        (False, 2, 2),
+        (True, 3, 4),
+    ]
 
 
-def test_a_hole_between_aggregates_is_filled_by_trades_and_changes_no_source() -> None:
-    venue = Binance()
-    venue.receive(aggregate(1, 3))
-    gap, fetch, _ = venue.receive(aggregate(6, 9))
-    assert (gap.first_id, gap.last_id) == (4, 5)  # type: ignore[union-attr]
-    assert fetch.query["limit"] == "2"  # type: ignore[union-attr]
+def test_the_answer_to_a_refill_passes_whole() -> None:
     page = [samples.REST_TRADE | {"id": number} for number in (3, 4, 5)]
-    answer = venue.receive(frame(page), request="/api/v3/historicalTrades?symbol=X&fromId=4&limit=2")
-    assert [output.id for output in answer] == [4, 5]  # type: ignore[union-attr]
-    assert venue.source == {"X": "aggTrade"}
-    assert venue.seen.covers("X", 1, 9)
+    answer = Binance().receive(frame(page), request="/api/v3/historicalTrades?symbol=X&fromId=3&limit=3")
+    assert [(x.symbol, x.id) for x in answer] == [("X", 3), ("X", 4), ("X", 5)]  # type: ignore[union-attr]
 
 
-def test_an_aggregate_that_straddles_is_quarantined() -> None:
+def test_quotes_pass_as_they_come() -> None:
     venue = Binance()
-    venue.receive(aggregate(1, 3))
-    (refused,) = venue.receive(aggregate(3, 4))
-    assert isinstance(refused, Quarantine)
-    assert refused.reason == "overlapping_aggregate"
-    assert venue.receive(aggregate(2, 3)) == []
-    assert venue.duplicates == 1
+    for number in (9, 7, 9):
+        assert kinds(venue.receive(frame(samples.BOOK_TICKER | {"u": number}))) == ["Quote"]
 
 
-def test_a_symbol_has_one_source() -> None:
-    venue = Binance()
-    assert kinds(venue.receive(aggregate(1, 3))) == ["Trade"]
-    changed, first = venue.receive(trade(2))
-    assert changed == Status("trade_source_changed", "X", "aggTrade to trade", ts(2))
-    assert isinstance(first, Trade)
-    assert venue.source == {"X": "trade"}
-    assert venue.receive(aggregate(4, 5)) == []
-    request = "/api/v3/aggTrades?symbol=X"
-    assert venue.receive(frame([samples.REST_AGG_TRADE]), request=request) == []
-    assert venue.ignored_aggregates == 2
-    assert kinds(venue.receive(trade(3))) == ["Trade"]
-    assert kinds(venue.receive(aggregate(1, 3, "Y"))) == ["Trade"]
+@pytest.mark.parametrize(("first", "last", "limit"), [(6, 6, "1"), (6, 7, "2"), (6, 1005, "1000"), (6, 9000, "1000")])
+def test_a_hole_in_the_trades_is_asked_for_by_its_ids(first: int, last: int, limit: str) -> None:
+    gap = Gap("trades", "X", first, last, ts(5), ts(last + 1), "missing_ids")
+    query = {"symbol": "X", "fromId": "6", "limit": limit}
+    assert Binance().refill(gap) == [Fetch("/api/v3/historicalTrades", query, "missing_ids", "X", 25)]
 
 
-def test_an_id_that_was_forgotten_is_said_to_be() -> None:
-    venue = Binance(Seen(limit=1))
-    for number in (1, 5):
-        venue.receive(trade(number))
-    status, event = venue.receive(trade(1))
-    assert status == Status("forgotten_id", "X", "1", ts(1))
-    assert isinstance(event, Trade)
-
-
-def test_quotes_pass_once_in_any_order() -> None:
-    venue = Binance()
-
-    def quote(id: int) -> bytes:
-        return frame(samples.BOOK_TICKER | {"u": id})
-
-    assert kinds(venue.receive(quote(9))) == ["Quote"]
-    assert kinds(venue.receive(quote(7))) == ["Quote"]
-    assert venue.receive(quote(9)) == []
-    assert venue.duplicates == 1
-    (other,) = venue.receive(frame(samples.BOOK_TICKER | {"u": 9, "s": "Y"}))
-    assert isinstance(other, Quote)
-
-
-def test_recent_ids_are_bounded() -> None:
-    recent = Recent(limit=2)
-    assert [recent.add("X", number) for number in (1, 2, 1, 3, 1)] == [True, True, False, True, True]
-    assert recent.snapshot() == {"X": [3, 1]}
+@pytest.mark.parametrize(
+    "gap",
+    [
+        Gap("book", "X", 6, 7, ts(5), ts(8), "missing_updates"),
+        Gap("trades", "X", None, 7, ts(5), ts(8), "disconnect"),
+        Gap("trades", "X", 6, None, ts(5), ts(8), "disconnect"),
+    ],
+)
+def test_a_gap_that_is_no_hole_in_the_trades_is_not_asked_for(gap: Gap) -> None:
+    assert Binance().refill(gap) == []
 
 
 def test_a_bare_snapshot_goes_to_the_only_book() -> None:
@@ -331,6 +284,5 @@ def test_no_damage_raises_and_state_survives_it(seed: int) -> None:
 
 REASONS = {
     "bad_type", "impossible_time", "impossible_value", "missing_field", "not_a_decimal", "not_json",
-    "number_too_fine", "number_too_large", "overlapping_aggregate", "unattributable", "unknown_event",
-    "unsupported_market",
+    "number_too_fine", "number_too_large", "unattributable", "unknown_event", "unsupported_market",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The ten rules of `BookSync`, one by one, and the whole against a book that missed nothing."""
+"""The eleven rules of `BookSync`, one by one, and the whole against a book that missed nothing."""
 
 from __future__ import annotations
 
@@ -127,7 +127,59 @@ def test_rule_9_bounds_the_buffer(limit: int, dropped: int) -> None:
     assert len(sync.state().buffer) == limit + 1 - dropped
 
 
-def test_rule_10_asks_again_after_ten_seconds() -> None:
+def test_rule_10_heals_when_the_missing_delta_comes_after_all() -> None:
+    sync = live_at(10)
+    gap = Gap("book", "X", 11, 11, None, 12_000, "missing_updates")
+    assert sync.on_delta(delta(12)) == [gap, fetch("missing_updates")]
+    assert sync.on_delta(delta(13)) == []
+    assert sync.on_delta(delta(11)) == [delta(11), delta(12), delta(13)]
+    assert sync.is_live
+    # The snapshot that was asked for says nothing new.
+    assert sync.on_snapshot(snapshot(12)) == []
+    assert sync.ignored_snapshots == 1
+
+
+def test_rule_10_heals_only_as_far_as_the_deltas_reach() -> None:
+    sync = live_at(10)
+    for number in (15, 13):
+        sync.on_delta(delta(number))
+    assert sync.on_delta(delta(11)) == [
+        delta(11),
+        Gap("book", "X", 12, 12, 11_000, 13_000, "missing_updates"),
+        fetch("missing_updates"),
+    ]
+    again = Gap("book", "X", 14, 14, 13_000, 15_000, "missing_updates")
+    assert sync.on_delta(delta(12)) == [delta(12), delta(13), again, fetch("missing_updates")]
+    assert sync.on_delta(delta(14)) == [delta(14), delta(15)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rule_10_any_order_of_small_deltas_gives_the_same_book(seed: int) -> None:
+    chance = random.Random(seed)
+    deltas = [
+        BookDelta("X", number, number, ((chance.randint(40, 60), chance.randint(0, 3)),), (), 1000 * number)
+        for number in range(2, 200)
+    ]
+    shuffled = sorted(deltas, key=lambda each: each.first_id + chance.uniform(0, 20))
+    assert shuffled != deltas
+    assert final_book(shuffled) == final_book(deltas)
+
+
+def final_book(deltas: list[BookDelta]) -> tuple[int, object]:
+    sync, book = BookSync("X"), OrderBook()
+    for message in (delta(1), BookSnapshot("X", 1, ((50, 1),), ()), *deltas):
+        outputs = sync.on_delta(message) if isinstance(message, BookDelta) else sync.on_snapshot(message)
+        for output in outputs:
+            if isinstance(output, BookSnapshot):
+                book.reset(output.id, output.bids, output.asks)
+            elif isinstance(output, BookDelta):
+                assert output.first_id == book.id + 1
+                book.apply(output.last_id, output.bids, output.asks)
+    assert sync.is_live
+    return book.id, book.bids()
+
+
+def test_rule_11_asks_again_after_ten_seconds() -> None:
     sync = BookSync("X")
     assert sync.on_time(0) == []
     sync.on_delta(delta(10))

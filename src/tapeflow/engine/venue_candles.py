@@ -1,0 +1,131 @@
+"""The venue's own candles, where our trades do not cover a window whole.
+
+A kline push names its first and last trade id. If every id between was seen, the candle made from trades stands; if
+not, the row of that window is the venue's newest push, with ``source`` venue, until the missing trades come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tapeflow.domain.events import Kline
+from tapeflow.domain.number import ratio
+from tapeflow.engine.columns import CANDLE_ROW, NONE_TIME, Rows, words
+from tapeflow.flow.nodes import Candles
+
+#: Venue candles kept for one symbol and interval; the oldest go first.
+KEPT = 4096
+
+#: covers(symbol, first id, last id)
+Covers = Callable[[int, int, int], bool]
+
+
+class VenueCandles:
+    """Keeps the newest push of each window of the flow's intervals, and puts it where trades are missing.
+
+    A kline without ids (of a dump or a REST answer) stands in only where our trades gave no row at all.
+    """
+
+    def __init__(self, candles: Sequence[Candles], covers: Covers, price_scale: int, size_scale: int) -> None:
+        self._folds = {node.interval: fold for fold, node in enumerate(candles)}
+        self._sizes = [node.window.size_us for node in candles]
+        self._covers = covers
+        self._scales = (price_scale, size_scale)
+        self._klines: dict[tuple[int, int], dict[int, Kline]] = {}
+        self._given: dict[tuple[int, int], dict[int, int]] = {}  # revision of the row each window was given
+
+    def add(self, symbol: int, kline: Kline, ts_watermark: int) -> Rows:
+        """Keep a push if it is the newest of its window; the row of the window that leaves, if the venue's stands."""
+        fold = self._folds.get(kline.interval)
+        if fold is None or not kline.count:
+            return np.empty(0, CANDLE_ROW)
+        key = (symbol, fold)
+        kept = self._klines.setdefault(key, {})
+        known = kept.get(kline.ts_start)
+        if known is None or _order(kline) > _order(known):
+            kept[kline.ts_start] = kline
+        if len(kept) <= KEPT:
+            return np.empty(0, CANDLE_ROW)
+        rows = self._stand_in(key, min(kept), ts_watermark)
+        del kept[min(kept)]
+        return np.array(rows, CANDLE_ROW)
+
+    def replace(self, rows: Rows) -> Rows:
+        """The candle rows with the venue's values where our trades do not cover the window."""
+        found = []
+        for i, (symbol, fold, ts_start, revision) in enumerate(
+            zip(*(rows[name].tolist() for name in ("symbol", "fold", "ts_start", "revision")), strict=True)
+        ):
+            given = self._given.setdefault((symbol, fold), {})
+            given[ts_start] = revision
+            if len(given) > KEPT:
+                del given[min(given)]
+            kline = self._klines.get((symbol, fold), {}).get(ts_start) if self._klines else None
+            if kline is not None and kline.first_id is not None and not self._is_covered(symbol, kline):
+                found.append((i, kline))
+        if not found:
+            return rows
+        rows = rows.copy()
+        for i, kline in found:
+            row = rows[i]
+            closed = bool(row["closed"]) and kline.closed
+            rows[i] = self._row(kline, row["symbol"], row["fold"], row["revision"], row["ts_watermark"], closed=closed)
+        return rows
+
+    def _is_covered(self, symbol: int, kline: Kline) -> bool:
+        if kline.first_id is None or kline.last_id is None:
+            return False
+        return self._covers(symbol, kline.first_id, kline.last_id)
+
+    def stand_in(self, watermark: Callable[[int], int | None]) -> Rows:
+        """Rows of all windows kept that our trades do not cover: the end of the input."""
+        rows: list[Any] = []
+        for key, kept in self._klines.items():
+            ts_watermark = watermark(key[0])
+            for ts_start in sorted(kept):
+                rows += self._stand_in(key, ts_start, NONE_TIME if ts_watermark is None else ts_watermark)
+        return np.array(rows, CANDLE_ROW)
+
+    def _stand_in(self, key: tuple[int, int], ts_start: int, ts_watermark: int) -> list[Any]:
+        symbol, fold = key
+        kline = self._klines[key][ts_start]
+        revision = self._given.get(key, {}).get(ts_start)
+        if self._is_covered(symbol, kline) or (kline.first_id is None and revision is not None):
+            return []
+        closed = kline.closed and (ts_watermark == NONE_TIME or kline.ts_event is None or kline.ts_end <= ts_watermark)
+        return [self._row(kline, symbol, fold, revision or 0, ts_watermark, closed=closed)]
+
+    def _row(self, kline: Kline, symbol: int, fold: int, revision: int, ts_watermark: int, *, closed: bool) -> Any:
+        price_scale, size_scale = self._scales
+        vwap = ratio(kline.quote_volume, price_scale + size_scale, kline.volume, size_scale) if kline.volume else 0.0
+        return (
+            (symbol, fold, kline.ts_start, kline.ts_start + self._sizes[fold])
+            + (kline.open, kline.high, kline.low, kline.close)
+            + (*words(kline.volume), *words(kline.quote_volume), *words(kline.taker_buy_volume))
+            + (kline.count, revision, ts_watermark, int(closed), vwap, 1, 1)
+        )
+
+    def forget(self, symbol: int) -> None:
+        """The rows given of a symbol are void; what the venue says of it is not."""
+        for key in [key for key in self._given if key[0] == symbol]:
+            del self._given[key]
+
+    def state(self) -> bytes:
+        klines = [(*key, list(kept.values())) for key, kept in self._klines.items()]
+        return msgspec.msgpack.encode((klines, [(*key, list(rows.items())) for key, rows in self._given.items()]))
+
+    def restore(self, packed: bytes) -> None:
+        kind = tuple[list[tuple[int, int, list[Kline]]], list[tuple[int, int, list[tuple[int, int]]]]]
+        klines, given = msgspec.msgpack.decode(packed, type=kind)
+        for symbol, fold, kept in klines:
+            self._klines[symbol, fold] = {kline.ts_start: kline for kline in kept}
+        self._given = {(symbol, fold): dict(rows) for symbol, fold, rows in given}
+
+
+def _order(kline: Kline) -> tuple[bool, int, int]:
+    """The newest push: the closed one, then the later one, then the one with more trades."""
+    return (kline.closed, kline.ts_event or 0, kline.count)

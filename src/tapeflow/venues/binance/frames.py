@@ -98,6 +98,8 @@ def _answer(payload: Fields) -> Reading:
     if "result" in payload:
         detail = _request_id(payload, "id") + _result_text(payload["result"])
         return Reading((Status("ack", detail=detail),), strangers(payload, _ANSWER))
+    if any(marks <= payload.keys() for marks in _BITMEX):
+        raise Unreadable("unsupported_market", "a message of BitMEX")
     raise Unreadable("unknown_event", f"keys {', '.join(sorted(payload))[:80]}")
 
 
@@ -160,6 +162,9 @@ def _read_shutdown(fields: Fields, stream: str) -> tuple[Status, int]:
     """The server is about to go away: sent to every connection, with no promise of how long before."""
     return Status("server_shutdown", ts_event=moment(fields, "E")), strangers(fields, frozenset({"e", "E"}))
 
+
+#: Keys that tell a BitMEX message: data, a welcome, the answer to a subscription.
+_BITMEX = ({"table", "data"}, {"table", "action"}, {"info", "docs"}, {"subscribe", "success"})
 
 _READERS: dict[str, Reader] = {
     "trade": trades.read_trade,

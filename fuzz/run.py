@@ -4,6 +4,7 @@ Takes libFuzzer where clang has it, else gcc with the seeded mutations of ``stan
 prints how to run it again, and keeps the input under ``out/fuzz``. ``python fuzz/run.py FILE`` runs one input.
 """
 
+# ruff: noqa: T201 - it is a command
 from __future__ import annotations
 
 import argparse
@@ -52,7 +53,13 @@ def fuzz(target: Path, seconds: int, seed: int, corpus: Path, *, guided: bool) -
     finding = OUT / f"finding-{seed}"
     seeds = sorted((HERE / "seeds").iterdir())
     if guided:
-        limits = [f"-max_total_time={seconds}", f"-seed={seed}", f"-max_len={LONGEST}", "-timeout=20", "-rss_limit_mb=2048"]
+        limits = [
+            f"-max_total_time={seconds}",
+            f"-seed={seed}",
+            f"-max_len={LONGEST}",
+            "-timeout=20",
+            "-rss_limit_mb=2048",
+        ]
         report = ["-print_final_stats=1", "-verbosity=0", f"-exact_artifact_path={finding}"]
         command = [str(target), *limits, *report, str(corpus), str(HERE / "seeds")]
     else:
@@ -79,6 +86,7 @@ def install() -> None:
 
 
 def main() -> int:
+    """Build, then fuzz or run one input; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, help="run this input only")
     parser.add_argument("--seconds", type=int, default=60)

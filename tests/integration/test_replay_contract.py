@@ -39,6 +39,7 @@ from integration.replaying import (
     write,
 )
 from recordings import SPOT_2024, lines, recording
+from recordings import frames as frames_of
 
 SECOND = 1_000_000
 HOUR_MS = 3_600_000
@@ -522,9 +523,10 @@ def every_kind() -> list[Row]:
             "asks": [["0.00270000", "4.00000000"]],
         },
         {"e": "kline", "E": AT, "s": "ETHUSDT", "k": kline},
-        {"e": "kline", "E": AT + 2000, "s": "ETHUSDT", "k": kline | {"x": True, "c": "0.00210000"}},
+        {"e": "kline", "E": AT + 40_050, "s": "ETHUSDT", "k": kline | {"x": True, "c": "0.00210000"}},
         ticker,
         {"e": "trade", "broken": True},
+        aggregate(6, 200, 200, AT + 50_000, "0.00210000", "1.00000000", s="ETHUSDT"),
     ]  # fmt: skip
 
 
@@ -572,7 +574,7 @@ def test_each_push_of_a_candle_is_a_row(whole: Run) -> None:
     rows = whole.rows("klines")
     assert [(row["ts_event"], row["close"], row["closed"]) for row in rows] == [
         (AT * 1000, "0.002", False),
-        ((AT + 2000) * 1000, "0.0021", True),
+        ((AT + 40_050) * 1000, "0.0021", True),
     ]
     row = rows[0]
     assert (row["interval"], row["ts_start"], row["ts_end"]) == ("1m", START + 40 * SECOND, START + 100 * SECOND)
@@ -596,22 +598,61 @@ def test_a_quarantined_frame_has_its_receive_time(whole: Run) -> None:
 
 
 def test_the_candle_of_the_venue_stands_in_where_our_trades_do_not_cover_the_window(whole: Run) -> None:
-    (row,) = whole.rows("candles", symbol="ETHUSDT", interval="1m")
+    row, after = whole.rows("candles", symbol="ETHUSDT", interval="1m")
     assert (row["source"], row["ts_start"], row["closed"]) == ("venue", START + 40 * SECOND, True)
+    assert (after["source"], after["ts_start"], after["closed"]) == ("trades", START + 100 * SECOND, False)
     assert (row["open"], row["high"], row["low"], row["close"]) == ("0.001", "0.0025", "0.0005", "0.0021")
     assert (row["volume"], row["count"], row["taker_buy_volume"]) == ("1000", 100, "500")
     assert {row["source"] for row in whole.rows("candles", symbol="ETHUSDT") if row["interval"] != "1m"} == {"trades"}
 
 
+def venue_candles(chance: random.Random) -> list[Row]:
+    """Two minutes of a symbol: of the first we have some of the trades, of the second all; each pushed three times."""
+    minute = START_MS + 40_000
+    trades = [trade(n, minute + 1000 * n, decimal8((n % 7 + 1) * 10**8), s="SOLUSDT") for n in range(120)]
+    pushes = []
+    for first in (0, 60):
+        for last in (first + 9, first + 29, first + 59):
+            held = oracle.unique(trades[first : last + 1])
+            made = oracle.candle("SOLUSDT", "1m", START, held)
+            pushes.append(pushed(made, minute + 1000 * first, first, last, is_closed=last % 60 == 59))
+    frames = [*trades[25:40], *trades[60:], *pushes, trade(120, minute + 125_000, s="SOLUSDT")]
+    chance.shuffle(frames)
+    return frames
+
+
+def pushed(made: Row, start_ms: int, first: int, last: int, *, is_closed: bool) -> Row:
+    kline = {
+        "t": start_ms, "T": start_ms + 59_999, "s": made["symbol"], "i": made["interval"], "f": first, "L": last,
+        "o": made["open"], "c": made["close"], "h": made["high"], "l": made["low"], "v": made["volume"],
+        "n": made["count"], "x": is_closed, "q": made["quote_volume"], "V": made["taker_buy_volume"], "Q": "0",
+        "B": "0",
+    }  # fmt: skip
+    return {"e": "kline", "E": start_ms + 1000 * (last - first) + 1100, "s": made["symbol"], "k": kline}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_last_push_of_the_venue_and_our_whole_windows_in_any_order(tmp_path: Path, seed: int) -> None:
+    frames = venue_candles(random.Random(seed))
+    options = ("--channels", "candles", "--intervals", "1m,5m")
+    run = replay([write(tmp_path / "in.ndjson", frames)], tmp_path / "out", *options)
+    whole = [trade(n, START_MS + 40_000 + 1000 * n, decimal8((n % 7 + 1) * 10**8), s="SOLUSDT") for n in range(120)]
+    expected = oracle.candles(oracle.unique(whole), ("1m",))
+    rows = run.rows("candles", interval="1m")
+    same(rows[:2], expected, "revision", "closed")
+    assert [(row["source"], row["closed"]) for row in rows] == [("venue", True), ("trades", True), ("trades", False)]
+    assert {row["source"] for row in run.rows("candles", interval="5m")} == {"trades"}
+
+
 def test_gaps_are_named(whole: Run) -> None:
     gaps = whole.rows("coverage", state="gap")
     named = {(row["symbol"], row["stream"]): (int(row["first_id"]), int(row["last_id"])) for row in gaps}
-    assert named == {("BTCUSDT", "trades"): (3, 6)}
-    assert whole.summary["gaps"] == 1
-    (gap,) = gaps
-    assert gap["guarantee"] == "sequence"
-    assert gap["reason"]
-    assert gap["ts_start"] <= gap["ts_end"]
+    assert named == {("BTCUSDT", "trades"): (3, 6), ("ETHUSDT", "trades"): (106, 199)}
+    assert whole.summary["gaps"] == len(gaps) == 2
+    for gap in gaps:
+        assert gap["guarantee"] == "sequence"
+        assert gap["reason"]
+        assert gap["ts_start"] <= gap["ts_end"]
     assert {row["state"] for row in whole.rows("coverage")} <= {"complete", "gap", "unknown"}
 
 
@@ -1169,3 +1210,21 @@ def test_recorded_trades_equal_brute_force(
     same(run.rows("moving_average"), oracle.means(recorded_ticks), *drop)
     assert (run.rows("late"), run.rows("quarantine")) == ([], [])
     assert not run.rows("coverage", stream="trades", state="gap")
+
+
+def test_recorded_candles_are_those_of_the_venue(tmp_path: Path) -> None:
+    """Of a minute that the venue has closed: from our trades where they cover it, else from the venue itself."""
+    name = "spot_3symbols_20210404.cryptofeed"
+    payloads = [json.loads(frame) for frame, request in frames_of(name) if request is None]
+    pushes = [payload["data"]["k"] for payload in payloads if "kline" in payload.get("stream", "")]
+    closed = [kline for kline in pushes if kline["x"]]
+    assert closed
+    run = replay([recording(name)], tmp_path / "out", "--channels", "candles", "--intervals", "1m")
+    for kline in closed:
+        (row,) = run.rows("candles", symbol=kline["s"], ts_start=kline["t"] * 1000)
+        texts = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v", "taker_buy_volume": "V"}
+        assert {field: row[field] for field in texts} == {
+            field: oracle.canonical(oracle.mantissa(kline[key])) for field, key in texts.items()
+        }
+        assert Decimal(row["quote_volume"]) == Decimal(kline["q"])
+        assert row["count"] == kline["n"]

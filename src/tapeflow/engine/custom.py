@@ -10,6 +10,7 @@ import msgspec
 from tapeflow.domain.candle import StampedTrade
 from tapeflow.domain.errors import SnapshotError
 from tapeflow.engine.columns import NONE_TIME, Rows
+from tapeflow.engine.snapshot import pack_state, tuples, unpack_state
 from tapeflow.engine.windows import Track, WindowRow
 from tapeflow.flow.nodes import CustomFold
 
@@ -74,22 +75,27 @@ class CustomFolds:
             for key, track in self._tracks.items()
         ]
         try:
-            return msgspec.msgpack.encode((tracks, list(self._watermarks.items())))
-        except (TypeError, OverflowError, ValueError) as error:
+            return pack_state((tracks, list(self._watermarks.items())))
+        except TypeError as error:
             raise SnapshotError(
-                f"the state of a fold cannot be kept: {error}; use numbers below 2**63, texts and tuples of them"
+                f"the state of a fold cannot be kept: {error}; use numbers, texts, bytes and tuples or structs of them"
             ) from error
 
     def restore(self, packed: bytes) -> None:
-        tracks, watermarks = msgspec.msgpack.decode(packed)
+        tracks, watermarks = unpack_state(packed)
         self._watermarks = dict(watermarks)
         for symbol, i, panes, late, next_end in tracks:
             node = self._nodes[i]
             track = self._tracks[symbol, i] = Track(node.fold, node.window)
             kind = type(node.fold.zero())
             track.numbers = [number for number, _ in panes]
-            track.panes = {number: msgspec.convert(value, kind) for number, value in panes}
+            track.panes = {number: _as(value, kind) for number, value in panes}
             track.late, track.next_end = dict(late), next_end
+
+
+def _as(value: Any, kind: type) -> Any:
+    """A state as its fold knows it; a fold whose zero is None gets sequences back as tuples."""
+    return tuples(value) if kind is type(None) else msgspec.convert(value, kind)
 
 
 def stamped(trades: Rows) -> Iterator[StampedTrade]:

@@ -10,6 +10,7 @@ import msgspec
 from tapeflow.domain.candle import MeanFold
 from tapeflow.domain.events import Kline
 from tapeflow.engine.columns import NONE_TIME
+from tapeflow.engine.snapshot import pack_state, unpack_state
 from tapeflow.engine.windows import Track, WindowRow
 from tapeflow.flow.nodes import Flow, Mean
 
@@ -96,26 +97,26 @@ class KlineMeans:
                 "revision": revision,
             }
 
-    def state(self) -> Any:
-        """The state as a value; totals as texts, for they can be beyond 64 bits."""
+    def state(self) -> bytes:
+        """The state as a value."""
         tracks = [
             (
                 *key,
-                [(n, str(track.panes[n][0]), track.panes[n][1]) for n in track.numbers],
+                [(n, *track.panes[n]) for n in track.numbers],
                 list(track.late.items()),
                 track.next_end,
             )
             for key, track in self._tracks.items()
         ]
         seen = [(symbol, sorted(times)) for symbol, times in self._seen.items()]
-        return (tracks, seen, list(self._watermarks.items()), self.late)
+        return pack_state((tracks, seen, list(self._watermarks.items()), self.late))
 
-    def restore(self, state: Any) -> None:
-        tracks, seen, watermarks, self.late = state
+    def restore(self, packed: bytes) -> None:
+        tracks, seen, watermarks, self.late = unpack_state(packed)
         for symbol, i, panes, late, next_end in tracks:
             track = self._tracks[symbol, i] = Track(self._fold, self._means[i].window)
             track.numbers = [number for number, _, _ in panes]
-            track.panes = {number: (int(total), count) for number, total, count in panes}
+            track.panes = {number: (total, count) for number, total, count in panes}
             track.late, track.next_end = dict(late), next_end
         self._seen = {symbol: {(ts, interval) for ts, interval in times} for symbol, times in seen}
         self._watermarks = dict(watermarks)

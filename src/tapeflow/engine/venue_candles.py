@@ -15,6 +15,7 @@ import numpy as np
 from tapeflow.domain.events import Kline
 from tapeflow.domain.number import ratio
 from tapeflow.engine.columns import CANDLE_ROW, NONE_TIME, Rows, words
+from tapeflow.engine.snapshot import pack_state, unpack_state
 from tapeflow.flow.nodes import Candles
 
 #: Venue candles kept for one symbol and interval; the oldest go first.
@@ -116,11 +117,11 @@ class VenueCandles:
 
     def state(self) -> bytes:
         klines = [(*key, list(kept.values())) for key, kept in self._klines.items()]
-        return msgspec.msgpack.encode((klines, [(*key, list(rows.items())) for key, rows in self._given.items()]))
+        return pack_state((klines, [(*key, list(rows.items())) for key, rows in self._given.items()]))
 
     def restore(self, packed: bytes) -> None:
         kind = tuple[list[tuple[int, int, list[Kline]]], list[tuple[int, int, list[tuple[int, int]]]]]
-        klines, given = msgspec.msgpack.decode(packed, type=kind)
+        klines, given = msgspec.convert(unpack_state(packed), kind)
         for symbol, fold, kept in klines:
             self._klines[symbol, fold] = {kline.ts_start: kline for kline in kept}
         self._given = {(symbol, fold): dict(rows) for symbol, fold, rows in given}

@@ -84,7 +84,7 @@ def test_each_trade_once_in_any_order(new: Any) -> None:
         assert verdicts.count(Put.DUPLICATE) == 50
         assert taken(intake.take_trades()) == list(dict.fromkeys(ids))
         assert ranges(intake) == [(0, 49)]
-        assert intake.counts() == (50, 50, 0, 0, 0, 0)
+        assert intake.counts()[:6] == (50, 50, 0, 0, 0, 0)
 
 
 def test_each_aggregate_once_in_any_order(new: Any) -> None:
@@ -339,7 +339,8 @@ def test_put_all_is_put_of_each(new: Any) -> None:
         at = None if recv == NONE_TIME else recv
         one_by_one.clock(at)
         one_by_one.put(symbol, side | coarse << 1 | aggregate << 2, key, first, last, price, size, ts, at)
-    assert intake.counts() == one_by_one.counts() == (3, 1, 0, 2, 1, 0)
+    assert intake.counts() == one_by_one.counts()
+    assert intake.counts()[:6] == (3, 1, 0, 2, 1, 0)
     assert intake.state() == one_by_one.state()
     assert intake.take_trades() == one_by_one.take_trades()
     assert intake.take_late() == one_by_one.take_late()
@@ -348,7 +349,7 @@ def test_put_all_is_put_of_each(new: Any) -> None:
 def test_put_all_of_nothing(new: Any) -> None:
     intake = new()
     assert intake.put_all(b"") == 0
-    assert intake.counts() == (0, 0, 0, 0, 0, 0)
+    assert set(intake.counts()) == {0}
 
 
 # -- state -----------------------------------------------------------------------------------------------------

@@ -60,9 +60,9 @@ def run() -> None:
 
 
 def test() -> None:
-    """Format, lint, types, imports, then all tests: exactly what CI runs."""
-    for command in (("fmt-check",), ("lint",), ("types",), ("imports",), ("tests", "-m", "", "-n", "2")):
-        task(*command)
+    """Format, lint, types, imports, all tests, the fuzzer, the broken laws: exactly what CI runs."""
+    for name in ("fmt-check", "lint", "types", "imports", "tests", "fuzz", "broken"):
+        task(name)
 
 
 TASKS: dict[str, tuple[str, ...]] = {
@@ -71,8 +71,11 @@ TASKS: dict[str, tuple[str, ...]] = {
     "lint": ("ruff", "check"),
     "types": ("mypy",),
     "imports": ("lint-imports",),
-    "tests": ("pytest",),
+    "tests": ("pytest", "-n", "2", "-q"),
     "quick": ("pytest", "-m", "not slow", "-n", "2", "-q"),
+    "fuzz": (PYTHON.name, "fuzz/run.py"),
+    "broken": (PYTHON.name, "tests/broken.py"),
+    "bench": (PYTHON.name, "bench/run.py"),
 }
 
 

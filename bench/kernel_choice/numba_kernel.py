@@ -1,8 +1,8 @@
-"""The hot job in numba, for the decision of docs/adr/0001-kernel-in-c.md: ``pip install numba``; the package needs none.
+"""The hot job in numba, for the decision of docs/adr/0001-kernel-in-c.md: ``pip install numba``, bench only.
 
-Frames of single trades from a byte buffer to closed rows: 1 s candles and the 3 s mean every 0.5 s. Ids are deduplicated
-by ranges, sums are exact in two words. It does less than the C kernel (one form of frame, one order of ticks, no
-revisions, no aggregates, rings instead of tracks), so that what it gains or loses is not for want of trimming.
+Frames of single trades from a byte buffer to closed rows: 1 s candles and the 3 s mean every 0.5 s. Ids are
+deduplicated by ranges, sums are exact in two words. It does less than the C kernel (one form of frame, one order of
+ticks, no revisions, no aggregates, rings instead of tracks): what it loses is not for want of trimming.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 SECOND, PANE = 1_000_000, 500_000
 SYMBOLS, SLOTS, RANGES, CANDLES, PANES, ROWS = 16384, 65536, 32, 16, 64, 1 << 16
 
-#: Of a symbol: ranges, newest time, next candle and pane to close, newest candle and pane, next time to look, then ranges.
+#: Of a symbol: how many ranges, newest time, next candle and pane to close, newest ones, when to look, the ranges.
 N_RANGES, TS_MAX, NEXT_CANDLE, NEXT_PANE, LAST_CANDLE, LAST_PANE, NEXT_CLOSE, FIRST_RANGE = range(8)
 KEY = FIRST_RANGE + 2 * RANGES
 #: Of a candle; the sums are two words each.

@@ -1,6 +1,6 @@
-"""Numba or C: both kernels over the same lines, call by call. ``pip install numba ziglang``, then ``python run.py``.
+"""Numba or C: both kernels over the same lines, call by call: ``pip install numba ziglang``, then run this file.
 
-Ratios are within one run on one pinned core, medians of several. What the figures decided: docs/adr/0001-kernel-in-c.md.
+Ratios are within one run on one pinned core, medians of several. What they decided: docs/adr/0001-kernel-in-c.md.
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numba_kernel
 import numpy as np
+
+from tapeflow import venues
+from tapeflow.engine import columns
+from tapeflow.engine.embedded import Engine
+from tapeflow.engine.frames import split
+from tapeflow.flow.builder import Builder
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 KERNEL = ROOT / "src" / "tapeflow" / "engine" / "kernel"
 LATENESS_US = 2_000_000
-START = 'import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)'
+START = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 NUMBA_START = (
     f"import sys; sys.path.insert(0, {str(HERE)!r}); import numpy as np, numba_kernel as k; "
     "k.feed(np.zeros(200, np.uint8), np.zeros((1, 3), np.int64), 0, 1, 0, k.state())"
@@ -40,11 +47,6 @@ class Nothing:
 
 def compiled_c(buffer: bytes, lines: np.ndarray) -> tuple[Callable[[int], None], Callable[[], tuple[int, ...]]]:
     """A run over all lines in batches of n by the package's kernel, and what came out."""
-    from tapeflow import venues
-    from tapeflow.engine import columns
-    from tapeflow.engine.embedded import Engine
-    from tapeflow.flow.builder import Builder
-
     builder = Builder("choice")
     builder.trades().candles("1s")
     builder.trades().moving_average("3s", "500ms")
@@ -69,9 +71,6 @@ def compiled_c(buffer: bytes, lines: np.ndarray) -> tuple[Callable[[int], None],
 
 def compiled_numba(buffer: bytes, lines: np.ndarray) -> tuple[Callable[[int], None], Callable[[], tuple[int, ...]]]:
     """The same by numba; the rows stay in a ring that a sink would read."""
-    sys.path.insert(0, str(HERE))
-    import numba_kernel
-
     data, table = np.frombuffer(buffer, np.uint8), np.ascontiguousarray(lines.view(np.int64).reshape(-1, 3))
     found = [0, 0, 0]
 
@@ -85,12 +84,11 @@ def compiled_numba(buffer: bytes, lines: np.ndarray) -> tuple[Callable[[int], No
 
 
 def rates(n: int, repeats: int) -> None:
-    sys.path.insert(0, str(ROOT / "bench"))
-    from make_input import trades_ndjson
-
-    from tapeflow.engine.frames import split
-
-    buffer = b"".join(trades_ndjson(n, 50))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trades.ndjson"
+        maker = [sys.executable, str(HERE.parent / "make_input.py"), str(path), "-n", str(n), "--symbols", "50"]
+        subprocess.run(maker, check=True, stdout=subprocess.DEVNULL)
+        buffer = path.read_bytes()
     parts, at = [], 0
     while at < len(buffer):
         part, at = split(buffer, at, last=True)
@@ -156,7 +154,9 @@ def sizes_and_builds() -> None:
                 continue
             whole = target.stat().st_size
             subprocess.run(["strip", str(target)], check=False)
-            print(f"{name}: {took:.1f} s, {whole / 1e3:.0f} kB, stripped {target.stat().st_size / 1e3:.0f} kB", flush=True)
+            print(
+                f"{name}: {took:.1f} s, {whole / 1e3:.0f} kB, stripped {target.stat().st_size / 1e3:.0f} kB", flush=True
+            )
 
 
 def main() -> None:

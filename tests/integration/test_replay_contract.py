@@ -12,6 +12,7 @@ import math
 import random
 import re
 import zipfile
+import zlib
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -186,12 +187,13 @@ def test_each_channel_has_a_file_though_it_be_empty(plain: Run) -> None:
     ]  # fmt: skip
 
 
-def test_forming_windows_come_with_closed_false(plain: Run) -> None:
+def test_windows_that_are_forming_at_the_end_are_not_closed(plain: Run, ticks: list[oracle.Tick]) -> None:
+    watermark = {tick.symbol: tick.ts - 2 * SECOND for tick in sorted(ticks, key=lambda tick: tick.ts)}
     for channel in ("candles", "moving_average"):
         rows = plain.rows(channel)
-        newest = {row["symbol"]: row["ts_end"] for row in rows if row["closed"]}
-        assert any(not row["closed"] for row in rows)
-        assert all(row["closed"] or row["ts_end"] > newest.get(row["symbol"], 0) - 86_400 * SECOND for row in rows)
+        assert {row["closed"] for row in rows} == {True, False}
+        assert all(row["closed"] == (row["ts_end"] <= watermark[row["symbol"]]) for row in rows)
+    assert {row["closed"] for row in plain.rows("indicators")} == {True}
 
 
 def order(row: Row) -> tuple[Any, ...]:
@@ -1168,6 +1170,27 @@ def test_none_of_the_forms_is_quarantined(forms: Run) -> None:
 
 def test_none_of_the_dumps_is_quarantined(dumps: Run) -> None:
     assert dumps.rows("quarantine") == []
+
+
+@pytest.fixture(scope="module")
+def early(folder: Path) -> tuple[Run, int]:
+    """A download that broke off, and how many whole lines of it there are."""
+    chance = random.Random(6)
+    frames = [trade(n, START_MS + n, decimal8(chance.randrange(1, 10**10))) for n in range(5000)]
+    content = gzip.compress(b"".join(compact(frame) + b"\n" for frame in frames))
+    cut = content[: len(content) // 2]
+    (folder / "early.gz").write_bytes(cut)
+    run = replay([folder / "early.gz"], folder / "early", "--channels", "trades")
+    return run, zlib.decompressobj(31).decompress(cut).count(b"\n")
+
+
+def test_a_file_that_ends_early_gives_all_its_whole_lines(early: tuple[Run, int]) -> None:
+    run, whole = early
+    assert [row["id"] for row in run.rows("trades")] == [str(n) for n in range(whole)]
+
+
+def test_a_file_that_ends_early_is_named(early: tuple[Run, int]) -> None:
+    assert "early.gz" in early[0].stderr
 
 
 # == what the exchange really sent ===========================================================================

@@ -46,6 +46,7 @@ class Summary(msgspec.Struct):
     late: int = 0
     unknown_fields: int = 0
     symbols: int = 0
+    damaged: dict[str, str] = {}
 
 
 class Replay:
@@ -119,7 +120,7 @@ def replay(
         all_revisions=revisions,
     )
     engine = Engine(chosen, codec, results, channels=wanted, compiled=compiled)
-    _feed(engine, [Path(file) for file in files], batch, progress)
+    damaged = _feed(engine, [Path(file) for file in files], batch, progress)
     engine.finish()
     results.names = engine.symbols
     if upper is not None:
@@ -138,6 +139,7 @@ def replay(
         late=counts.late,
         unknown_fields=counts.unknown_fields,
         symbols=len(engine.symbols),
+        damaged=damaged,
     )
     return Replay(results, summary, wanted)
 
@@ -179,7 +181,7 @@ def _check_symbols(wanted: frozenset[str], found: list[str]) -> None:
         )
 
 
-def _feed(engine: Engine, paths: list[Path], batch: int, progress: Progress | None) -> None:
+def _feed(engine: Engine, paths: list[Path], batch: int, progress: Progress | None) -> dict[str, str]:
     if not paths:
         raise SettingsError("expected at least one file to replay")
     recordings: list[Recording] = []
@@ -203,6 +205,7 @@ def _feed(engine: Engine, paths: list[Path], batch: int, progress: Progress | No
                 f"{recording.path} holds nothing readable ({why}); expected recorded messages one a line, "
                 "a .cryptofeed file or a public dump"
             )
+    return {str(recording.path): recording.damage for recording in recordings if recording.damage}
 
 
 def _batches(engine: Engine, frames: Frames, start: int, stop: int, batch: int) -> None:

@@ -69,6 +69,8 @@ def replay(
             flow=load_flow(flow) if flow is not None else None,
             progress=progress,
         )
+    for path, damage in done.summary.damaged.items():
+        sys.stderr.write(f"tapeflow: {path}: {damage}; what came before is in the results\n")
     done.summary.rows = done.write(out, format)
     sys.stdout.write(msgspec.json.encode(done.summary).decode() + "\n")
 

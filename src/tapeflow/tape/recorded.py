@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import re
 import zipfile
 import zlib
@@ -21,11 +19,11 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
-import zstandard
 
 from tapeflow.domain.errors import InputError
 from tapeflow.engine.columns import NONE_TIME
 from tapeflow.engine.frames import Frames, split
+from tapeflow.tape.streams import open_stream
 
 BLOCK = 4 << 20
 #: A line beyond this is cut and quarantined: memory stays bounded whatever a file holds.
@@ -50,7 +48,7 @@ class Recording:
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}; give the path of a recorded file") from error
         try:
-            self._stream = _open(self._file, path)
+            self._stream = open_stream(self._file, path)
             self._head = self._read(1 << 16)
         except BaseException:
             self._file.close()
@@ -108,12 +106,14 @@ class Recording:
 
     def _read_into(self, room: memoryview) -> int:
         try:
-            return self._stream.readinto(room)  # type: ignore[attr-defined, no-any-return]
-        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, zipfile.BadZipFile) as error:
-            self.damage = f"the compressed data ends early or is damaged: {error}"
+            size = self._stream.read_into(room)
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+            if isinstance(error, OSError) and error.strerror:
+                raise InputError(f"{self.path}: {error.strerror}") from error
+            self.damage = f"the compressed data is damaged: {error}"
             return 0
-        except OSError as error:
-            raise InputError(f"{self.path}: {error.strerror or error}") from error
+        self.damage = self.damage or self._stream.damage
+        return size
 
     def _dump_request(self, symbol: str | None) -> str | None:
         """What the rows of a public dump answer, or None where the file is none."""
@@ -157,22 +157,6 @@ class Recording:
             answers[i] = note.group(1).decode()
         moved = np.cumsum(keep) - 1
         return Frames(buffer, lines[keep], self.path.name, {int(moved[i]): url for i, url in answers.items()})
-
-
-def _open(file: IO[bytes], path: Path) -> IO[bytes]:
-    magic = file.read(4)
-    file.seek(0)
-    if magic[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
-    if magic == b"\x28\xb5\x2f\xfd":
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-    if magic == b"PK\x03\x04":
-        archive = zipfile.ZipFile(file)
-        names = [name for name in archive.namelist() if not name.endswith("/")]
-        if len(names) != 1:
-            raise InputError(f"{path}: expected a zip with one file in it, found {len(names)}; unpack it first")
-        return archive.open(names[0])
-    return file
 
 
 def merge(recordings: list[Recording]) -> Iterator[tuple[int, Frames, int, int]]:

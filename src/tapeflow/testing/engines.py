@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -66,4 +67,4 @@ def _pieces(n: int, batches: Iterable[int], cuts: Sequence[int]) -> Iterable[tup
             break
         edges.add(at)
     ordered = sorted(edges)
-    return zip(ordered, ordered[1:], strict=False)
+    return pairwise(ordered)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tapeflow.engine import intake as portable
-from tapeflow.engine.columns import NONE_TIME, RANGE, TRADE, pack, rows
+from tapeflow.engine.columns import NONE_TIME, QUOTE, RANGE, TRADE, pack, rows
 from tapeflow.engine.intake import Put, Source
 
 try:
@@ -350,6 +350,16 @@ def test_put_all_of_nothing(new: Any) -> None:
     intake = new()
     assert intake.put_all(b"") == 0
     assert set(intake.counts()) == {0}
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_quotes_are_kept_where_they_are_wanted(new: Any, keep: bool) -> None:
+    quote = (0, 0, 9, 1, 2, 3, 4, START, NONE_TIME)
+    intake = new(keep_quotes=keep)
+    intake.symbol("X")
+    intake.put_quote(quote)
+    assert rows(intake.take_quotes(), QUOTE).tolist() == ([quote] if keep else [])
+    assert intake.take_quotes() == b""
 
 
 # -- state -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,9 @@
 
 #include <string.h>
 
+/* Trades that one aggregate can stand for; venues/binance/trades.py: AGGREGATE_LIMIT. */
+#define AGGREGATE_LIMIT 1000000000LL
+
 static const i64 POWER[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
 
 static inline bool is_digit(char c) { return (unsigned char)(c - '0') < 10; }
@@ -155,7 +158,7 @@ static FrameKind trade_rest(const char *p, const char *end, const char *stop, Fr
         TAKE(integer(p, end, &frame->first_id));
         LITERAL(",\"l\":");
         TAKE(integer(p, end, &frame->last_id));
-        if (frame->last_id < frame->first_id) return FRAME_OTHER;
+        if (frame->last_id < frame->first_id || frame->last_id - frame->first_id >= AGGREGATE_LIMIT) return FRAME_OTHER;
     } else {
         frame->first_id = frame->last_id = frame->id;
         if (STARTS(",\"b\":")) { /* order ids, written until June 2024 */
@@ -220,6 +223,7 @@ static FrameKind quote_rest(const char *p, const char *end, const char *stop, Fr
 
 FrameKind binance_read(const char *p, const char *end, Frame *frame, Levels *levels) {
     const char *stop = end; /* where the payload must end */
+    bool is_quote = true;
     if (STARTS("{\"stream\":\"")) {
         const char *name;
         int size;
@@ -228,13 +232,15 @@ FrameKind binance_read(const char *p, const char *end, Frame *frame, Levels *lev
         LITERAL("\",\"data\":");
         if (end[-1] != '}') return FRAME_OTHER;
         stop = end - 1;
+        /* A quote has no type of its own: the codec goes by the name of its stream. */
+        is_quote = size > 11 && memcmp(name + size - 11, "@bookTicker", 11) == 0;
     }
     levels->n = 0;
     if (STARTS("{\"e\":\"trade\"")) {
         frame->kind = FRAME_TRADE;
         return trade_rest(p + 12, end, stop, frame);
     }
-    if (STARTS("{\"u\":")) return quote_rest(p + 5, end, stop, frame);
+    if (is_quote && STARTS("{\"u\":")) return quote_rest(p + 5, end, stop, frame);
     if (STARTS("{\"e\":\"depthUpdate\"")) return delta_rest(p + 18, end, stop, frame, levels);
     if (STARTS("{\"e\":\"aggTrade\"")) {
         frame->kind = FRAME_AGGREGATE;

@@ -94,7 +94,7 @@ int32_t symbols_of(Symbols *symbols, const char *text, int size);
 int32_t symbols_find(const Symbols *symbols, const char *text, int size);
 void symbols_free(Symbols *symbols);
 
-/* ---- ids seen (seen.c) --------------------------------------------------------------------------------- */
+/* ---- ids seen (seen.c): ids are not negative --------------------------------------------------------------------------------- */
 
 typedef enum { SEEN_NEW, SEEN_DUPLICATE, SEEN_OVERLAP, SEEN_FORGOTTEN, SEEN_NO_MEMORY } Verdict;
 

@@ -13,6 +13,7 @@ static int bit_length(u128 value) {
 double nearest(u128 value, u64 power) {
     if (value < ((u128)1 << 53) && power < (1ULL << 53))
         return (double)(u64)value / (double)power; /* both exact, so IEEE division rounds once */
+    if (!value) return 0.0;
     /* Bring the quotient to at least 55 bits, so that one rounding to 53 sees a guard bit and a sticky one. */
     int shift = 56 + bit_length(power) - bit_length(value);
     if (shift < 0) shift = 0;

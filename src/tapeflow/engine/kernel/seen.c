@@ -24,7 +24,7 @@ Verdict seen_look(const Ranges *ranges, i64 lo, i64 hi, i64 *at) {
 }
 
 Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts) {
-    if (ranges->n && ranges->at[ranges->n - 1].hi + 1 == lo) { /* the next id: nearly always */
+    if (ranges->n && ranges->at[ranges->n - 1].hi == lo - 1) { /* the next id: nearly always */
         ranges->at[ranges->n - 1].hi = hi;
         ranges->at[ranges->n - 1].ts_hi = ts;
         return SEEN_NEW;
@@ -33,8 +33,8 @@ Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts) {
     Verdict verdict = seen_look(ranges, lo, hi, &at);
     if (verdict != SEEN_NEW) return verdict;
     Range new = {lo, hi, ts, ts};
-    bool joins_next = at < ranges->n && ranges->at[at].lo == hi + 1;
-    bool joins_last = at && ranges->at[at - 1].hi + 1 == lo;
+    bool joins_next = at < ranges->n && ranges->at[at].lo - 1 == hi;
+    bool joins_last = at && ranges->at[at - 1].hi == lo - 1;
     if (joins_next) {
         new.hi = ranges->at[at].hi;
         new.ts_hi = ranges->at[at].ts_hi;

@@ -135,9 +135,6 @@ def window(bar: Fields, interval: str) -> tuple[int, int]:
 def _check(kline: Kline) -> None:
     if kline.low > kline.high:
         raise Unreadable("impossible_value", "l")
-    for name, price in (("o", kline.open), ("c", kline.close)):
-        if not kline.low <= price <= kline.high:
-            raise Unreadable("impossible_value", name)
     if kline.taker_buy_volume > kline.volume:
         raise Unreadable("impossible_value", "V")
     if kline.taker_buy_quote_volume > kline.quote_volume:

@@ -22,6 +22,8 @@ from tapeflow.venues.binance.fields import (
 #: The order ids ``b`` and ``a`` were sent until 2024-06-18 and stand in every older capture.
 TRADE_FIELDS = names("e E s t p q T m M b a")
 AGGREGATE_FIELDS = names("e E s a p q f l T m M")
+#: Trades that one aggregate can stand for: more is damage, and would count as if they had happened.
+AGGREGATE_LIMIT = 10**9
 BLOCK_FIELDS = names("e E s t p q T m M")
 
 
@@ -64,6 +66,8 @@ def aggregate(fields: Fields, name: str) -> Trade:
         raise Unreadable("unsupported_market", "an aggTrade without M is of the USD-M futures")
     number = counting(fields, "a")
     first, last = id_range(fields, "f", "l")
+    if last - first >= AGGREGATE_LIMIT:
+        raise Unreadable("impossible_value", "l")
     ts_event, unit = moment_and_unit(fields, "T")
     return Trade(
         symbol=name,

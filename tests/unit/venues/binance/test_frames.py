@@ -260,8 +260,6 @@ def test_a_price_is_no_number_and_an_id_no_string() -> None:
         (samples.AGG_TRADE, "l", 99),
         (samples.BLOCK_TRADE, "p", "0"),
         (samples.KLINE, "k.o", "0"),
-        (samples.KLINE, "k.o", "1"),
-        (samples.KLINE, "k.c", "0.0001"),
         (samples.KLINE, "k.l", "1"),
         (samples.KLINE, "k.i", "7m"),
         (samples.KLINE, "k.T", 1672515779999),

@@ -1,0 +1,158 @@
+"""Breaks each law on purpose, in a copy, and shows that a test fails for each: ``python tests/broken.py [NAME]``.
+
+A break is a change of one line of the source, in the portable twin or in the kernel. The tests that must notice are
+the quick ones; a break that none of them notices is printed as a survivor and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNEL = "src/tapeflow/engine/kernel"
+TESTS = ("tests/property/test_laws.py", "tests/unit/engine/test_twins.py", "tests/golden/test_candles.py")
+
+
+class Break(NamedTuple):
+    name: str
+    file: str
+    right: str
+    wrong: str
+
+
+BREAKS = (
+    Break(
+        "order by arrival, portable",
+        "src/tapeflow/domain/candle.py",
+        "close=max(left.close, right.close)",
+        "close=right.close",
+    ),
+    Break(
+        "order by arrival, kernel",
+        f"{KERNEL}/windows.c",
+        "if (!before(&tick, &into->close)) into->close = tick;",
+        "if (1) into->close = tick;",
+    ),
+    Break(
+        "drop late, portable",
+        "src/tapeflow/engine/windows.py",
+        "            self._add(trade, key)\n",
+        "            if trade.ts_event >= key.ts_watermark:\n                self._add(trade, key)\n",
+    ),
+    Break(
+        "drop late, kernel",
+        f"{KERNEL}/windows.c",
+        "for (int root = 0; root < windows->n_candle; root++)\n            if (windows->root[root] == root &&",
+        "for (int root = 0; root < windows->n_candle; root++)\n            if (trade->ts_event >= key->ts_watermark && "
+        "windows->root[root] == root &&",
+    ),
+    Break(
+        "skip deduplication, portable",
+        "src/tapeflow/engine/intake.py",
+        "        if verdict is Verdict.DUPLICATE:\n",
+        "        if False:\n",
+    ),
+    Break(
+        "skip deduplication, kernel",
+        f"{KERNEL}/intake.c",
+        "if (verdict == SEEN_DUPLICATE) {",
+        "if (0) {",
+    ),
+    Break(
+        "write a row twice",
+        "src/tapeflow/stores/table.py",
+        "        kept = np.sort(order[differs])\n",
+        "        kept = np.sort(np.append(order[differs], order[-1:]))\n",
+    ),
+    Break(
+        "swap two outputs, portable",
+        "src/tapeflow/engine/windows.py",
+        '(values["open"], values["high"], values["low"], values["close"])',
+        '(values["open"], values["low"], values["high"], values["close"])',
+    ),
+    Break("swap two outputs, kernel", f"{KERNEL}/windows.c", ".high = candle->high,", ".high = candle->low,"),
+    Break(
+        "swap two outputs, files",
+        "src/tapeflow/stores/results.py",
+        '"volume": Wide(rows["volume_lo"], rows["volume_hi"])',
+        '"volume": Wide(rows["taker_lo"], rows["taker_hi"])',
+    ),
+    Break(
+        "float sums, portable",
+        "src/tapeflow/domain/candle.py",
+        "quote_volume = left.quote_volume + right.quote_volume",
+        "quote_volume = int(float(left.quote_volume) + float(right.quote_volume))",
+    ),
+    Break(
+        "float sums, kernel",
+        f"{KERNEL}/windows.c",
+        "u128 total = wide(*lo, *hi) + more;",
+        "u128 total = (u128)((double)wide(*lo, *hi) + (double)more);",
+    ),
+    Break(
+        "revision by batch, kernel",
+        f"{KERNEL}/windows.c",
+        "into->late += late;\n    if (trade->coarse)",
+        "into->late = late;\n    if (trade->coarse)",
+    ),
+    Break(
+        "forget state at a restart",
+        "src/tapeflow/engine/indicators.py",
+        "        self._dirty = dict(dirty)\n",
+        "        self._dirty = {}\n",
+    ),
+)
+
+
+def copy(into: Path) -> None:
+    for name in ("src", "tests"):
+        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / name, into / name, ignore=ignore)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, into / name)
+
+
+def is_noticed(broken: Break, folder: Path) -> bool:
+    path = folder / broken.file
+    text = path.read_text()
+    if text.count(broken.right) != 1:
+        sys.exit(f"{broken.name}: the line to break is in {broken.file} {text.count(broken.right)} times, not once")
+    path.write_text(text.replace(broken.right, broken.wrong))
+    env = os.environ | {"PYTHONPATH": str(folder / "src"), "CI": "", "TAPEFLOW_RECORDINGS": recordings()}
+    env["TAPEFLOW_HYPOTHESIS"] = "quick"
+    if broken.file.endswith(".c"):
+        build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force"]
+        subprocess.run(build, cwd=folder, env=env, check=True, capture_output=True)
+    tests = [test for test in TESTS if (folder / test).exists()]
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(pytest, cwd=folder, env=env, check=False, capture_output=True, text=True)
+    if done.returncode not in (0, 1):
+        sys.exit(f"{broken.name}: the tests did not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
+    print(f"{'noticed ' if failed else 'SURVIVED'}  {broken.name}  {failed[0][7:100] if failed else ''}", flush=True)
+    return bool(failed)
+
+
+def recordings() -> str:
+    return os.environ.get("TAPEFLOW_RECORDINGS", str((ROOT / "../shared/data/wire").resolve()))
+
+
+def main(wanted: list[str]) -> int:
+    chosen = [b for b in BREAKS if not wanted or any(word in b.name for word in wanted)]
+    noticed = []
+    for broken in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            copy(Path(folder))
+            noticed.append(is_noticed(broken, Path(folder)))
+    print(f"{sum(noticed)} of {len(noticed)} breaks noticed")
+    return 0 if all(noticed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

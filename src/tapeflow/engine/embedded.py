@@ -104,7 +104,7 @@ class Engine:
         )
         scales = (venue.price_scale, venue.size_scale)
         steps: list[Indicator] = list(flow.of(Indicator)) if "indicators" in self._channels else []
-        self._stage = Stage(candles, steps, venue.price_scale, flow.horizon_us, self._name)
+        self._stage = Stage(candles, steps, venue.price_scale, flow.horizon_us)
         self._takes_klines = any(node.input == "klines" for node in flow.nodes)
         self._venue_candles = VenueCandles(candles, self._intake.covers, *scales)
         kline_means = [node for node in flow.of(Mean) if node.input == "klines"]
@@ -307,7 +307,7 @@ class Engine:
             self.sink.columns("candles", candles)
             indicators = self._stage.add(candles)
             if indicators:
-                self.sink.rows("indicators", indicators)
+                self.sink.steps(indicators)
 
     def flush(self) -> None:
         """Give the sink all that waits in columns."""
@@ -335,7 +335,7 @@ class Engine:
         self._give_candles(self._venue_candles.stand_in(self._intake.watermark))
         indicators = self._stage.settle()
         if indicators:
-            self.sink.rows("indicators", indicators)
+            self.sink.steps(indicators)
         self._windows.forming()
         self._give_windows()
         self._give_rows(self._custom.forming())

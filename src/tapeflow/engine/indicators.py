@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,13 +10,12 @@ from tapeflow.domain.number import to_float
 from tapeflow.domain.time import SECOND
 from tapeflow.engine.chains import Chain, ChainRow, ChainState
 from tapeflow.engine.columns import Rows
+from tapeflow.engine.results import StepRow
 from tapeflow.flow.nodes import Candles, Indicator
-
-Emit = Callable[[list[dict[str, Any]]], None]
 
 
 class Stage:
-    """All chains of a flow. ``candles[i]`` is the interval of fold ``i``; ``steps[i]`` are the steps on it."""
+    """All chains of a flow: the steps of each of its candles, for every symbol."""
 
     def __init__(
         self,
@@ -25,21 +23,18 @@ class Stage:
         steps: Sequence[Indicator],
         price_scale: int,
         horizon_us: int,
-        name_of: Callable[[int], str],
     ) -> None:
-        self._intervals = [node.interval for node in candles]
         self._sizes = [node.window.size_us for node in candles]
         self._steps = [[s for s in steps if s.input == node.id] for node in candles]
         self._scale = price_scale
         self._horizon_us = horizon_us
-        self._name_of = name_of
         self._chains: dict[tuple[int, int], list[Chain]] = {}
         self._newest: dict[tuple[int, int], int] = {}
         self._dirty: dict[int, int] = {}  # symbol: second of its watermark when it became dirty
 
-    def add(self, rows: Rows) -> list[dict[str, Any]]:
+    def add(self, rows: Rows) -> list[StepRow]:
         """The indicator rows that these candle rows give."""
-        out: list[dict[str, Any]] = []
+        out: list[StepRow] = []
         names = ("symbol", "fold", "ts_start", "close", "revision", "ts_watermark", "closed")
         for symbol, fold, ts_start, close, revision, ts_watermark, closed in zip(
             *(rows[name].tolist() for name in names), strict=True
@@ -50,7 +45,7 @@ class Stage:
         return out
 
     def _candle(
-        self, symbol: int, fold: int, ts_start: int, close: float, revision: int, ts_watermark: int, out: list[Any]
+        self, symbol: int, fold: int, ts_start: int, close: float, revision: int, ts_watermark: int, out: list[StepRow]
     ) -> None:
         key = (symbol, fold)
         chains = self._chains.get(key)
@@ -61,46 +56,37 @@ class Stage:
             self._newest[key] = ts_start
             if symbol in self._dirty:  # a late trade opened and closed this candle within one tick
                 self._recompute(symbol, out)
-            for chain, node in zip(chains, self._steps[fold], strict=True):
+            for step, chain in enumerate(chains):
                 row = chain.add(ts_start, close, revision)
                 if row is not None:
-                    out.append(self._row(symbol, fold, node, row))
+                    out.append(self._row(symbol, fold, step, row))
                 chain.prune(ts_watermark - self._horizon_us - self._sizes[fold])
         else:
             for chain in chains:
                 chain.revise(ts_start, close, revision)
             self._dirty.setdefault(symbol, ts_watermark // SECOND)
 
-    def tick(self, symbol: int, ts_watermark: int, out: list[dict[str, Any]]) -> None:
+    def tick(self, symbol: int, ts_watermark: int, out: list[StepRow]) -> None:
         """Recompute what is dirty, once the symbol's watermark stands in a later second."""
         if symbol in self._dirty and ts_watermark // SECOND > self._dirty[symbol]:
             self._recompute(symbol, out)
 
-    def settle(self) -> list[dict[str, Any]]:
+    def settle(self) -> list[StepRow]:
         """Recompute all that is dirty: the end of the input."""
-        out: list[dict[str, Any]] = []
+        out: list[StepRow] = []
         for symbol in sorted(self._dirty):
             self._recompute(symbol, out)
         return out
 
-    def _recompute(self, symbol: int, out: list[dict[str, Any]]) -> None:
+    def _recompute(self, symbol: int, out: list[StepRow]) -> None:
         self._dirty.pop(symbol, None)
-        for fold, nodes in enumerate(self._steps):
-            for chain, node in zip(self._chains.get((symbol, fold), ()), nodes, strict=False):
-                out.extend(self._row(symbol, fold, node, row) for row in chain.recompute())
+        for fold in range(len(self._steps)):
+            for step, chain in enumerate(self._chains.get((symbol, fold), ())):
+                out.extend(self._row(symbol, fold, step, row) for row in chain.recompute())
 
-    def _row(self, symbol: int, fold: int, node: Indicator, row: ChainRow) -> dict[str, Any]:
-        return {
-            "symbol": self._name_of(symbol),
-            "interval": self._intervals[fold],
-            "name": node.step.name,
-            "ts_start": row.ts_start,
-            "ts_end": row.ts_start + self._sizes[fold],
-            "values": row.values,
-            "bars": row.bars,
-            "closed": True,
-            "revision": row.revision,
-        }
+    def _row(self, symbol: int, fold: int, step: int, row: ChainRow) -> StepRow:
+        ts_end = row.ts_start + self._sizes[fold]
+        return StepRow(symbol, fold, step, row.ts_start, ts_end, row.bars, row.revision, row.values)
 
     def forget(self, symbol: int) -> None:
         """Begin anew with a symbol."""

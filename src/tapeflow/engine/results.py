@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tapeflow.engine.columns import BookRows, Rows
+
+
+class StepRow(NamedTuple):
+    """A row of an indicator; ``fold`` and ``step`` number the flow's candles and the steps on them."""
+
+    symbol: int
+    fold: int
+    step: int
+    ts_start: int
+    ts_end: int
+    bars: int
+    revision: int
+    values: dict[str, Any]
 
 
 class Sink(Protocol):
@@ -18,6 +31,8 @@ class Sink(Protocol):
     def columns(self, channel: str, rows: Rows) -> None: ...
 
     def books(self, rows: BookRows) -> None: ...
+
+    def steps(self, rows: list[StepRow]) -> None: ...
 
     def rows(self, channel: str, rows: list[dict[str, Any]]) -> None: ...
 

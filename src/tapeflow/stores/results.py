@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
-from tapeflow.flow.nodes import Candles, Flow, Mean
+from tapeflow.engine.results import StepRow
+from tapeflow.flow.nodes import Candles, Flow, Indicator, Mean
 from tapeflow.stores.channels import CHANNELS, custom
 from tapeflow.stores.table import Coded, Column, LevelsColumn, Table, Wide, rank, rows_in_order, sort_and_choose
 
 SIDES = ("buy", "sell")
+_STEP_ROW = np.dtype([(name, "<i8") for name in StepRow._fields[:7]])
 SOURCES = ("trades", "venue")
 
 
@@ -45,6 +47,8 @@ class Results:
         self._columns: dict[str, list[Rows]] = defaultdict(list)
         self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._retracted: dict[str, dict[str, int]] = defaultdict(dict)
+        self._steps: list[StepRow] = []
+        self._step_names = [[n.step.name for n in flow.of(Indicator) if n.input == c.id] for c in self._candles]
         self._levels: list[Rows] = []
         self._n_levels = 0
         self.names: list[str] = []
@@ -63,6 +67,10 @@ class Results:
             self._columns["book"].append(moved)
             self._levels.append(rows.levels)
 
+    def steps(self, rows: list[StepRow]) -> None:
+        if "indicators" in self._channels:
+            self._steps.extend(rows)
+
     def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
         if channel in self._channels:
             self._rows[channel].extend(rows)
@@ -70,12 +78,14 @@ class Results:
     def retract(self, symbol: str) -> None:
         for channel in ("trades", "candles", "moving_average", "late"):
             self._retracted[channel][symbol] = sum(len(chunk) for chunk in self._columns[channel])
-        self._rows["indicators"] = [row for row in self._rows["indicators"] if row["symbol"] != symbol]
+        self._retracted["indicators"][symbol] = len(self._steps)
 
     # -- tables ------------------------------------------------------------------------------------------
 
     def table(self, channel: str) -> Table:
         """The rows of a channel so far."""
+        if channel == "indicators" and self._steps:
+            return self._from_steps()
         if not self._columns[channel]:
             return self._from_rows(channel, self._kept(self._rows[channel]))
         table = self._from_columns(channel)
@@ -114,6 +124,34 @@ class Results:
         }
         columns["venue"] = Coded(np.zeros(len(columns["symbol"]), np.int32), [self._venue])
         return Table(CHANNELS[channel], columns, *self._scales)
+
+    def _from_steps(self) -> Table:
+        numbers = np.array([row[:7] for row in self._steps], np.int64).reshape(-1, 7)
+        rows = numbers.view(_STEP_ROW).ravel()
+        at = np.flatnonzero(self._wanted("indicators", rows))
+        rows = rows[at]
+        intervals = [node.interval for node in self._candles]
+        names = sorted({name for of_fold in self._step_names for name in of_fold})
+        code = np.full((len(intervals), max(map(len, self._step_names))), -1, np.int64)
+        for fold, of_fold in enumerate(self._step_names):
+            code[fold, : len(of_fold)] = [names.index(name) for name in of_fold]
+        name = code[rows["fold"], rows["step"]]
+        symbol, interval = rank(self.names)[rows["symbol"]], rank(intervals)[rows["fold"]]
+        order = [rows["ts_end"], symbol, interval, name, rows["revision"]]
+        same = [symbol, interval, name, rows["ts_start"]]
+        kept = sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)
+        rows, name, at = rows[kept], name[kept], at[kept]
+        plain = ("ts_start", "ts_end", "bars", "revision")
+        columns: dict[str, Column] = {field: np.ascontiguousarray(rows[field]) for field in plain}
+        columns |= {
+            "venue": Coded(np.zeros(len(rows), np.int32), [self._venue]),
+            "symbol": self._name(rows["symbol"]),
+            "interval": Coded(rows["fold"], intervals),
+            "name": Coded(name, names),
+            "values": [self._steps[i].values for i in at.tolist()],
+            "closed": np.ones(len(rows), bool),
+        }
+        return Table(CHANNELS["indicators"], columns, *self._scales)
 
     def _wanted(self, channel: str, rows: Rows) -> npt.NDArray[Any]:
         wanted = np.ones(len(rows), bool)

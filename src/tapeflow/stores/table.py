@@ -14,9 +14,11 @@ import pyarrow as pa
 
 from tapeflow.domain.number import decimal_text
 from tapeflow.engine.columns import LEVEL, NONE_TIME
+from tapeflow.engine.kernels import COMPILED
 from tapeflow.stores.channels import Channel, Kind
 
-Ints = npt.NDArray[np.int64]
+#: Rows rendered as JSON at a time: enough to be quick, few enough to bound memory.
+RENDERED = 1 << 15
 
 
 class Wide:
@@ -24,6 +26,9 @@ class Wide:
 
     def __init__(self, lo: npt.NDArray[Any], hi: npt.NDArray[Any]) -> None:
         self.words = np.ascontiguousarray(np.stack([lo.astype(np.uint64), hi.astype(np.uint64)], axis=1))
+
+    def __getitem__(self, part: slice) -> Wide:
+        return Wide(self.words[part, 0], self.words[part, 1])
 
     def __len__(self) -> int:
         return len(self.words)
@@ -41,6 +46,9 @@ class Coded:
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def __getitem__(self, part: slice) -> Coded:
+        return Coded(self.codes[part], self.names)
 
     def tolist(self) -> list[str]:
         names = self.names
@@ -67,6 +75,18 @@ class LevelsColumn:
         pairs = list(zip(self.prices.tolist(), self.sizes.tolist(), strict=True))
         offsets = self.offsets.tolist()
         return [pairs[a:b] for a, b in pairwise(offsets)]
+
+    def __getitem__(self, part: slice) -> LevelsColumn:
+        start, stop, _ = part.indices(len(self))
+        first, last = int(self.offsets[start]), int(self.offsets[stop])
+        made = LevelsColumn.__new__(LevelsColumn)
+        made.offsets = self.offsets[start : stop + 1] - first
+        made.prices, made.sizes = self.prices[first:last], self.sizes[first:last]
+        return made
+
+    def to_texts(self, price_scale: int, size_scale: int) -> list[list[tuple[str | None, str | None]]]:
+        pairs = list(zip(_texts(self.prices, price_scale), _texts(self.sizes, size_scale), strict=True))
+        return [pairs[a:b] for a, b in pairwise(self.offsets.tolist())]
 
     def to_arrow(self, price_scale: int, size_scale: int) -> pa.Array:
         pair = [_decimals(self.prices, price_scale), _decimals(self.sizes, size_scale)]
@@ -114,21 +134,21 @@ class Table:
         return pa.array(column, _TYPES[kind])
 
     def json_lines(self) -> Iterator[bytes]:
-        """One JSON object a row. Fields that are null in every row of their kind of event are kept as null."""
+        """One JSON object a row; a field without a value is null."""
         encode = msgspec.json.Encoder().encode
         names = [name for name, _ in self.channel.fields]
-        columns = [self._json(kind, self.columns[name]) for name, kind in self.channel.fields]
-        for values in zip(*columns, strict=True):
-            yield encode(dict(zip(names, values, strict=True)))
+        for start in range(0, len(self), RENDERED):
+            part = slice(start, start + RENDERED)
+            columns = [self._json(kind, self.columns[name][part]) for name, kind in self.channel.fields]
+            for values in zip(*columns, strict=True):
+                yield encode(dict(zip(names, values, strict=True)))
 
     def _json(self, kind: Kind, column: Column) -> list[Any]:
-        values = _list(column)
         if kind in self._scales:
-            scale = self._scales[kind]
-            return [None if v is None else decimal_text(v, scale) for v in values]
-        if kind == "levels":
-            price, size = self._scales["price"], self._scales["size"]
-            return [[(decimal_text(p, price), decimal_text(s, size)) for p, s in levels] for levels in values]
+            return _texts(column, self._scales[kind])
+        if isinstance(column, LevelsColumn):
+            return column.to_texts(self._scales["price"], self._scales["size"])
+        values = _list(column)
         if kind == "id":
             return [None if v is None else str(v) for v in values]
         if kind == "time":
@@ -147,6 +167,15 @@ _TYPES: dict[str, pa.DataType] = {
     "bool": pa.bool_(),
     "bytes": pa.binary(),
 }
+
+
+def _texts(column: Column, scale: int) -> list[str | None]:
+    """Canonical decimal texts of mantissas."""
+    if COMPILED is not None and isinstance(column, Wide):
+        return COMPILED.decimal_texts(column.words, 16, scale)  # type: ignore[no-any-return]
+    if COMPILED is not None and isinstance(column, np.ndarray):
+        return COMPILED.decimal_texts(np.ascontiguousarray(column, np.int64), 8, scale)  # type: ignore[no-any-return]
+    return [None if v is None else decimal_text(v, scale) for v in _list(column)]
 
 
 def _list(column: Column) -> list[Any]:

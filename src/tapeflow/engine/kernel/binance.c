@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* Trades that one aggregate can stand for; venues/binance/trades.py: AGGREGATE_LIMIT. */
-#define AGGREGATE_LIMIT 1000000000LL
+#define AGGREGATE_LIMIT 1000000000000LL
 
 static const i64 POWER[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
 

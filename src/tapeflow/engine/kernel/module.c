@@ -732,7 +732,66 @@ static PyObject *nearest_method(PyObject *Py_UNUSED(module), PyObject *const *ar
     return PyFloat_FromDouble(nearest(wide(lo, hi), power));
 }
 
+/* Canonical decimal text of a mantissa: at most 39 digits, a sign, a point. Returns where it begins in `text`. */
+static char *decimal_text(u128 value, bool negative, int scale, char *end) {
+    char *p = end;
+    int digits = 0;
+    bool shown = false; /* zeros at the end of the fraction are not written */
+    while (value || digits <= scale) {
+        int digit;
+        if (value >> 64) {
+            digit = (int)(value % 10);
+            value /= 10;
+        } else {
+            u64 low = (u64)value;
+            digit = (int)(low % 10);
+            value = low / 10;
+        }
+        if (digits == scale && shown) *--p = '.';
+        if (digits >= scale || digit || shown) {
+            *--p = (char)('0' + digit);
+            shown = true;
+        }
+        digits++;
+    }
+    if (negative) *--p = '-';
+    return p;
+}
+
+static PyObject *decimal_texts(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n) {
+    i64 width, scale;
+    Py_buffer buffer;
+    if (!arguments(n, 3) || !number(args[1], &width) || !number(args[2], &scale)) return NULL;
+    if ((width != 8 && width != 16) || scale < 0 || scale > 38) {
+        PyErr_SetString(PyExc_ValueError, "expected a width of 8 or 16 bytes and a scale up to 38");
+        return NULL;
+    }
+    if (PyObject_GetBuffer(args[0], &buffer, PyBUF_SIMPLE) < 0) return NULL;
+    Py_ssize_t rows = buffer.len / (Py_ssize_t)width;
+    PyObject *list = PyList_New(rows);
+    char text[64];
+    for (Py_ssize_t i = 0; list && i < rows; i++) {
+        i128 value;
+        if (width == 8) {
+            i64 narrow;
+            memcpy(&narrow, (const char *)buffer.buf + i * 8, 8);
+            value = narrow;
+        } else {
+            memcpy(&value, (const char *)buffer.buf + i * 16, 16);
+        }
+        char *start = decimal_text(value < 0 ? -(u128)value : (u128)value, value < 0, (int)scale, text + sizeof text);
+        PyObject *item = PyUnicode_FromStringAndSize(start, text + sizeof text - start);
+        if (!item || PyList_SetItem(list, i, item) < 0) {
+            Py_DECREF(list);
+            list = NULL;
+        }
+    }
+    PyBuffer_Release(&buffer);
+    return list;
+}
+
 static PyMethodDef module_methods[] = {
+    {"decimal_texts", (PyCFunction)(void (*)(void))decimal_texts, METH_FASTCALL, "decimal_texts(buffer, width, scale): canonical texts of mantissas of 8 or 16 bytes."},
     {"split", (PyCFunction)(void (*)(void))split, METH_FASTCALL, "split(buffer, from, last, limit): lines, and where to go on."},
     {"nearest", (PyCFunction)(void (*)(void))nearest_method, METH_FASTCALL, "nearest(hi, lo, power): the float64 nearest to value / power."},
     {NULL, NULL, 0, NULL},

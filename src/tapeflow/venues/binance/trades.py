@@ -22,8 +22,8 @@ from tapeflow.venues.binance.fields import (
 #: The order ids ``b`` and ``a`` were sent until 2024-06-18 and stand in every older capture.
 TRADE_FIELDS = names("e E s t p q T m M b a")
 AGGREGATE_FIELDS = names("e E s a p q f l T m M")
-#: Trades that one aggregate can stand for: more is damage, and would count as if they had happened.
-AGGREGATE_LIMIT = 10**9
+#: Trades that one aggregate can stand for. More is damage; ids are counted once, so even these cannot overflow a sum.
+AGGREGATE_LIMIT = 10**12
 BLOCK_FIELDS = names("e E s t p q T m M")
 
 

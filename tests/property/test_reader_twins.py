@@ -179,6 +179,7 @@ NOT_ITS_STREAM = (
 )
 
 
+@pytest.mark.slow
 @example([(None, ALL_IDS)], 0)
 @example([(None, NOT_ITS_STREAM)], 0)
 @given(st.lists(st.tuples(RECEIVED, messages()), min_size=1, max_size=12), st.integers(0, 12))

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from tapeflow.domain.events import Gap
 from tapeflow.engine.columns import Rows
 
 
+def trade_gaps(symbol: str, ranges: Rows) -> list[Gap]:
+    """The holes between the runs of trade ids seen, from `RANGE` columns."""
+    runs = ranges.tolist()
+    return [
+        Gap("trades", symbol, hi + 1, lo - 1, ts_hi, ts_lo, "missing_ids")
+        for (_, hi, _, ts_hi), (lo, _, ts_lo, _) in pairwise(runs)
+    ]
+
+
 def coverage_rows(symbol: str, ranges: Rows) -> list[dict[str, Any]]:
     """Runs of trade ids seen, and the holes between them, from `RANGE` columns."""
-    rows: list[dict[str, Any]] = []
-    before: tuple[int, int] | None = None
-    for lo, hi, ts_lo, ts_hi in ranges.tolist():
-        if before is not None:
-            hole = Gap("trades", symbol, before[0] + 1, lo - 1, before[1], ts_lo, "missing_ids")
-            rows.append(gap_row(hole))
-        rows.append(_row("trades", symbol, ts_lo, ts_hi, lo, hi) | {"state": "complete", "reason": None})
-        before = (hi, ts_hi)
-    return rows
+    runs = [
+        _row("trades", symbol, ts_lo, ts_hi, lo, hi) | {"state": "complete", "reason": None}
+        for lo, hi, ts_lo, ts_hi in ranges.tolist()
+    ]
+    return runs + [gap_row(gap) for gap in trade_gaps(symbol, ranges)]
+
+
+def late_row(symbol: str, ts_start: int, ts_end: int, first_id: int, last_id: int) -> dict[str, Any]:
+    """Trades that came beyond the horizon: no hole in the ids, yet their windows lack them, so ``unknown``."""
+    row = _row("trades", symbol, ts_start, ts_end, first_id, last_id)
+    return row | {"state": "unknown", "reason": "late"}
 
 
 def gap_row(gap: Gap) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from tapeflow.domain.candle import NOTIONAL_LIMIT
 from tapeflow.domain.events import (
+    Action,
     BookDelta,
     BookSnapshot,
     Event,
@@ -23,7 +25,7 @@ from tapeflow.domain.events import (
 from tapeflow.domain.number import ratio
 from tapeflow.engine import columns, intake
 from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
-from tapeflow.engine.coverage import coverage_rows, gap_row
+from tapeflow.engine.coverage import coverage_rows, gap_row, late_row, trade_gaps
 from tapeflow.engine.custom import CustomFolds
 from tapeflow.engine.frames import Frames
 from tapeflow.engine.indicators import Stage
@@ -64,7 +66,8 @@ class Engine:
 
     Only the rows of ``channels`` are made (None: all that the flow has). Rows wait in columns until ``patience`` of
     them are there: 0 gives each to the sink before `feed` returns. ``compiled`` picks the kernel (None: where there
-    is one). Both give the same bytes; the tests say so.
+    is one). Both give the same bytes; the tests say so. ``act`` is given what the venue asks for: messages to send,
+    REST requests (a hole in trade ids becomes one as soon as it opens), reconnections.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Engine:
         sink: Sink,
         *,
         channels: Collection[str] | None = None,
+        act: Callable[[Action], None] | None = None,
         patience: int = PATIENCE,
         compiled: bool | None = None,
     ) -> None:
@@ -81,6 +85,10 @@ class Engine:
         self.venue = venue
         self.sink = sink
         self.counts = Counts()
+        self._act = act
+        self._holes = 0
+        self._late: dict[int, tuple[int, int, int, int]] = {}  # times and ids of late trades, least and greatest
+        self._asked: dict[int, int] = {}
         self._patience = patience
         self._channels = set(flow.channels) if channels is None else set(flow.channels) & set(channels)
         kernel = choose(compiled=compiled)
@@ -153,6 +161,8 @@ class Engine:
                 at = self._intake.read(frames.buffer, frames.packed, at, stop)
         self.counts.frames += stop - start
         self._fold()
+        if self._act is not None:
+            self._ask(self._act)
 
     def feed_trades(self, trades: Rows) -> None:
         """Take trades as packed `TRADE` columns, numbered by `number_of`; duplicates and late ones are told apart."""
@@ -183,6 +193,25 @@ class Engine:
                 self._quarantine(frames, i, output)
             elif isinstance(output, Event):
                 self._event(output, frames, i)
+            elif self._act is not None:
+                self._act(output)
+
+    def _ask(self, act: Callable[[Action], None]) -> None:
+        """Ask for the trades of holes that opened since the last time."""
+        holes = self._intake.counts()[7]
+        if holes == self._holes:
+            return
+        self._holes = holes
+        for number in range(len(self.symbols)):
+            asked = self._asked.get(number, -1)
+            for gap in self._gaps(number):
+                if gap.last_id is not None and gap.last_id > asked:
+                    self._asked[number] = gap.last_id
+                    for action in self.venue.refill(gap):
+                        act(action)
+
+    def _gaps(self, number: int) -> list[Gap]:
+        return trade_gaps(self._name(number), columns.rows(self._intake.ranges(number), columns.RANGE))
 
     def _quarantine(self, frames: Frames, i: int, found: Quarantine) -> None:
         self.counts.quarantined += 1
@@ -317,6 +346,9 @@ class Engine:
         late = columns.rows(self._intake.take_late(), columns.TRADE)
         if len(late):
             self.counts.late += len(late)
+            for number in np.unique(late["symbol"]).tolist():
+                mine = late[late["symbol"] == number]
+                self._late[number] = _widest(self._late.get(number), mine)
             self.sink.columns("late", late)
         quotes = columns.rows(self._intake.take_quotes(), columns.QUOTE)
         if len(quotes):
@@ -349,6 +381,7 @@ class Engine:
 
     def _count(self) -> None:
         rows = [row for number in range(len(self.symbols)) for row in self._coverage(number)]
+        rows += [late_row(self._name(number), *late) for number, late in self._late.items()]
         self.counts.gaps += sum(row["state"] == "gap" for row in rows)
         self.sink.rows("coverage", rows)
         events, duplicates, ignored, *_ = self._intake.counts()
@@ -379,6 +412,7 @@ class Engine:
             "custom": self._custom.state(),
             "venue": self.venue.snapshot(),
             "counts": self.counts,
+            "late": list(self._late.items()),
         }
         return write_snapshot(self.fingerprint, parts)
 
@@ -393,11 +427,20 @@ class Engine:
         self._custom.restore(parts["custom"])
         self.venue.restore(parts["venue"])
         self.counts = msgspec.convert(parts["counts"], Counts)
+        self._late = {number: tuples(late) for number, late in parts["late"]}
 
 
 def _layout(node: Candles | Mean) -> tuple[int, int, int, int]:
     window = node.window
     return (window.size_us, window.slide_us, window.origin_us, window.pane_us)
+
+
+def _widest(known: tuple[int, int, int, int] | None, late: Rows) -> tuple[int, int, int, int]:
+    ts, first, last = late["ts_event"], late["first_id"], late["last_id"]
+    found = (int(ts.min()), int(ts.max()), int(first.min()), int(last.max()))
+    if known is None:
+        return found
+    return (min(known[0], found[0]), max(known[1], found[1]), min(known[2], found[2]), max(known[3], found[3]))
 
 
 def _time(ts: int | None) -> int:

@@ -78,7 +78,7 @@ class Intake:
         self._sources: list[Source] = []
         self._clock: int | None = None
         self._skew: int | None = None
-        self._events = self._duplicates = self._ignored = 0
+        self._events = self._duplicates = self._ignored = self._holes = 0
         self.trades: list[StampedTrade] = []
         self._late: list[StampedTrade] = []
         self._quotes: list[tuple[int, ...]] = []
@@ -153,7 +153,9 @@ class Intake:
             return Put.IGNORED
         if not aggregate and source is Source.AGGREGATES and not answer:
             return Put.SWITCH
+        runs = len(self._seen.ranges(self._names[symbol]))
         verdict = self._seen.add(self._names[symbol], first_id, last_id, ts_event)
+        self._holes += 0 < runs < len(self._seen.ranges(self._names[symbol]))
         if verdict is Verdict.OVERLAP:
             return Put.OVERLAP
         if not answer:
@@ -280,10 +282,10 @@ class Intake:
         self._seen.forget(self._names[symbol])
         self._sources[symbol] = Source.NONE
 
-    def counts(self) -> tuple[int, int, int, int, int, int, int]:
-        """Events, duplicates, ignored aggregates; trades, late trades, quotes and book rows that wait."""
+    def counts(self) -> tuple[int, int, int, int, int, int, int, int]:
+        """Events, duplicates, ignored aggregates; trades, late trades, quotes and book rows that wait; holes opened."""
         waiting = (len(self.trades), len(self._late), len(self._quotes), len(self._book_rows))
-        return (self._events, self._duplicates, self._ignored, *waiting)
+        return (self._events, self._duplicates, self._ignored, *waiting, self._holes)
 
     def state(self) -> IntakeState:
         """The state as a value, in the kernel's own form, so that either restores the other's."""

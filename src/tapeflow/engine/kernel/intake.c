@@ -67,9 +67,11 @@ Put intake_put(Intake *intake, Trade *trade) {
         return PUT_IGNORED;
     }
     if (!trade->aggregate && progress->source == SOURCE_AGGREGATES && !answer) return PUT_SWITCH;
+    i64 runs = progress->seen.n;
     Verdict verdict =
         seen_add(&progress->seen, intake->range_limit, trade->first_id, trade->last_id, trade->ts_event);
     if (verdict == SEEN_NO_MEMORY) return PUT_NO_MEMORY;
+    intake->holes += runs && progress->seen.n > runs;
     if (verdict == SEEN_OVERLAP) return PUT_OVERLAP;
     if (!answer) progress->source = trade->aggregate ? SOURCE_AGGREGATES : SOURCE_TRADES;
     if (verdict == SEEN_DUPLICATE) {

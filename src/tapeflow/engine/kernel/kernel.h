@@ -159,7 +159,7 @@ typedef struct {
     Levels book_levels; /* of the rows */
     Levels levels;      /* of the frame being read */
     i64 symbol_limit;
-    i64 events, duplicates, ignored_aggregates;
+    i64 events, duplicates, ignored_aggregates, holes; /* holes: how often one opened */
 } Intake;
 
 typedef enum { PUT_NEW, PUT_DUPLICATE, PUT_OVERLAP, PUT_LATE, PUT_IGNORED, PUT_SWITCH, PUT_NO_MEMORY } Put;

@@ -350,8 +350,8 @@ static PyObject *intake_forget_method(IntakeObject *self, PyObject *object) {
 
 static PyObject *intake_counts(IntakeObject *self, PyObject *Py_UNUSED(none)) {
     const Intake *intake = &self->intake;
-    return Py_BuildValue("(LLLLLLL)", intake->events, intake->duplicates, intake->ignored_aggregates, intake->n_trades,
-                         intake->n_late, intake->n_quotes, intake->n_book_rows);
+    return Py_BuildValue("(LLLLLLLL)", intake->events, intake->duplicates, intake->ignored_aggregates, intake->n_trades,
+                         intake->n_late, intake->n_quotes, intake->n_book_rows, intake->holes);
 }
 
 /* A book as (id, live, bids, asks), levels as they lie. */

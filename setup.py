@@ -4,6 +4,7 @@ The extension is optional: where it cannot be built the package works all the sa
 """
 
 import importlib.util
+import os
 import shlex
 import shutil
 import sys
@@ -32,7 +33,7 @@ def has_compiler() -> bool:
     """True where the compiler that Python was built with, or any ``cc``, is on the path."""
     if sys.platform == "win32":
         return True
-    command = shlex.split(sysconfig.get_config_var("CC") or "cc")
+    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     return shutil.which(command[0]) is not None
 
 

@@ -1,5 +1,6 @@
 """setuptools, asking for the ``ziglang`` wheel as well where no C compiler is found."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -11,7 +12,7 @@ from setuptools.build_meta import get_requires_for_build_wheel as _wheel
 
 
 def _compiler_wheel():
-    command = shlex.split(sysconfig.get_config_var("CC") or "cc")
+    command = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     found = sys.platform == "win32" or shutil.which(command[0]) is not None
     return [] if found else ["ziglang>=0.14"]
 

@@ -56,6 +56,7 @@ def fuzz(target: Path, seconds: int, seed: int, corpus: Path, *, guided: bool) -
         limits = [
             f"-max_total_time={seconds}",
             f"-seed={seed}",
+            f"-dict={HERE / 'kernel.dict'}",
             f"-max_len={LONGEST}",
             "-timeout=20",
             "-rss_limit_mb=2048",

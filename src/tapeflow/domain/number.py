@@ -14,7 +14,6 @@ from tapeflow.domain.errors import Unreadable
 INT64_MAX = 2**63 - 1
 INT128_MAX = 2**127 - 1
 
-_DECIMAL = re.compile(r"([0-9]+)(?:\.([0-9]+))?", re.ASCII)
 _SIGNED = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)
 _POWERS: tuple[int, ...] = tuple(10**n for n in range(40))
 
@@ -33,10 +32,9 @@ def mantissa(text: str, scale: int) -> int:
 
 def wide_mantissa(text: str, scale: int) -> int:
     """As `mantissa`, for totals: bounded by 128 bits and not by 64."""
-    match = _DECIMAL.fullmatch(text) if len(text) <= 64 else None
-    if match is None:
+    whole, point, fraction = text.partition(".")
+    if not whole.isdigit() or (point and not fraction.isdigit()) or not text.isascii() or len(text) > 64:
         raise Unreadable("not_a_decimal", f"expected digits with an optional fraction, got {text[:40]!r}")
-    whole, fraction = match.group(1), match.group(2) or ""
     if len(fraction) > scale:
         if fraction[scale:].strip("0"):
             raise Unreadable("number_too_fine", f"{text!r} has more than {scale} decimals")

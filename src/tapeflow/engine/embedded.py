@@ -93,13 +93,12 @@ class Engine:
         self._channels = set(flow.channels) if channels is None else set(flow.channels) & set(channels)
         kernel = choose(compiled=compiled)
         custom: list[CustomFold] = list(flow.of(CustomFold))
-        self._keeps_trades = "trades" in self._channels or bool(custom)
         self._intake = kernel.Intake(
             lateness_us=flow.lateness_us,
             horizon_us=flow.horizon_us,
             delay_us=venue.usual_delay_us,
             range_limit=flow.range_limit,
-            keep_trades=self._keeps_trades,
+            keep_trades="trades" in self._channels or bool(custom),
             keep_quotes="quotes" in self._channels,
             depth=max((node.depth for node in flow.of(BookTop)), default=0) if "book" in self._channels else 0,
             symbol_limit=flow.symbol_limit,
@@ -175,10 +174,6 @@ class Engine:
 
     def _fold(self) -> None:
         if self._windows.add(self._intake) > self._patience:
-            self._give_windows()
-        if self._keeps_trades and self._intake.counts()[3] > self._patience:
-            self._give_trades()
-        if self._patience == 0:
             self.flush()
 
     def _receive(self, frames: Frames, i: int) -> None:

@@ -272,6 +272,10 @@ class Intake:
         packed, self._quotes = pack(self._quotes, QUOTE), []
         return packed
 
+    def waiting(self) -> int:
+        """How many rows wait to be taken."""
+        return len(self.trades) + len(self._late) + len(self._quotes) + len(self._book_rows)
+
     def ranges(self, symbol: int) -> bytes:
         return pack([(r.lo, r.hi, r.ts_lo, r.ts_hi) for r in self._seen.ranges(self._names[symbol])], RANGE)
 

@@ -130,14 +130,14 @@ class Windows:
         self._mean_rows: list[tuple[Any, ...]] = []
 
     def add(self, intake: Intake) -> int:
-        """Fold the trades that wait in an Intake; how many rows wait."""
+        """Fold the trades that wait in an Intake; how many rows wait, there and here."""
         for trade in intake.to_fold():
             key = self._key(trade.symbol)
             stamp = NONE_TIME if trade.ts_watermark is None else trade.ts_watermark
             if stamp > key.ts_watermark:
                 self._close(trade.symbol, key, stamp)
             self._add(trade, key)
-        return self._waiting()
+        return self._waiting() + intake.waiting()
 
     def _key(self, symbol: int) -> _Key:
         key = self._keys.get(symbol)

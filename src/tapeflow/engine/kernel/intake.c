@@ -2,15 +2,17 @@
 #include "kernel.h"
 
 #include <stdlib.h>
-#include <string.h>
+
+#define QUEUE 16
 
 void intake_free(Intake *intake) {
     for (int32_t i = 0; i < intake->symbols.n; i++) {
         free(intake->progress[i].seen.at);
-        book_free(&intake->progress[i].book);
+        book_free(&intake->markets[i].book);
     }
     symbols_free(&intake->symbols);
     free(intake->progress);
+    free(intake->markets);
     free(intake->trades);
     free(intake->late);
     free(intake->quotes);
@@ -19,16 +21,20 @@ void intake_free(Intake *intake) {
     free(intake->book_levels.at);
 }
 
-int32_t intake_symbol(Intake *intake, const char *text, int size) {
+int32_t intake_symbol(Intake *intake, const char *text, int size, uint32_t hash) {
     int32_t known = intake->symbols.n;
-    if (known >= intake->symbol_limit) return symbols_find(&intake->symbols, text, size);
-    if (known == intake->progress_cap) {
-        i64 cap = known;
-        if (!grow((void **)&intake->progress, known, &cap, sizeof(Progress))) return NO_MEMORY;
-        intake->progress_cap = (int32_t)cap;
+    if (known >= intake->symbol_limit) return symbols_find(&intake->symbols, text, size, hash);
+    i64 progress_cap = intake->progress_cap, markets_cap = intake->markets_cap;
+    if (!grow((void **)&intake->progress, known, &progress_cap, sizeof(Progress)) ||
+        !grow((void **)&intake->markets, known, &markets_cap, sizeof(Market)))
+        return NO_MEMORY;
+    intake->progress_cap = (int32_t)progress_cap;
+    intake->markets_cap = (int32_t)markets_cap;
+    int32_t symbol = symbols_of(&intake->symbols, text, size, hash);
+    if (symbol == known) {
+        intake->progress[symbol] = (Progress){.ts_max = NONE_TIME, .seen = NOTHING_SEEN};
+        intake->markets[symbol] = (Market){.newest.symbol = symbol};
     }
-    int32_t symbol = symbols_of(&intake->symbols, text, size);
-    if (symbol == known) intake->progress[symbol] = (Progress){.ts_max = NONE_TIME, .newest.symbol = symbol};
     return symbol;
 }
 
@@ -89,13 +95,13 @@ Put intake_put(Intake *intake, Trade *trade) {
 }
 
 void intake_quote(Intake *intake, const Quote *quote) {
-    Quote *newest = &intake->progress[quote->symbol].newest;
+    Quote *newest = &intake->markets[quote->symbol].newest;
     if (quote->id >= newest->id) *newest = *quote;
 }
 
 /* One quote frame: 1 done, 0 for the twin, negative without memory. */
 static int read_quote(Intake *intake, const Frame *frame, i64 ts_recv) {
-    int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size);
+    int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size, symbol_hash(frame->symbol, frame->symbol_size));
     if (symbol < 0) return symbol == TOO_MANY ? 0 : NO_MEMORY;
     intake->events++;
     Quote quote = {.symbol = symbol,
@@ -118,18 +124,21 @@ int intake_book_row(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv) {
     if (!grow((void **)&intake->book_rows, intake->n_book_rows, &intake->cap_book_rows, sizeof(BookRow)))
         return NO_MEMORY;
     BookRow row = {.symbol = symbol, .ts_event = ts_event, .ts_recv = ts_recv};
-    if (!book_row(&intake->progress[symbol].book, intake->depth, &row, &intake->book_levels)) return NO_MEMORY;
+    if (!book_row(&intake->markets[symbol].book, intake->depth, &row, &intake->book_levels)) return NO_MEMORY;
     intake->book_rows[intake->n_book_rows++] = row;
     return OK;
 }
 
+/* The levels after the first n; there may be none at all, and then nowhere to point. */
+static inline const Level *behind(const Level *levels, i64 n) { return n ? levels + n : levels; }
+
 int intake_delta(Intake *intake, int32_t symbol, const Frame *frame, const Level *levels, i64 ts_recv) {
-    Book *book = &intake->progress[symbol].book;
+    Book *book = &intake->markets[symbol].book;
     if (!book->live || frame->first_id > book->id + 1) return 0;
     intake->events++;
     intake_touch(intake, symbol, frame->ts_event, ts_recv);
     if (frame->last_id <= book->id) return 1;
-    if (!book_apply(book, frame->last_id, levels, frame->bids, levels + frame->bids, frame->asks)) return NO_MEMORY;
+    if (!book_apply(book, frame->last_id, levels, frame->bids, behind(levels, frame->bids), frame->asks)) return NO_MEMORY;
     book->ts_event = frame->ts_event;
     return intake_book_row(intake, symbol, frame->ts_event, ts_recv) < 0 ? NO_MEMORY : 1;
 }
@@ -146,18 +155,27 @@ static bool distinct(const Level *levels, i64 n) {
 
 static int read_delta(Intake *intake, const Frame *frame, i64 ts_recv) {
     const Level *levels = intake->levels.at;
-    if (!distinct(levels, frame->bids) || !distinct(levels + frame->bids, frame->asks)) return 0;
-    int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size);
+    if (!distinct(levels, frame->bids) || !distinct(behind(levels, frame->bids), frame->asks)) return 0;
+    int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size, symbol_hash(frame->symbol, frame->symbol_size));
     if (symbol < 0) return symbol == TOO_MANY ? 0 : NO_MEMORY;
     return intake_delta(intake, symbol, frame, levels, ts_recv);
 }
 
-/* One trade frame: 1 done, 0 for the twin, negative without memory. */
-static int read_trade(Intake *intake, const Frame *frame, i64 ts_recv) {
+/* Trades that were read and are still to be put. Looking up many symbols at once lets their memory come together:
+ * with thousands of symbols each trade would else wait for its own. */
+typedef struct {
+    i64 from; /* the frame of the first one */
+    int n;
+    Frame frames[QUEUE];
+    uint32_t hashes[QUEUE];
+    int32_t symbols[QUEUE];
+} Queue;
+
+/* One trade: 1 done, 0 for the twin, negative without memory. */
+static int put_trade(Intake *intake, const Frame *frame, int32_t symbol, i64 ts_recv) {
     i128 notional = (i128)frame->price * frame->size;
-    if (notional > (i128)10000000000000000LL * 10000000000000000LL) return 0;
-    int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size);
-    if (symbol < 0) return symbol == TOO_MANY ? 0 : NO_MEMORY;
+    if (symbol == TOO_MANY || notional > (i128)10000000000000000LL * 10000000000000000LL) return 0;
+    if (symbol < 0) return NO_MEMORY;
     Trade trade = {.symbol = symbol,
                    .side = frame->sell,
                    .coarse = frame->coarse,
@@ -169,6 +187,7 @@ static int read_trade(Intake *intake, const Frame *frame, i64 ts_recv) {
                    .size = frame->size,
                    .ts_event = frame->ts_event,
                    .ts_recv = ts_recv};
+    intake_clock(intake, ts_recv);
     switch (intake_put(intake, &trade)) {
     case PUT_NO_MEMORY: return NO_MEMORY;
     case PUT_OVERLAP:
@@ -177,18 +196,53 @@ static int read_trade(Intake *intake, const Frame *frame, i64 ts_recv) {
     }
 }
 
+/* Puts all that waits: 1 done, 0 if queue->from is for the twin, negative without memory. */
+static int put_queue(Intake *intake, Queue *queue, const Line *lines) {
+    const Symbols *symbols = &intake->symbols;
+    if (symbols->slots)
+        for (int i = 0; i < queue->n; i++) __builtin_prefetch(&symbols->slots[queue->hashes[i] & symbols->mask]);
+    for (int i = 0; i < queue->n; i++) {
+        const Frame *frame = &queue->frames[i];
+        queue->symbols[i] = intake_symbol(intake, frame->symbol, frame->symbol_size, queue->hashes[i]);
+        if (queue->symbols[i] >= 0) __builtin_prefetch(&intake->progress[queue->symbols[i]], 1);
+    }
+    for (int i = 0; i < queue->n; i++) {
+        int done = put_trade(intake, &queue->frames[i], queue->symbols[i], lines[queue->from].ts_recv);
+        if (done <= 0) return done;
+        queue->from++;
+    }
+    queue->n = 0;
+    return 1;
+}
+
+static int read_other(Intake *intake, const Frame *frame, i64 ts_recv) {
+    intake_clock(intake, ts_recv);
+    return frame->kind == FRAME_QUOTE ? read_quote(intake, frame, ts_recv) : read_delta(intake, frame, ts_recv);
+}
+
 i64 intake_read(Intake *intake, const char *buffer, const Line *lines, i64 from, i64 to) {
+    Queue queue = {.from = from};
+    queue.n = 0;
     for (; from < to; from++) {
         const Line *line = &lines[from];
-        Frame frame;
-        FrameKind kind = binance_read(buffer + line->start, buffer + line->end, &frame, &intake->levels);
-        if (kind == FRAME_OTHER) return from;
-        intake_clock(intake, line->ts_recv);
-        int done = kind == FRAME_QUOTE   ? read_quote(intake, &frame, line->ts_recv)
-                   : kind == FRAME_DELTA ? read_delta(intake, &frame, line->ts_recv)
-                                         : read_trade(intake, &frame, line->ts_recv);
+        Frame *frame = &queue.frames[queue.n];
+        FrameKind kind = binance_read(buffer + line->start, buffer + line->end, frame, &intake->levels);
+        frame->kind = kind;
+        if (kind == FRAME_TRADE || kind == FRAME_AGGREGATE) {
+            queue.hashes[queue.n++] = symbol_hash(frame->symbol, frame->symbol_size);
+            if (queue.n < QUEUE) continue;
+        }
+        Frame other = *frame; /* its place in the queue may be taken */
+        int done = put_queue(intake, &queue, lines);
         if (done < 0) return done;
-        if (!done) return from;
+        if (!done) return queue.from;
+        if (kind != FRAME_TRADE && kind != FRAME_AGGREGATE) {
+            done = kind == FRAME_OTHER ? 0 : read_other(intake, &other, line->ts_recv);
+            if (done < 0) return done;
+            if (!done) return from;
+        }
+        queue.from = from + 1;
     }
-    return to;
+    int done = put_queue(intake, &queue, lines);
+    return done > 0 ? to : done < 0 ? done : queue.from;
 }

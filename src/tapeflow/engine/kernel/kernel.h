@@ -75,23 +75,36 @@ i64 split_lines(const char *buffer, i64 size, i64 from, bool last, Line *lines, 
 
 /* ---- symbols (symbols.c) ------------------------------------------------------------------------------- */
 
+#define NAME_ROOM 24 /* names up to here lie in the table itself */
+
 typedef struct {
-    char *text;
-    int32_t size;
     uint32_t hash;
+    int32_t size;
+    union {
+        char near[NAME_ROOM];
+        char *far;
+    } text;
 } Name;
+
+typedef struct {
+    uint32_t hash;
+    int32_t number; /* negative: free */
+} Slot;
 
 typedef struct {
     Name *names;
     int32_t n, cap;
-    int32_t *slots;
+    Slot *slots;
     uint32_t mask;
 } Symbols;
 
+uint32_t symbol_hash(const char *text, int size);
+const char *symbol_text(const Name *name);
+
 /* The number of a symbol, a new one if it is new; negative without memory. */
-int32_t symbols_of(Symbols *symbols, const char *text, int size);
+int32_t symbols_of(Symbols *symbols, const char *text, int size, uint32_t hash);
 /* The number of a symbol that is known, else TOO_MANY. */
-int32_t symbols_find(const Symbols *symbols, const char *text, int size);
+int32_t symbols_find(const Symbols *symbols, const char *text, int size, uint32_t hash);
 void symbols_free(Symbols *symbols);
 
 /* ---- ids seen (seen.c): ids are not negative --------------------------------------------------------------------------------- */
@@ -102,12 +115,23 @@ typedef struct {
     i64 lo, hi, ts_lo, ts_hi;
 } Range;
 
+/* The end of the highest range is kept apart (`hi`, `ts_hi`), where it is at hand for the next id: see seen_settle. */
 typedef struct {
+    i64 hi, ts_hi;
     Range *at;
     i64 n, cap, floor;
 } Ranges;
 
-Verdict seen_look(const Ranges *ranges, i64 lo, i64 hi, i64 *at);
+#define NOTHING_SEEN ((Ranges){.hi = -2})
+
+/* Puts the end of the highest range where it belongs, before `at` is looked at. */
+static inline void seen_settle(Ranges *ranges) {
+    if (!ranges->n) return;
+    ranges->at[ranges->n - 1].hi = ranges->hi;
+    ranges->at[ranges->n - 1].ts_hi = ranges->ts_hi;
+}
+
+Verdict seen_look(Ranges *ranges, i64 lo, i64 hi, i64 *at);
 Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts);
 
 /* ---- books (book.c) ------------------------------------------------------------------------------------ */
@@ -133,20 +157,26 @@ bool book_row(const Book *book, i64 depth, BookRow *row, Levels *into);
 
 typedef enum { SOURCE_NONE, SOURCE_AGGREGATES, SOURCE_TRADES } Source;
 
+/* One cache line: what every trade of a symbol needs. */
 typedef struct {
     i64 ts_max; /* greatest event time of any of its events */
     Source source;
     Ranges seen;
+} Progress;
+
+/* What only quotes and books need. */
+typedef struct {
     Book book;
     Quote newest; /* the quote of the greatest id; id 0 before the first */
-} Progress;
+} Market;
 
 typedef struct {
     i64 lateness_us, horizon_us, delay_us, range_limit;
     bool keep_trades, keep_quotes; /* for the sink; otherwise they are forgotten when folded */
     Symbols symbols;
     Progress *progress;
-    int32_t progress_cap;
+    Market *markets;
+    int32_t progress_cap, markets_cap;
     i64 clock; /* newest receive time, NONE_TIME before the first */
     i64 skew;  /* least receive time less event time so far, NONE_TIME before the first */
     Trade *trades, *late;
@@ -165,7 +195,7 @@ typedef struct {
 typedef enum { PUT_NEW, PUT_DUPLICATE, PUT_OVERLAP, PUT_LATE, PUT_IGNORED, PUT_SWITCH, PUT_NO_MEMORY } Put;
 
 void intake_free(Intake *intake);
-int32_t intake_symbol(Intake *intake, const char *text, int size);
+int32_t intake_symbol(Intake *intake, const char *text, int size, uint32_t hash);
 void intake_clock(Intake *intake, i64 ts_recv);
 void intake_touch(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv);
 i64 intake_watermark(const Intake *intake, int32_t symbol);
@@ -235,10 +265,11 @@ typedef struct {
 typedef struct {
     i64 ts_watermark; /* up to which windows are closed */
     i64 next_close;
-    i64 mixed;         /* a time finer than milliseconds was seen: keep both orders */
-    Candle *pending;   /* one per root interval: what is not yet in the tracks */
-    CandleTrack *candles;
+    i64 fine; /* a time finer than milliseconds was seen: from then on both orders are kept */
+    /* The rest lies behind, in one piece of memory: */
     MeanTrack *means;
+    Candle *pending; /* one per root interval: what is not yet in the tracks */
+    CandleTrack *candles;
 } Key;
 
 typedef struct {
@@ -246,7 +277,7 @@ typedef struct {
     int root[32]; /* the interval whose pending candle feeds this one */
     int n_candle, n_mean;
     i64 horizon_us;
-    Key *keys;
+    Key **keys; /* NULL: nothing yet */
     int32_t n_keys;
     CandleRow *candle_rows;
     MeanRow *mean_rows;

@@ -128,7 +128,7 @@ static PyObject *intake_symbol_method(IntakeObject *self, PyObject *text) {
     Py_ssize_t size;
     const char *utf8 = PyUnicode_AsUTF8AndSize(text, &size);
     if (!utf8) return NULL;
-    int32_t symbol = intake_symbol(&self->intake, utf8, (int)size);
+    int32_t symbol = intake_symbol(&self->intake, utf8, (int)size, symbol_hash(utf8, (int)size));
     if (symbol == TOO_MANY) return PyLong_FromLong(-1);
     return symbol < 0 ? no_memory() : PyLong_FromLong(symbol);
 }
@@ -137,7 +137,7 @@ static PyObject *intake_symbols_method(IntakeObject *self, PyObject *Py_UNUSED(n
     const Symbols *symbols = &self->intake.symbols;
     PyObject *list = PyList_New(symbols->n);
     for (int32_t i = 0; list && i < symbols->n; i++) {
-        PyObject *name = PyUnicode_FromStringAndSize(symbols->names[i].text, symbols->names[i].size);
+        PyObject *name = PyUnicode_FromStringAndSize(symbol_text(&symbols->names[i]), symbols->names[i].size);
         if (!name || PyList_SetItem(list, i, name) < 0) {
             Py_DECREF(list);
             return NULL;
@@ -257,10 +257,10 @@ static PyObject *intake_book_method(IntakeObject *self, PyObject *const *args, P
         return NULL;
     intake->levels.n = 0;
     if (!level_pairs(args[2], &intake->levels, &n_bids) || !level_pairs(args[3], &intake->levels, &n_asks)) return NULL;
-    Book *book = &intake->progress[symbol].book;
+    Book *book = &intake->markets[symbol].book;
     if (whole) book_clear(book);
     const Level *levels = intake->levels.at;
-    if (!book_apply(book, id, levels, n_bids, levels + n_bids, n_asks)) return no_memory();
+    if (!book_apply(book, id, levels, n_bids, n_bids ? levels + n_bids : levels, n_asks)) return no_memory();
     book->live = true;
     book->ts_event = ts_event;
     if (intake_book_row(intake, symbol, ts_event, ts_recv) < 0) return no_memory();
@@ -270,14 +270,14 @@ static PyObject *intake_book_method(IntakeObject *self, PyObject *const *args, P
 static PyObject *intake_break_book(IntakeObject *self, PyObject *object) {
     int32_t symbol;
     if (!known_symbol(&self->intake, object, &symbol)) return NULL;
-    self->intake.progress[symbol].book.live = false;
+    self->intake.markets[symbol].book.live = false;
     Py_RETURN_NONE;
 }
 
 static PyObject *intake_position(IntakeObject *self, PyObject *object) {
     int32_t symbol;
     if (!known_symbol(&self->intake, object, &symbol)) return NULL;
-    const Book *book = &self->intake.progress[symbol].book;
+    const Book *book = &self->intake.markets[symbol].book;
     if (!book->live) Py_RETURN_NONE;
     return Py_BuildValue("(LN)", book->id, time_object(book->ts_event));
 }
@@ -295,7 +295,7 @@ static PyObject *intake_newest_quotes(IntakeObject *self, PyObject *Py_UNUSED(no
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)intake->symbols.n * (Py_ssize_t)sizeof(Quote));
     char *into = bytes ? PyBytes_AsString(bytes) : NULL;
     for (int32_t i = 0; into && i < intake->symbols.n; i++)
-        memcpy(into + (size_t)i * sizeof(Quote), &intake->progress[i].newest, sizeof(Quote));
+        memcpy(into + (size_t)i * sizeof(Quote), &intake->markets[i].newest, sizeof(Quote));
     return bytes;
 }
 
@@ -329,7 +329,8 @@ static PyObject *intake_covers(IntakeObject *self, PyObject *const *args, Py_ssi
 static PyObject *intake_ranges_method(IntakeObject *self, PyObject *object) {
     int32_t symbol;
     if (!known_symbol(&self->intake, object, &symbol)) return NULL;
-    const Progress *progress = &self->intake.progress[symbol];
+    Progress *progress = &self->intake.progress[symbol];
+    seen_settle(&progress->seen);
     return array(progress->seen.at, progress->seen.n, sizeof(Range));
 }
 
@@ -344,6 +345,7 @@ static PyObject *intake_forget_method(IntakeObject *self, PyObject *object) {
     if (!known_symbol(&self->intake, object, &symbol)) return NULL;
     Progress *progress = &self->intake.progress[symbol];
     progress->seen.n = progress->seen.floor = 0;
+    progress->seen.hi = -2;
     progress->source = SOURCE_NONE;
     Py_RETURN_NONE;
 }
@@ -372,15 +374,17 @@ static bool restore_book(Book *book, PyObject *state) {
 }
 
 static PyObject *intake_state(IntakeObject *self, PyObject *Py_UNUSED(none)) {
-    const Intake *intake = &self->intake;
+    Intake *intake = &self->intake;
     PyObject *list = PyList_New(0);
     for (int32_t i = 0; list && i < intake->symbols.n; i++) {
-        const Progress *progress = &intake->progress[i];
-        PyObject *item = Py_BuildValue("(s#LiLy#Ny#)", intake->symbols.names[i].text, (Py_ssize_t)intake->symbols.names[i].size,
+        Progress *progress = &intake->progress[i];
+        const Market *market = &intake->markets[i];
+        seen_settle(&progress->seen);
+        PyObject *item = Py_BuildValue("(s#LiLy#Ny#)", symbol_text(&intake->symbols.names[i]), (Py_ssize_t)intake->symbols.names[i].size,
                                        progress->ts_max, (int)progress->source, progress->seen.floor,
                                        progress->seen.n ? (const char *)progress->seen.at : "",
                                        (Py_ssize_t)(progress->seen.n * (i64)sizeof(Range)),
-                                       book_state(&progress->book), (const char *)&progress->newest,
+                                       book_state(&market->book), (const char *)&market->newest,
                                        (Py_ssize_t)sizeof(Quote));
         if (!item || PyList_Append(list, item) < 0) {
             Py_XDECREF(item);
@@ -416,7 +420,7 @@ static PyObject *intake_restore(IntakeObject *self, PyObject *state) {
             Py_DECREF(item);
             return NULL;
         }
-        int32_t symbol = intake_symbol(intake, name, (int)size);
+        int32_t symbol = intake_symbol(intake, name, (int)size, symbol_hash(name, (int)size));
         if (symbol < 0) {
             Py_DECREF(item);
             return no_memory();
@@ -426,10 +430,14 @@ static PyObject *intake_restore(IntakeObject *self, PyObject *state) {
         progress->source = (Source)source;
         progress->seen.floor = floor;
         bool good = elements(ranges, sizeof(Range), (void **)&progress->seen.at, &progress->seen.n, &progress->seen.cap) &&
-                    restore_book(&progress->book, book);
+                    restore_book(&intake->markets[symbol].book, book);
+        if (good && progress->seen.n) {
+            progress->seen.hi = progress->seen.at[progress->seen.n - 1].hi;
+            progress->seen.ts_hi = progress->seen.at[progress->seen.n - 1].ts_hi;
+        }
         if (good && newest_size == (Py_ssize_t)sizeof(Quote)) {
-            memcpy(&progress->newest, newest, sizeof(Quote));
-            progress->newest.symbol = symbol;
+            memcpy(&intake->markets[symbol].newest, newest, sizeof(Quote));
+            intake->markets[symbol].newest.symbol = symbol;
         }
         Py_DECREF(item);
         if (!good) return NULL;
@@ -540,11 +548,12 @@ static PyObject *rows_waiting(const WindowsObject *self) {
 static PyObject *windows_add_method(WindowsObject *self, PyObject *object) {
     Intake *intake = intake_of(object);
     if (!intake) return NULL;
-    if (windows_add(&self->windows, intake->trades + intake->n_folded, intake->n_trades - intake->n_folded) < 0)
-        return no_memory();
+    i64 n = intake->n_trades - intake->n_folded;
+    if (n && windows_add(&self->windows, intake->trades + intake->n_folded, n) < 0) return no_memory();
     if (!intake->keep_trades) intake->n_trades = 0;
     intake->n_folded = intake->n_trades;
-    return rows_waiting(self);
+    i64 waiting = intake->n_trades + intake->n_late + intake->n_quotes + intake->n_book_rows;
+    return PyLong_FromLongLong(waiting + self->windows.n_candle_rows + self->windows.n_mean_rows);
 }
 
 static PyObject *windows_advance_method(WindowsObject *self, PyObject *object) {
@@ -588,7 +597,7 @@ static bool append(PyObject *list, PyObject *item) {
 
 static PyObject *key_state(WindowsObject *self, int32_t symbol) {
     const Windows *windows = &self->windows;
-    const Key *key = &windows->keys[symbol];
+    const Key *key = windows->keys[symbol];
     PyObject *candles = PyList_New(0), *means = PyList_New(0);
     bool good = candles && means;
     for (int i = 0; good && i < windows->n_candle; i++) {
@@ -612,7 +621,7 @@ static PyObject *key_state(WindowsObject *self, int32_t symbol) {
 static PyObject *windows_state(WindowsObject *self, PyObject *Py_UNUSED(none)) {
     PyObject *list = PyList_New(0);
     for (int32_t i = 0; list && i < self->windows.n_keys; i++) {
-        if (!self->windows.keys[i].candles) continue;
+        if (!self->windows.keys[i]) continue;
         if (windows_settle(&self->windows, i) < 0) {
             Py_DECREF(list);
             return no_memory();
@@ -662,6 +671,7 @@ static bool restore_key(Windows *windows, PyObject *item) {
             return false;
     }
     key->next_close = NONE_TIME; /* recomputed at the first chance */
+    key->fine = 1;               /* a snapshot holds both orders */
     return true;
 }
 
@@ -678,7 +688,7 @@ static PyObject *windows_restore(WindowsObject *self, PyObject *list) {
 }
 
 static PyMethodDef windows_methods[] = {
-    {"add", (PyCFunction)windows_add_method, METH_O, "Folds the trades that wait in an Intake; how many rows wait."},
+    {"add", (PyCFunction)windows_add_method, METH_O, "Folds the trades that wait in an Intake; how many rows wait, there and here."},
     {"advance", (PyCFunction)windows_advance_method, METH_O, "Closes what the Intake's clock allows."},
     {"forming", (PyCFunction)windows_forming_method, METH_NOARGS, "Gives a row of every window still open."},
     {"take_candles", (PyCFunction)windows_take_candles, METH_NOARGS, "The candle rows, which are then forgotten."},

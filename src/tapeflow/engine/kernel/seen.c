@@ -14,7 +14,8 @@ static i64 place(const Ranges *ranges, i64 lo) {
     return low;
 }
 
-Verdict seen_look(const Ranges *ranges, i64 lo, i64 hi, i64 *at) {
+Verdict seen_look(Ranges *ranges, i64 lo, i64 hi, i64 *at) {
+    seen_settle(ranges);
     if (lo < ranges->floor) return SEEN_FORGOTTEN;
     i64 i = place(ranges, lo);
     *at = i;
@@ -23,15 +24,12 @@ Verdict seen_look(const Ranges *ranges, i64 lo, i64 hi, i64 *at) {
     return SEEN_NEW;
 }
 
-Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts) {
-    if (ranges->n && ranges->at[ranges->n - 1].hi == lo - 1) { /* the next id: nearly always */
-        ranges->at[ranges->n - 1].hi = hi;
-        ranges->at[ranges->n - 1].ts_hi = ts;
-        return SEEN_NEW;
-    }
-    i64 at;
-    Verdict verdict = seen_look(ranges, lo, hi, &at);
-    if (verdict != SEEN_NEW) return verdict;
+static void keep_end(Ranges *ranges) {
+    ranges->hi = ranges->at[ranges->n - 1].hi;
+    ranges->ts_hi = ranges->at[ranges->n - 1].ts_hi;
+}
+
+static Verdict insert(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts, i64 at) {
     Range new = {lo, hi, ts, ts};
     bool joins_next = at < ranges->n && ranges->at[at].lo - 1 == hi;
     bool joins_last = at && ranges->at[at - 1].hi == lo - 1;
@@ -62,4 +60,18 @@ Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts) {
         ranges->n--;
     }
     return SEEN_NEW;
+}
+
+Verdict seen_add(Ranges *ranges, i64 limit, i64 lo, i64 hi, i64 ts) {
+    if (ranges->hi == lo - 1) { /* the next id: nearly always */
+        ranges->hi = hi;
+        ranges->ts_hi = ts;
+        return SEEN_NEW;
+    }
+    i64 at;
+    Verdict verdict = seen_look(ranges, lo, hi, &at);
+    if (verdict != SEEN_NEW) return verdict;
+    verdict = insert(ranges, limit, lo, hi, ts, at);
+    if (verdict == SEEN_NEW) keep_end(ranges);
+    return verdict;
 }

@@ -58,22 +58,24 @@ static void candle_merge(Candle *into, const Candle *from) {
     if (before(&into->coarse_close, &from->coarse_close)) into->coarse_close = from->coarse_close;
 }
 
-static inline void candle_add(Candle *into, const Trade *trade, i64 late) {
+static inline void candle_add(Candle *into, const Trade *trade, i64 late, bool fine) {
     i64 price = trade->price;
     Tick tick = {trade->ts_event, trade->first_id, price};
-    Tick coarse = {trade->ts_event / 1000, trade->first_id, price};
     u128 quote = (u128)price * (u64)trade->size;
     i64 count = trade->last_id - trade->first_id + 1;
     if (!into->count) {
         into->high = into->low = price;
         into->open = into->close = tick;
-        into->coarse_open = into->coarse_close = coarse;
     } else {
         if (price > into->high) into->high = price;
         if (price < into->low) into->low = price;
         if (!before(&tick, &into->close)) into->close = tick;
         else if (before(&tick, &into->open)) into->open = tick;
-        if (!before(&coarse, &into->coarse_close)) into->coarse_close = coarse;
+    }
+    if (fine) {
+        Tick coarse = {trade->ts_event / 1000, trade->first_id, price};
+        if (!into->count) into->coarse_open = into->coarse_close = coarse;
+        else if (!before(&coarse, &into->coarse_close)) into->coarse_close = coarse;
         else if (before(&coarse, &into->coarse_open)) into->coarse_open = coarse;
     }
     into->count += count;
@@ -109,7 +111,8 @@ static Candle *candle_at(CandleTrack *track, i64 start) {
 static int candle_row(Windows *windows, int32_t symbol, int fold, const Candle *candle, i64 ts_watermark, bool closed) {
     if (!grow((void **)&windows->candle_rows, windows->n_candle_rows, &windows->cap_candle_rows, sizeof(CandleRow)))
         return NO_MEMORY;
-    bool exact = !(candle->flags & CANDLE_OVERFLOW), coarse = candle->flags & CANDLE_COARSE;
+    bool exact = !(candle->flags & CANDLE_OVERFLOW);
+    bool coarse = (candle->flags & CANDLE_COARSE) && windows->keys[symbol]->fine;
     u128 volume = wide(candle->volume_lo, candle->volume_hi), quote = wide(candle->quote_lo, candle->quote_hi);
     windows->candle_rows[windows->n_candle_rows++] = (CandleRow){
         .symbol = symbol,
@@ -246,51 +249,66 @@ void windows_plan(Windows *windows) {
 }
 
 static void key_free(Windows *windows, Key *key) {
-    if (!key->candles) return;
+    if (!key) return;
     for (int i = 0; i < windows->n_candle; i++) free(key->candles[i].at);
     for (int i = 0; i < windows->n_mean; i++) free(key->means[i].at);
-    free(key->candles);
-    free(key->means);
-    free(key->pending);
-    *key = (Key){0};
+    free(key);
 }
 
 void windows_free(Windows *windows) {
-    for (int32_t i = 0; i < windows->n_keys; i++) key_free(windows, &windows->keys[i]);
+    for (int32_t i = 0; i < windows->n_keys; i++) key_free(windows, windows->keys[i]);
     free(windows->keys);
     free(windows->candle_rows);
     free(windows->mean_rows);
 }
 
 void windows_forget(Windows *windows, int32_t symbol) {
-    if (symbol < windows->n_keys) key_free(windows, &windows->keys[symbol]);
+    if (symbol >= windows->n_keys) return;
+    key_free(windows, windows->keys[symbol]);
+    windows->keys[symbol] = NULL;
+}
+
+static bool make_room(Windows *windows, int32_t symbol) {
+    if (symbol < windows->n_keys) return true;
+    int32_t n = windows->n_keys ? windows->n_keys : 16;
+    while (n <= symbol) n *= 2;
+    Key **keys = realloc(windows->keys, (size_t)n * sizeof(Key *));
+    if (!keys) return false;
+    memset(keys + windows->n_keys, 0, (size_t)(n - windows->n_keys) * sizeof(Key *));
+    windows->keys = keys;
+    windows->n_keys = n;
+    return true;
 }
 
 Key *windows_key(Windows *windows, int32_t symbol) {
-    if (symbol >= windows->n_keys) {
-        int32_t n = windows->n_keys ? windows->n_keys : 16;
-        while (n <= symbol) n *= 2;
-        Key *keys = realloc(windows->keys, (size_t)n * sizeof(Key));
-        if (!keys) return NULL;
-        memset(keys + windows->n_keys, 0, (size_t)(n - windows->n_keys) * sizeof(Key));
-        windows->keys = keys;
-        windows->n_keys = n;
+    if (!make_room(windows, symbol)) return NULL;
+    if (windows->keys[symbol]) return windows->keys[symbol];
+    size_t means = (size_t)windows->n_mean * sizeof(MeanTrack), candles = (size_t)windows->n_candle * sizeof(CandleTrack);
+    char *memory = calloc(1, sizeof(Key) + means + candles + (size_t)windows->n_candle * sizeof(Candle));
+    if (!memory) return NULL;
+    Key *key = (Key *)memory;
+    key->ts_watermark = NONE_TIME;
+    key->next_close = INT64_MAX;
+    key->means = (MeanTrack *)(memory + sizeof(Key));
+    key->pending = (Candle *)(memory + sizeof(Key) + means);
+    key->candles = (CandleTrack *)(key->pending + windows->n_candle);
+    for (int i = 0; i < windows->n_mean; i++) key->means[i].next_end = INT64_MAX;
+    return windows->keys[symbol] = key;
+}
+
+static void both_orders(Candle *candle) {
+    candle->coarse_open = (Tick){candle->open.ts / 1000, candle->open.id, candle->open.price};
+    candle->coarse_close = (Tick){candle->close.ts / 1000, candle->close.id, candle->close.price};
+}
+
+/* While all times are whole milliseconds the two orders are one, and only the first is kept. */
+static void keep_both_orders(const Windows *windows, Key *key) {
+    if (key->fine) return;
+    key->fine = 1;
+    for (int i = 0; i < windows->n_candle; i++) {
+        both_orders(&key->pending[i]);
+        for (i64 at = 0; at < key->candles[i].n; at++) both_orders(&key->candles[i].at[at]);
     }
-    Key *key = &windows->keys[symbol];
-    if (!key->candles) {
-        CandleTrack *candles = calloc((size_t)windows->n_candle + 1, sizeof(CandleTrack));
-        MeanTrack *means = calloc((size_t)windows->n_mean + 1, sizeof(MeanTrack));
-        Candle *pending = calloc((size_t)windows->n_candle + 1, sizeof(Candle));
-        if (!candles || !means || !pending) {
-            free(candles);
-            free(means);
-            free(pending);
-            return NULL;
-        }
-        for (int i = 0; i < windows->n_mean; i++) means[i].next_end = INT64_MAX;
-        *key = (Key){.ts_watermark = NONE_TIME, .next_close = INT64_MAX, .pending = pending, .candles = candles, .means = means};
-    }
-    return key;
 }
 
 static int flush(Windows *windows, Key *key, int root) {
@@ -387,7 +405,7 @@ static int add_late(Windows *windows, const Trade *trade, int root, Key *key) {
         Candle *candle = candle_at(track, start);
         if (!candle) return NO_MEMORY;
         if (closed && track->n > known && candle - track->at == track->closed) track->closed++;
-        candle_add(candle, trade, closed);
+        candle_add(candle, trade, closed, key->fine);
         if (!closed && start + window->size < key->next_close) key->next_close = start + window->size;
         if (closed && candle_row(windows, trade->symbol, i, candle, key->ts_watermark, true) < 0) return NO_MEMORY;
     }
@@ -399,23 +417,39 @@ static int add_to_root(Windows *windows, const Trade *trade, int root, Key *key)
     Candle *pending = &key->pending[root];
     i64 ts = trade->ts_event;
     if (pending->count && ts >= pending->start && ts < pending->start + window->size) {
-        candle_add(pending, trade, 0);
+        candle_add(pending, trade, 0, key->fine);
         return OK;
     }
     i64 start = floor_to(ts, window->size, window->origin);
     if (start + window->size <= key->ts_watermark) return add_late(windows, trade, root, key);
     if (flush(windows, key, root) < 0) return NO_MEMORY;
     pending->start = start;
-    candle_add(pending, trade, 0);
+    candle_add(pending, trade, 0, key->fine);
     if (start + window->size < key->next_close) key->next_close = start + window->size;
     return OK;
+}
+
+/* Asks for the memory of a symbol some trades ahead of its use. */
+static inline void prefetch(const Windows *windows, int32_t symbol) {
+    if (symbol >= windows->n_keys || !windows->keys[symbol]) return;
+    const char *key = (const char *)windows->keys[symbol];
+    for (int line = 0; line < 5; line++) __builtin_prefetch(key + 64 * line, 1);
+}
+
+static inline void prefetch_panes(const Windows *windows, int32_t symbol) {
+    if (symbol >= windows->n_keys || !windows->keys[symbol] || !windows->n_mean) return;
+    const MeanTrack *track = windows->keys[symbol]->means;
+    if (track->n) __builtin_prefetch(&track->at[track->n - 1], 1);
 }
 
 int windows_add(Windows *windows, const Trade *trades, i64 n) {
     for (i64 i = 0; i < n; i++) {
         const Trade *trade = &trades[i];
+        if (i + 12 < n) prefetch(windows, trades[i + 12].symbol);
+        if (i + 6 < n) prefetch_panes(windows, trades[i + 6].symbol);
         Key *key = windows_key(windows, trade->symbol);
         if (!key) return NO_MEMORY;
+        if (!trade->coarse) keep_both_orders(windows, key);
         if (trade->ts_watermark > key->ts_watermark &&
             close_until(windows, trade->symbol, key, trade->ts_watermark) < 0)
             return NO_MEMORY;
@@ -430,19 +464,21 @@ int windows_add(Windows *windows, const Trade *trades, i64 n) {
 }
 
 int windows_advance(Windows *windows, int32_t symbol, i64 ts_watermark) {
-    if (symbol >= windows->n_keys || !windows->keys[symbol].candles) return OK;
-    Key *key = &windows->keys[symbol];
+    Key *key = symbol < windows->n_keys ? windows->keys[symbol] : NULL;
+    if (!key) return OK;
     return ts_watermark > key->ts_watermark ? close_until(windows, symbol, key, ts_watermark) : OK;
 }
 
 int windows_settle(Windows *windows, int32_t symbol) {
-    if (symbol >= windows->n_keys || !windows->keys[symbol].candles) return OK;
-    return flush_all(windows, &windows->keys[symbol]);
+    Key *key = symbol < windows->n_keys ? windows->keys[symbol] : NULL;
+    if (!key) return OK;
+    keep_both_orders(windows, key);
+    return flush_all(windows, key);
 }
 
 int windows_forming(Windows *windows, int32_t symbol) {
-    if (symbol >= windows->n_keys || !windows->keys[symbol].candles) return OK;
-    Key *key = &windows->keys[symbol];
+    Key *key = symbol < windows->n_keys ? windows->keys[symbol] : NULL;
+    if (!key) return OK;
     if (flush_all(windows, key) < 0) return NO_MEMORY;
     for (int i = 0; i < windows->n_candle; i++)
         for (i64 at = key->candles[i].closed; at < key->candles[i].n; at++)

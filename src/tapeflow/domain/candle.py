@@ -105,7 +105,7 @@ class CandleFold:
             return right
         volume = left.volume + right.volume
         quote_volume = left.quote_volume + right.quote_volume
-        over = volume >= TOTAL_LIMIT or quote_volume >= TOTAL_LIMIT
+        over = quote_volume >= TOTAL_LIMIT
         return CandleState(
             count=left.count + right.count,
             high=max(left.high, right.high),

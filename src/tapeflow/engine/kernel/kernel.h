@@ -260,6 +260,7 @@ typedef struct {
 typedef struct {
     Pane *at;
     i64 n, cap, next_end;
+    i64 start, end; /* of the last pane and of the first window that holds it; NONE_TIME: not known */
 } MeanTrack;
 
 typedef struct {

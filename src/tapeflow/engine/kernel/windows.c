@@ -23,13 +23,19 @@ static inline bool before(const Tick *a, const Tick *b) {
 
 static const u128 TOTAL_LIMIT = ((u128)10000000000000000000ULL) * 10000000000000000000ULL; /* 10^38: DECIMAL(38) */
 
-/* Adds to a sum held in two words; true if it went beyond 38 digits. */
-static inline bool sum(u64 *lo, u64 *hi, u128 more) {
+/* Adds to a sum held in two words. Sums of 64-bit values need 2^64 of them before they could wrap. */
+static inline void add(u64 *lo, u64 *hi, u128 more) {
     u128 total = wide(*lo, *hi) + more;
-    bool over = total < more || total >= TOTAL_LIMIT;
     *lo = (u64)total;
     *hi = (u64)(total >> 64);
-    return over;
+}
+
+/* The same for products; true if the sum went beyond 38 digits. */
+static inline bool add_checked(u64 *lo, u64 *hi, u128 more) {
+    u128 before = wide(*lo, *hi);
+    add(lo, hi, more);
+    u128 total = wide(*lo, *hi);
+    return total < before || total >= TOTAL_LIMIT;
 }
 
 static void candle_merge(Candle *into, const Candle *from) {
@@ -48,10 +54,10 @@ static void candle_merge(Candle *into, const Candle *from) {
     into->flags |= from->flags;
     if (from->high > into->high) into->high = from->high;
     if (from->low < into->low) into->low = from->low;
-    bool over = sum(&into->volume_lo, &into->volume_hi, wide(from->volume_lo, from->volume_hi));
-    over |= sum(&into->quote_lo, &into->quote_hi, wide(from->quote_lo, from->quote_hi));
-    over |= sum(&into->taker_lo, &into->taker_hi, wide(from->taker_lo, from->taker_hi));
-    if (over) into->flags |= CANDLE_OVERFLOW;
+    add(&into->volume_lo, &into->volume_hi, wide(from->volume_lo, from->volume_hi));
+    add(&into->taker_lo, &into->taker_hi, wide(from->taker_lo, from->taker_hi));
+    if (add_checked(&into->quote_lo, &into->quote_hi, wide(from->quote_lo, from->quote_hi)))
+        into->flags |= CANDLE_OVERFLOW;
     if (before(&from->open, &into->open)) into->open = from->open;
     if (before(&into->close, &from->close)) into->close = from->close;
     if (before(&from->coarse_open, &into->coarse_open)) into->coarse_open = from->coarse_open;
@@ -81,10 +87,9 @@ static inline void candle_add(Candle *into, const Trade *trade, i64 late, bool f
     into->count += count;
     into->late += late;
     if (trade->coarse) into->flags |= CANDLE_COARSE;
-    bool over = sum(&into->volume_lo, &into->volume_hi, (u64)trade->size);
-    over |= sum(&into->quote_lo, &into->quote_hi, quote);
-    if (!trade->side) over |= sum(&into->taker_lo, &into->taker_hi, (u64)trade->size);
-    if (over) into->flags |= CANDLE_OVERFLOW;
+    add(&into->volume_lo, &into->volume_hi, (u64)trade->size);
+    if (!trade->side) add(&into->taker_lo, &into->taker_hi, (u64)trade->size);
+    if (add_checked(&into->quote_lo, &into->quote_hi, quote)) into->flags |= CANDLE_OVERFLOW;
 }
 
 /* The candle that starts at `start`, made if it is not there; NULL without memory. */
@@ -159,6 +164,7 @@ static Pane *pane_at(MeanTrack *track, i64 number) {
     if (!grow((void **)&track->at, track->n, &track->cap, sizeof(Pane))) return NULL;
     memmove(track->at + at + 1, track->at + at, (size_t)(track->n - at) * sizeof(Pane));
     track->n++;
+    track->start = NONE_TIME;
     track->at[at] = (Pane){.number = number};
     return &track->at[at];
 }
@@ -173,7 +179,7 @@ static int mean_row(Windows *windows, int32_t symbol, int fold, const MeanTrack 
     i64 count = 0, late = 0;
     for (i64 i = pane_place(track, first); i < track->n && track->at[i].number <= last; i++) {
         const Pane *pane = &track->at[i];
-        sum(&lo, &hi, wide(pane->sum_lo, pane->sum_hi)); /* 64-bit prices: 2^64 of them before a wrap */
+        add(&lo, &hi, wide(pane->sum_lo, pane->sum_hi));
         count += pane->count;
         if (pane->number == last) late = pane->late;
     }
@@ -214,16 +220,31 @@ static int means_close(Windows *windows, int32_t symbol, int fold, Key *key, i64
     return OK;
 }
 
+/* The pane that holds `ts`, and the end of the first window that does; NULL without memory. */
+static Pane *pane_of(MeanTrack *track, const Window *window, i64 ts, i64 *end) {
+    if (track->start != NONE_TIME && (u64)ts - (u64)track->start < (u64)window->pane) { /* nearly always the last one */
+        *end = track->end;
+        return &track->at[track->n - 1];
+    }
+    i64 start = floor_to(ts, window->pane, window->origin);
+    Pane *pane = pane_at(track, (start - window->origin) / window->pane);
+    *end = floor_to(ts, window->slide, window->origin) + window->slide;
+    if (pane == &track->at[track->n - 1]) {
+        track->start = start;
+        track->end = *end;
+    }
+    return pane;
+}
+
 static int mean_add(Windows *windows, const Trade *trade, int fold, Key *key) {
     MeanTrack *track = &key->means[fold];
     const Window *window = &windows->mean[fold];
-    i64 pane_start = floor_to(trade->ts_event, window->pane, window->origin);
-    Pane *pane = pane_at(track, (pane_start - window->origin) / window->pane);
+    i64 end;
+    Pane *pane = pane_of(track, window, trade->ts_event, &end);
     if (!pane) return NO_MEMORY;
     i64 count = trade->last_id - trade->first_id + 1;
-    sum(&pane->sum_lo, &pane->sum_hi, (u128)(u64)trade->price * (u64)count);
+    add(&pane->sum_lo, &pane->sum_hi, (u128)(u64)trade->price * (u64)count);
     pane->count += count;
-    i64 end = floor_to(trade->ts_event, window->slide, window->origin) + window->slide;
     for (; end <= key->ts_watermark && end - window->size <= trade->ts_event; end += window->slide) {
         pane = pane_at(track, (end - window->origin) / window->pane - 1);
         if (!pane) return NO_MEMORY;
@@ -292,7 +313,7 @@ Key *windows_key(Windows *windows, int32_t symbol) {
     key->means = (MeanTrack *)(memory + sizeof(Key));
     key->pending = (Candle *)(memory + sizeof(Key) + means);
     key->candles = (CandleTrack *)(key->pending + windows->n_candle);
-    for (int i = 0; i < windows->n_mean; i++) key->means[i].next_end = INT64_MAX;
+    for (int i = 0; i < windows->n_mean; i++) key->means[i].next_end = INT64_MAX, key->means[i].start = NONE_TIME;
     return windows->keys[symbol] = key;
 }
 

@@ -98,8 +98,8 @@ static void check_book_rows(const Intake *intake) {
 
 static void check_keys(const Windows *windows) {
     for (int32_t k = 0; k < windows->n_keys; k++) {
-        const Key *key = &windows->keys[k];
-        if (!key->candles) continue;
+        const Key *key = windows->keys[k];
+        if (!key) continue;
         for (int i = 0; i < windows->n_candle; i++) {
             const CandleTrack *track = &key->candles[i];
             MUST(track->closed <= track->n);
@@ -136,7 +136,8 @@ static void check_rows(const Windows *windows) {
 static bool begin_anew(Run *run, int32_t symbol) {
     Progress *progress = &run->intake.progress[symbol];
     if (progress->source != SOURCE_AGGREGATES) return false;
-    progress->seen.n = progress->seen.floor = 0;
+    free(progress->seen.at);
+    progress->seen = NOTHING_SEEN;
     progress->source = SOURCE_NONE;
     windows_forget(&run->windows, symbol);
     return true;
@@ -144,7 +145,7 @@ static bool begin_anew(Run *run, int32_t symbol) {
 
 /* A delta came that does not follow on its book: as if its snapshot came just before it. */
 static bool begin_book(Run *run, int32_t symbol, const Frame *frame) {
-    Book *book = &run->intake.progress[symbol].book;
+    Book *book = &run->intake.markets[symbol].book;
     if (frame->first_id < 1 || (book->live && frame->first_id <= book->id + 1)) return false;
     Level level = {frame->first_id, 1};
     book_clear(book);
@@ -158,7 +159,7 @@ static bool help(Run *run, const char *buffer, const Line *line) {
     Frame frame;
     FrameKind kind = binance_read(buffer + line->start, buffer + line->end, &frame, &run->intake.levels);
     if (kind == FRAME_OTHER) return false;
-    int32_t symbol = intake_symbol(&run->intake, frame.symbol, frame.symbol_size);
+    int32_t symbol = intake_symbol(&run->intake, frame.symbol, frame.symbol_size, symbol_hash(frame.symbol, frame.symbol_size));
     MUST(symbol >= 0 || symbol == TOO_MANY);
     if (symbol < 0) return false;
     return kind == FRAME_TRADE ? begin_anew(run, symbol) : kind == FRAME_DELTA && begin_book(run, symbol, &frame);
@@ -203,8 +204,9 @@ static void end(Run *run) {
     for (int32_t i = 0; i < run->intake.symbols.n; i++) {
         MUST(windows_advance(&run->windows, i, intake_watermark(&run->intake, i)) == OK);
         MUST(windows_settle(&run->windows, i) == OK);
+        seen_settle(&run->intake.progress[i].seen);
         check_ranges(&run->intake.progress[i].seen, run->intake.range_limit);
-        check_book(&run->intake.progress[i].book);
+        check_book(&run->intake.markets[i].book);
     }
     for (int32_t i = 0; i < run->windows.n_keys; i++) MUST(windows_forming(&run->windows, i) == OK);
     check_keys(&run->windows);
@@ -250,7 +252,7 @@ static u64 word_at(const uint8_t *data) {
 
 /* Ids are what a codec lets through: whole numbers from 0 to INT64_MAX. Near ones and far ones. */
 static void ids(const uint8_t *data, size_t size, i64 limit) {
-    Ranges ranges = {0};
+    Ranges ranges = NOTHING_SEEN;
     for (size_t at = 0; at + 2 <= size; at += 2) {
         i64 lo = data[at] & 63, more = data[at + 1] & 7;
         if (data[at] & 128 && at + 10 <= size) lo = (i64)(word_at(data + at + 2) >> 1);
@@ -258,6 +260,7 @@ static void ids(const uint8_t *data, size_t size, i64 limit) {
         i64 hi = INT64_MAX - lo < more ? INT64_MAX : lo + more, place;
         Verdict before = seen_look(&ranges, lo, hi, &place), verdict = seen_add(&ranges, limit, lo, hi, lo);
         MUST(before == verdict);
+        seen_settle(&ranges);
         check_ranges(&ranges, limit);
         if (verdict == SEEN_NEW) MUST(seen_look(&ranges, lo, hi, &place) != SEEN_NEW);
     }

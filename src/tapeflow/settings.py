@@ -46,6 +46,7 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     book: BookSettings | None = None
     trades: bool = True
     quotes: bool = False
+    latest_quotes: bool = False
     klines: bool = False
     tickers: bool = False
 
@@ -62,6 +63,8 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             (flow.klines() if mean.source == "klines" else flow.trades()).moving_average(mean.window, mean.slide)
         if self.quotes:
             flow.quotes()
+        if self.latest_quotes:
+            flow.quotes().latest()
         if self.book is not None:
             flow.book(self.book.depth)
         if self.klines:

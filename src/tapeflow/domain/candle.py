@@ -68,6 +68,7 @@ class CandleFold:
     """
 
     name = "candle"
+    state_type = CandleState
 
     def __init__(self, price_scale: int = 8, size_scale: int = 8) -> None:
         self.price_scale = price_scale

@@ -12,8 +12,9 @@ class Fold(Protocol, Generic[E_contra, S]):
     """``merge`` is associative and commutative with ``zero`` as its unit, and ``add(s, e) == merge(s, add(zero, e))``.
 
     So partial results of batches, partitions and restarts can be merged in any order and give the same bytes. The
-    state ``S`` is a plain value (numbers, strings, tuples): it is what a snapshot holds. `testing.fold_laws` checks
-    the laws for any fold.
+    state ``S`` is a plain value (numbers, texts, tuples or structs of them): it is what a snapshot holds. A fold whose
+    `zero` is None names the type of its other states in an attribute ``state_type``. `testing.folds` checks the laws
+    for any fold.
     """
 
     name: str

@@ -87,7 +87,7 @@ class CustomFolds:
         for symbol, i, panes, late, next_end in tracks:
             node = self._nodes[i]
             track = self._tracks[symbol, i] = Track(node.fold, node.window)
-            kind = type(node.fold.zero())
+            kind = getattr(node.fold, "state_type", type(node.fold.zero()))
             track.numbers = [number for number, _ in panes]
             track.panes = {number: _as(value, kind) for number, value in panes}
             track.late, track.next_end = dict(late), next_end

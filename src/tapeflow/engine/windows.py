@@ -168,7 +168,7 @@ class Windows:
 
     def advance(self, intake: Intake) -> int:
         """Close what the Intake's clock allows; how many rows wait."""
-        for symbol, key in self._keys.items():
+        for symbol, key in sorted(self._keys.items()):
             ts_watermark = intake.watermark(symbol)
             if ts_watermark is not None and ts_watermark > key.ts_watermark:
                 self._close(symbol, key, ts_watermark)

@@ -166,9 +166,9 @@ class Results:
         return Coded(numbers, self.names)
 
     def _trades(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
+        """Each trade once: the intake has seen to that, but for ids so old that it had forgotten them."""
         symbol = ranks[rows["symbol"]]
-        at = sort_and_choose([rows["ts_event"], symbol, rows["id"]], [symbol, rows["id"]], None, all_revisions=False)
-        rows = rows[at]
+        rows = rows[sort_and_choose([rows["ts_event"], symbol, rows["id"]], [], None, all_revisions=False)]
         aggregate = rows["aggregate"].astype(bool)
         columns: dict[str, Column] = {
             "symbol": self._name(rows["symbol"]),

@@ -55,7 +55,7 @@ _FULL: Columns = {
     "a": ("ask", canonical),
     "A": ("ask_size", canonical),
 }
-_AVERAGE: Columns = {"i": ("interval", text), "w": ("price", canonical), "T": ("ts_close", moment)}
+_AVERAGE: Columns = {"i": ("interval", text), "w": ("weighted_avg_price", canonical), "T": ("ts_close", moment)}
 
 
 class Form(NamedTuple):

@@ -133,7 +133,7 @@ def test_mini_ticker_single_and_array() -> None:
 def test_average_price() -> None:
     ticker = only(samples.AVG_PRICE)
     assert ticker.kind == "avg_price"
-    assert ticker.values == {"interval": "5m", "price": "25776.86", "ts_close": 1693907032213_000}
+    assert ticker.values == {"interval": "5m", "weighted_avg_price": "25776.86", "ts_close": 1693907032213_000}
 
 
 def test_quote_raw_and_combined() -> None:

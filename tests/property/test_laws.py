@@ -163,3 +163,20 @@ stamped = st.builds(
 def test_candle_and_mean_keep_the_laws_of_a_fold(events: list[StampedTrade]) -> None:
     check_fold(CandleFold(), events)
     check_fold(MeanFold(), events)
+
+
+@pytest.mark.skipif(COMPILED is None, reason="the kernel is not built")
+@pytest.mark.parametrize("lost", [(), (3,), (40,)], ids=["whole", "a delta lost before", "a delta lost after"])
+def test_kernel_and_twin_give_the_same_books_and_all_else(lost: tuple[int, ...]) -> None:
+    """Deltas are held by the kernel until their snapshot comes; the twin reads each at once."""
+    frames: list[Message] = list(sample_frames(seed=8, seconds=8))
+    deltas = [i for i, (_, frame) in enumerate(frames) if b"btcusdt@depth" in frame]
+    gone = {deltas[n] for n in lost}
+    frames = [frame for i, frame in enumerate(frames) if i not in gone]
+    compiled, portable = (run(frames, revisions=True, compiled=way) for way in (True, False))
+    assert compiled == portable
+    assert compiled["book"]
+    gaps = [row for row in compiled["coverage"] if row["stream"] == "book"]
+    assert bool(gaps) == (40 in lost)  # what came before the snapshot is in it
+    without = [frame for frame in frames if b"lastUpdateId" not in frame[1]]
+    assert run(without, compiled=True) == run(without, compiled=False)

@@ -138,13 +138,17 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    """Ask the venue's REST API; the answer comes back through `receive` with the same ``request``."""
+    """Ask the venue's REST API; the answer comes back through `receive` with the same ``request``.
+
+    ``stream`` names the channel that waits for it, if one does; ``weight`` is what the venue counts it as.
+    """
 
     path: str
     query: dict[str, str]
     why: str
     symbol: str = ""
     weight: int = 1
+    stream: str = ""
 
 
 class Reconnect(msgspec.Struct, frozen=True):

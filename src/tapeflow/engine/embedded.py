@@ -14,8 +14,10 @@ from tapeflow.domain.events import (
     BookDelta,
     BookSnapshot,
     Event,
+    Fetch,
     Gap,
     Kline,
+    Output,
     Quarantine,
     Quote,
     Status,
@@ -44,6 +46,10 @@ PATIENCE = 1 << 14
 READABLE = frozenset(
     {"unsupported_market", "overlapping_ids", "number_too_large", "unattributable", "too_many_symbols"}
 )
+
+
+#: What a frame has in it that can concern a book; an escape can hide it.
+BOOK_MARKS = (b"lastUpdateId", b"depthUpdate", b"\\u")
 
 
 class Counts(msgspec.Struct):
@@ -86,6 +92,7 @@ class Engine:
         self.sink = sink
         self.counts = Counts()
         self._act = act
+        self._holds = self._has_read_held = False
         self._holes = 0
         self._late: dict[int, tuple[int, int, int, int]] = {}  # times and ids of late trades, least and greatest
         self._asked: dict[int, int] = {}
@@ -183,13 +190,36 @@ class Engine:
         if i in frames.requests:
             self.counts.answers += 1
             self.counts.frames -= 1
-        for output in self.venue.receive(frames[i], at, request):
+        frame = frames[i]
+        if self._holds and (request is not None or any(mark in frame for mark in BOOK_MARKS)):
+            self._read_held()
+        self._take(self.venue.receive(frame, at, request), frames, i)
+
+    def _take(self, outputs: list[Output], frames: Frames, i: int) -> None:
+        for output in outputs:
             if isinstance(output, Quarantine):
                 self._quarantine(frames, i, output)
             elif isinstance(output, Event):
                 self._event(output, frames, i)
-            elif self._act is not None:
-                self._act(output)
+            else:
+                self._action(output)
+
+    def _action(self, action: Action) -> None:
+        if isinstance(action, Fetch) and action.stream == "book" and action.why == "start":
+            number = self._number(action.symbol)
+            if number >= 0:
+                self._intake.wait_for_book(number)
+                self._holds = True
+        if self._act is not None:
+            self._act(action)
+
+    def _read_held(self) -> None:
+        """Let the codec see the deltas that were held while their books wait for a first snapshot."""
+        held = self._intake.take_held()
+        self._has_read_held |= bool(held)
+        frames = Frames.of(held)
+        for i, (at, frame) in enumerate(held):
+            self._take(self.venue.receive(frame, at), frames, i)
 
     def _ask(self, act: Callable[[Action], None]) -> None:
         """Ask for the trades of holes that opened since the last time."""
@@ -354,6 +384,8 @@ class Engine:
 
     def finish(self) -> None:
         """The end of the input: close what the clock allows, bring steps up to date, give forming windows as such."""
+        if self._has_read_held:  # so many that the codec's own bound, which is no smaller, may be reached
+            self._read_held()
         self.flush()
         self._windows.advance(self._intake)
         self._give_windows()
@@ -397,6 +429,7 @@ class Engine:
 
     def snapshot(self) -> bytes:
         """All state as a value. What waits is given to the sink first: rows are no part of it."""
+        self._read_held()
         self.flush()
         parts = {
             "intake": self._intake.state(),

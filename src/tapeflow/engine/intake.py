@@ -232,6 +232,13 @@ class Intake:
             self._book_rows.append((symbol, *counts, 0, id, _time(ts_event), _time(ts_recv), len(self._levels)))
             self._levels += [*best[0], *best[1]]
 
+    def wait_for_book(self, symbol: int) -> None:
+        """A book waits for its first snapshot: the kernel then holds its deltas as they are. Here nothing is held."""
+
+    def take_held(self) -> list[tuple[int | None, bytes]]:
+        """(receive time, frame) of what is held, in the order of arrival."""
+        return []
+
     def break_book(self, symbol: int) -> None:
         """The deltas of a book have a gap."""
         self._books[symbol].is_live = False

@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define QUEUE 16
 
@@ -19,6 +20,8 @@ void intake_free(Intake *intake) {
     free(intake->levels.at);
     free(intake->book_rows);
     free(intake->book_levels.at);
+    free(intake->held);
+    free(intake->held_bytes);
 }
 
 int32_t intake_symbol(Intake *intake, const char *text, int size, uint32_t hash) {
@@ -153,11 +156,35 @@ static bool distinct(const Level *levels, i64 n) {
     return up || down;
 }
 
-static int read_delta(Intake *intake, const Frame *frame, i64 ts_recv) {
+static bool room_for(Intake *intake, i64 size) {
+    i64 cap = intake->cap_held_bytes ? intake->cap_held_bytes : 1 << 16;
+    while (cap < intake->n_held_bytes + size) cap *= 2;
+    if (cap == intake->cap_held_bytes) return true;
+    char *moved = realloc(intake->held_bytes, (size_t)cap);
+    if (!moved) return false;
+    intake->held_bytes = moved;
+    intake->cap_held_bytes = cap;
+    return true;
+}
+
+/* Keeps a frame as it is: 1 done, 0 for the twin (which takes all that is held first), negative without memory. */
+static int hold(Intake *intake, const char *raw, i64 size, i64 ts_recv) {
+    if (intake->n_held == HELD_LIMIT || intake->n_held_bytes + size > HELD_BYTES) return 0;
+    if (!grow((void **)&intake->held, intake->n_held, &intake->cap_held, sizeof(Held)) || !room_for(intake, size))
+        return NO_MEMORY;
+    memcpy(intake->held_bytes + intake->n_held_bytes, raw, (size_t)size);
+    intake->held[intake->n_held++] = (Held){intake->n_held_bytes, size, ts_recv};
+    intake->n_held_bytes += size;
+    return 1;
+}
+
+static int read_delta(Intake *intake, const Frame *frame, const char *raw, i64 size, i64 ts_recv) {
     const Level *levels = intake->levels.at;
     if (!distinct(levels, frame->bids) || !distinct(behind(levels, frame->bids), frame->asks)) return 0;
     int32_t symbol = intake_symbol(intake, frame->symbol, frame->symbol_size, symbol_hash(frame->symbol, frame->symbol_size));
     if (symbol < 0) return symbol == TOO_MANY ? 0 : NO_MEMORY;
+    const Market *market = &intake->markets[symbol];
+    if (market->waits && !market->book.live) return hold(intake, raw, size, ts_recv);
     return intake_delta(intake, symbol, frame, levels, ts_recv);
 }
 
@@ -215,9 +242,10 @@ static int put_queue(Intake *intake, Queue *queue, const Line *lines) {
     return 1;
 }
 
-static int read_other(Intake *intake, const Frame *frame, i64 ts_recv) {
-    intake_clock(intake, ts_recv);
-    return frame->kind == FRAME_QUOTE ? read_quote(intake, frame, ts_recv) : read_delta(intake, frame, ts_recv);
+static int read_other(Intake *intake, const Frame *frame, const char *buffer, const Line *line) {
+    intake_clock(intake, line->ts_recv);
+    if (frame->kind == FRAME_QUOTE) return read_quote(intake, frame, line->ts_recv);
+    return read_delta(intake, frame, buffer + line->start, line->end - line->start, line->ts_recv);
 }
 
 i64 intake_read(Intake *intake, const char *buffer, const Line *lines, i64 from, i64 to) {
@@ -237,7 +265,7 @@ i64 intake_read(Intake *intake, const char *buffer, const Line *lines, i64 from,
         if (done < 0) return done;
         if (!done) return queue.from;
         if (kind != FRAME_TRADE && kind != FRAME_AGGREGATE) {
-            done = kind == FRAME_OTHER ? 0 : read_other(intake, &other, line->ts_recv);
+            done = kind == FRAME_OTHER ? 0 : read_other(intake, &other, buffer, line);
             if (done < 0) return done;
             if (!done) return from;
         }

@@ -164,9 +164,18 @@ typedef struct {
     Ranges seen;
 } Progress;
 
+/* A frame kept as it came: the deltas of a book whose snapshot may never come are not worth reading. */
+typedef struct {
+    i64 start, size, ts_recv;
+} Held;
+
+#define HELD_LIMIT 8192
+#define HELD_BYTES (32 << 20)
+
 /* What only quotes and books need. */
 typedef struct {
     Book book;
+    bool waits; /* for its first snapshot: its deltas are held as they are */
     Quote newest; /* the quote of the greatest id; id 0 before the first */
 } Market;
 
@@ -188,6 +197,9 @@ typedef struct {
     i64 n_book_rows, cap_book_rows;
     Levels book_levels; /* of the rows */
     Levels levels;      /* of the frame being read */
+    Held *held;
+    char *held_bytes;
+    i64 n_held, cap_held, n_held_bytes, cap_held_bytes;
     i64 symbol_limit;
     i64 events, duplicates, ignored_aggregates, holes; /* holes: how often one opened */
 } Intake;

@@ -262,6 +262,7 @@ static PyObject *intake_book_method(IntakeObject *self, PyObject *const *args, P
     const Level *levels = intake->levels.at;
     if (!book_apply(book, id, levels, n_bids, n_bids ? levels + n_bids : levels, n_asks)) return no_memory();
     book->live = true;
+    intake->markets[symbol].waits = false;
     book->ts_event = ts_event;
     if (intake_book_row(intake, symbol, ts_event, ts_recv) < 0) return no_memory();
     Py_RETURN_NONE;
@@ -280,6 +281,29 @@ static PyObject *intake_position(IntakeObject *self, PyObject *object) {
     const Book *book = &self->intake.markets[symbol].book;
     if (!book->live) Py_RETURN_NONE;
     return Py_BuildValue("(LN)", book->id, time_object(book->ts_event));
+}
+
+static PyObject *intake_wait_for_book(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    self->intake.markets[symbol].waits = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_take_held(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    Intake *intake = &self->intake;
+    PyObject *list = PyList_New(intake->n_held);
+    for (i64 i = 0; list && i < intake->n_held; i++) {
+        const Held *held = &intake->held[i];
+        PyObject *pair = Py_BuildValue("(Ny#)", time_object(held->ts_recv), intake->held_bytes + held->start,
+                                       (Py_ssize_t)held->size);
+        if (!pair || PyList_SetItem(list, i, pair) < 0) {
+            Py_DECREF(list);
+            return NULL;
+        }
+    }
+    if (list) intake->n_held = intake->n_held_bytes = 0;
+    return list;
 }
 
 static PyObject *intake_take_books(IntakeObject *self, PyObject *Py_UNUSED(none)) {
@@ -465,6 +489,8 @@ static PyMethodDef intake_methods[] = {
     {"book", (PyCFunction)(void (*)(void))intake_book_method, METH_FASTCALL, "book(symbol, id, bids, asks, ts_event, ts_recv, whole): a snapshot or a delta that follows."},
     {"break_book", (PyCFunction)intake_break_book, METH_O, "The deltas of a book have a gap."},
     {"position", (PyCFunction)intake_position, METH_O, "Id and time of the last change of a live book, else None."},
+    {"wait_for_book", (PyCFunction)intake_wait_for_book, METH_O, "A book waits for its first snapshot: hold its deltas."},
+    {"take_held", (PyCFunction)intake_take_held, METH_NOARGS, "(receive time, frame) of what is held, which is then forgotten."},
     {"take_books", (PyCFunction)intake_take_books, METH_NOARGS, "The book rows and their levels, which are then forgotten."},
     {"newest_quotes", (PyCFunction)intake_newest_quotes, METH_NOARGS, "The newest quote of each symbol."},
     {"put_quote", (PyCFunction)intake_put_quote, METH_O, "A quote, as columns."},

@@ -198,4 +198,4 @@ class BookSync:
             return []
         now.is_asking, now.asked_at = True, at
         query = {"symbol": now.symbol, "limit": "5000"}
-        return [Fetch("/api/v3/depth", query, why, now.symbol, weight=250)]
+        return [Fetch("/api/v3/depth", query, why, now.symbol, weight=250, stream="book")]

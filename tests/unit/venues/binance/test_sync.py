@@ -22,7 +22,7 @@ def snapshot(id: int) -> BookSnapshot:
 
 
 def fetch(why: str) -> Fetch:
-    return Fetch("/api/v3/depth", {"symbol": "X", "limit": "5000"}, why, "X", 250)
+    return Fetch("/api/v3/depth", {"symbol": "X", "limit": "5000"}, why, "X", 250, "book")
 
 
 def live_at(id: int) -> BookSync:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from enum import IntEnum
-from itertools import pairwise
 
 import msgspec
 
@@ -31,16 +30,6 @@ class Range(msgspec.Struct, array_like=True):
     hi: int
     ts_lo: int
     ts_hi: int
-
-
-class Hole(msgspec.Struct, frozen=True):
-    """Ids that were skipped: ``first_id..last_id``, between the times of their neighbours."""
-
-    symbol: str
-    first_id: int
-    last_id: int
-    ts_start: int
-    ts_end: int
 
 
 class SeenState(msgspec.Struct):
@@ -99,11 +88,6 @@ class Seen:
         at = bisect_right(state.ranges, lo, key=lambda r: r.lo)
         return at > 0 and state.ranges[at - 1].hi >= hi
 
-    def holes(self, symbol: str) -> list[Hole]:
-        """The holes that are open now, in the order of their ids."""
-        ranges = self.ranges(symbol)
-        return [Hole(symbol, left.hi + 1, right.lo - 1, left.ts_hi, right.ts_lo) for left, right in pairwise(ranges)]
-
     def ranges(self, symbol: str) -> list[Range]:
         state = self._symbols.get(symbol)
         return state.ranges if state else []
@@ -112,9 +96,6 @@ class Seen:
         """Begin anew with a symbol (its source of trades has changed)."""
         self._symbols.pop(symbol, None)
 
-    def symbols(self) -> list[str]:
-        return list(self._symbols)
-
     def state(self, symbol: str) -> SeenState:
         """The state of one symbol as a value."""
         return self._symbols.get(symbol) or SeenState(0, [])
@@ -122,9 +103,3 @@ class Seen:
     def become(self, symbol: str, state: SeenState) -> None:
         """Take over the state of one symbol."""
         self._symbols[symbol] = state
-
-    def snapshot(self) -> bytes:
-        return msgspec.msgpack.encode(self._symbols)
-
-    def restore(self, snapshot: bytes) -> None:
-        self._symbols = msgspec.msgpack.decode(snapshot, type=dict[str, SeenState])

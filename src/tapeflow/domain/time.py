@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 from tapeflow.domain.errors import SettingsError
 
-MICROSECOND = 1
 MILLISECOND = 1_000
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

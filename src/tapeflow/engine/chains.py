@@ -65,10 +65,6 @@ class Chain:
         self._dropped_revision = 0
         self._dirty: int | None = None
 
-    @property
-    def is_dirty(self) -> bool:
-        return self._dirty is not None
-
     def add(self, ts_start: int, close: float, revision: int) -> ChainRow | None:
         """A candle that has just closed, later than all before."""
         bar = Bar(ts_start, close, revision)

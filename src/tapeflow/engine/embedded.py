@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from tapeflow.domain.candle import NOTIONAL_LIMIT
 from tapeflow.domain.events import (
@@ -26,16 +25,18 @@ from tapeflow.domain.events import (
 )
 from tapeflow.domain.number import ratio
 from tapeflow.engine import columns, intake
-from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
-from tapeflow.engine.coverage import coverage_rows, gap_row, late_row, trade_gaps
+from tapeflow.engine.columns import NONE_TIME, Rows
+from tapeflow.engine.coverage import coverage_rows, gap_row, trade_gaps
 from tapeflow.engine.custom import CustomFolds
 from tapeflow.engine.frames import Frames
 from tapeflow.engine.indicators import Stage
 from tapeflow.engine.kernels import choose
 from tapeflow.engine.klines import KlineMeans
+from tapeflow.engine.outlet import Outlet
 from tapeflow.engine.results import Sink
 from tapeflow.engine.snapshot import read_snapshot, tuples, write_snapshot
 from tapeflow.engine.venue_candles import VenueCandles
+from tapeflow.flow.catalogue import ALWAYS
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Indicator, LatestQuote, Mean
 from tapeflow.venues import Venue
 
@@ -89,12 +90,10 @@ class Engine:
     ) -> None:
         self.flow = flow
         self.venue = venue
-        self.sink = sink
         self.counts = Counts()
         self._act = act
         self._holds = self._has_read_held = False
         self._holes = 0
-        self._late: dict[int, tuple[int, int, int, int]] = {}  # times and ids of late trades, least and greatest
         self._asked: dict[int, int] = {}
         self._patience = patience
         self._channels = set(flow.channels) if channels is None else set(flow.channels) & set(channels)
@@ -118,12 +117,18 @@ class Engine:
         )
         scales = (venue.price_scale, venue.size_scale)
         steps: list[Indicator] = list(flow.of(Indicator)) if "indicators" in self._channels else []
-        self._stage = Stage(candles, steps, venue.price_scale, flow.horizon_us)
-        self._takes_klines = any(node.input == "klines" for node in flow.nodes)
-        self._venue_candles = VenueCandles(candles, self._intake.covers, *scales)
+        takes_klines = any(node.input == "klines" for node in flow.nodes)
+        self._custom = CustomFolds(custom, flow.horizon_us, self._name)
+        self._outlet = Outlet(
+            sink,
+            self._channels | set(ALWAYS),
+            stage=Stage(candles, steps, venue.price_scale, flow.horizon_us),
+            venue_candles=VenueCandles(candles, self._intake.covers, *scales) if takes_klines else None,
+            custom=self._custom,
+            name_of=self._name,
+        )
         kline_means = [node for node in flow.of(Mean) if node.input == "klines"]
         self._kline_means = KlineMeans(kline_means, flow, venue.price_scale)
-        self._custom = CustomFolds(custom, flow.horizon_us, self._name)
         self._has_latest = any(flow.of(LatestQuote))
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
@@ -247,7 +252,7 @@ class Engine:
             "reason": found.reason,
             "frame": frames[i],
         }
-        self.sink.rows("quarantine", [row])
+        self._outlet.rows("quarantine", [row])
 
     def _event(self, event: Event, frames: Frames, i: int) -> None:
         if isinstance(event, Status) or not event.symbol:
@@ -289,9 +294,9 @@ class Engine:
     def _switch(self, number: int) -> None:
         """Single trades have come for a symbol fed by aggregates: what these gave is void."""
         self.flush()
-        for part in (self._intake, self._windows, self._stage, self._venue_candles, self._custom):
-            part.forget(number)
-        self.sink.retract(self._name(number))
+        self._intake.forget(number)
+        self._windows.forget(number)
+        self._outlet.retract(number)
 
     def _quote(self, number: int, quote: Quote, at: int | None) -> None:
         self._intake.touch(number, quote.ts_event, at)
@@ -304,83 +309,43 @@ class Engine:
             self._intake.book(number, event.last_id, event.bids, event.asks, event.ts_event, at, 0)
         elif not event.is_partial:
             self._intake.book(number, event.id, event.bids, event.asks, event.ts_event, at, 1)
-        elif "book" in self._channels:
-            self.sink.books(_partial(number, event, at))
+        else:
+            self._outlet.books(*_partial(number, event, at))
 
     def _kline(self, number: int, kline: Kline, at: int | None) -> None:
-        if self._takes_klines:
-            self._fold()
-            self._give_windows()  # what trades gave before this push must not wait for what it says
+        self._windows.add(self._intake)
+        self._give_windows()  # what trades gave before this push must not wait for what it says
         ts_watermark = self._intake.watermark(number)
         self._intake.touch(number, kline.ts_event, at)
-        if "klines" in self._channels:
-            row = msgspec.structs.asdict(kline) | {"source": "venue", "revision": 0, "ts_recv": at}
-            self.sink.rows("klines", [row | {"vwap": _vwap(kline, self.venue)}])
-        rows = self._kline_means.add(kline, ts_watermark)
-        if rows and "moving_average" in self._channels:
-            self.sink.rows("moving_average", rows)
-        if self._takes_klines:
-            self._give_candles(self._venue_candles.add(number, kline, _time(ts_watermark)))
+        row = msgspec.structs.asdict(kline) | {"source": "venue", "revision": 0, "ts_recv": at}
+        self._outlet.rows("klines", [row | {"vwap": _vwap(kline, self.venue)}])
+        self._outlet.rows("moving_average", self._kline_means.add(kline, ts_watermark))
+        self._outlet.kline(number, kline, _time(ts_watermark))
 
     def _ticker(self, number: int, ticker: Ticker, at: int | None) -> None:
         self._intake.touch(number, ticker.ts_event, at)
-        if "tickers" in self._channels:
-            row = {"symbol": ticker.symbol, "kind": ticker.kind, "ts_event": ticker.ts_event, "ts_recv": at}
-            self.sink.rows("tickers", [row | ticker.values])
+        row = {"symbol": ticker.symbol, "kind": ticker.kind, "ts_event": ticker.ts_event, "ts_recv": at}
+        self._outlet.rows("tickers", [row | ticker.values])
 
     def _gap(self, number: int, gap: Gap) -> None:
         self.counts.gaps += 1
         if gap.stream == "book":
             self._intake.break_book(number)
-        self.sink.rows("coverage", [gap_row(gap)])
+        self._outlet.rows("coverage", [gap_row(gap)])
 
     # -- results out -------------------------------------------------------------------------------------
 
-    def _give_trades(self) -> None:
-        trades = columns.rows(self._intake.take_trades(), columns.TRADE)
-        if not len(trades):
-            return
-        if "trades" in self._channels:
-            self.sink.columns("trades", trades)
-        if self._custom:
-            self._give_rows(self._custom.add(trades))
-
-    def _give_rows(self, rows: Iterable[tuple[str, dict[str, Any]]]) -> None:
-        for channel, row in rows:
-            self.sink.rows(channel, [row])
-
     def _give_windows(self) -> None:
-        candles = columns.rows(self._windows.take_candles(), columns.CANDLE_ROW)
-        self._give_candles(self._venue_candles.replace(candles) if self._takes_klines else candles)
-        means = columns.rows(self._windows.take_means(), columns.MEAN_ROW)
-        if len(means):
-            self.sink.columns("moving_average", means)
-
-    def _give_candles(self, candles: Rows) -> None:
-        if len(candles):
-            self.sink.columns("candles", candles)
-            indicators = self._stage.add(candles)
-            if indicators:
-                self.sink.steps(indicators)
+        self._outlet.windows(self._windows.take_candles(), self._windows.take_means())
 
     def flush(self) -> None:
         """Give the sink all that waits in columns."""
         self._windows.add(self._intake)
-        self._give_trades()
+        self._outlet.trades(self._intake.take_trades())
         self._give_windows()
-        late = columns.rows(self._intake.take_late(), columns.TRADE)
-        if len(late):
-            self.counts.late += len(late)
-            for number in np.unique(late["symbol"]).tolist():
-                mine = late[late["symbol"] == number]
-                self._late[number] = _widest(self._late.get(number), mine)
-            self.sink.columns("late", late)
-        quotes = columns.rows(self._intake.take_quotes(), columns.QUOTE)
-        if len(quotes):
-            self.sink.columns("quotes", quotes)
-        books, levels = self._intake.take_books()
-        if books:
-            self.sink.books(BookRows(columns.rows(books, columns.BOOK_ROW), columns.rows(levels, columns.LEVEL)))
+        self.counts.late += self._outlet.late(self._intake.take_late())
+        self._outlet.quotes(self._intake.take_quotes())
+        self._outlet.books(*self._intake.take_books())
 
     def finish(self) -> None:
         """The end of the input: close what the clock allows, bring steps up to date, give forming windows as such."""
@@ -389,28 +354,20 @@ class Engine:
         self.flush()
         self._windows.advance(self._intake)
         self._give_windows()
-        for number in range(len(self.symbols)):
-            self._give_rows(self._custom.advance(number, _time(self._intake.watermark(number))))
-        self._give_candles(self._venue_candles.stand_in(self._intake.watermark))
-        indicators = self._stage.settle()
-        if indicators:
-            self.sink.steps(indicators)
+        self._outlet.settle(range(len(self.symbols)), self._intake.watermark)
         self._windows.forming()
         self._give_windows()
-        self._give_rows(self._custom.forming())
+        self._outlet.custom(self._custom.forming())
         rows = self._kline_means.finish(lambda symbol: self._intake.watermark(self._number(symbol)))
-        if rows and "moving_average" in self._channels:
-            self.sink.rows("moving_average", rows)
+        self._outlet.rows("moving_average", rows)
         if self._has_latest:
-            newest = columns.rows(self._intake.newest_quotes(), columns.QUOTE)
-            self.sink.columns("quotes.latest", newest[newest["id"] > 0])
+            self._outlet.newest_quotes(self._intake.newest_quotes())
         self._count()
 
     def _count(self) -> None:
         rows = [row for number in range(len(self.symbols)) for row in self._coverage(number)]
-        rows += [late_row(self._name(number), *late) for number, late in self._late.items()]
         self.counts.gaps += sum(row["state"] == "gap" for row in rows)
-        self.sink.rows("coverage", rows)
+        self._outlet.coverage(rows)
         events, duplicates, ignored, *_ = self._intake.counts()
         self.counts.events += events
         self.counts.duplicates, self.counts.ignored_aggregates = duplicates, ignored
@@ -434,13 +391,10 @@ class Engine:
         parts = {
             "intake": self._intake.state(),
             "windows": self._windows.state(),
-            "stage": self._stage.state(),
-            "venue_candles": self._venue_candles.state(),
             "kline_means": self._kline_means.state(),
-            "custom": self._custom.state(),
             "venue": self.venue.snapshot(),
             "counts": self.counts,
-            "late": list(self._late.items()),
+            "outlet": self._outlet.state(),
         }
         return write_snapshot(self.fingerprint, parts)
 
@@ -449,26 +403,15 @@ class Engine:
         parts = read_snapshot(self.fingerprint, packed)
         self._intake.restore(tuples(parts["intake"]))
         self._windows.restore(tuples(parts["windows"]))
-        self._stage.restore(parts["stage"])
-        self._venue_candles.restore(parts["venue_candles"])
         self._kline_means.restore(parts["kline_means"])
-        self._custom.restore(parts["custom"])
         self.venue.restore(parts["venue"])
         self.counts = msgspec.convert(parts["counts"], Counts)
-        self._late = {number: tuples(late) for number, late in parts["late"]}
+        self._outlet.restore(parts["outlet"])
 
 
 def _layout(node: Candles | Mean) -> tuple[int, int, int, int]:
     window = node.window
     return (window.size_us, window.slide_us, window.origin_us, window.pane_us)
-
-
-def _widest(known: tuple[int, int, int, int] | None, late: Rows) -> tuple[int, int, int, int]:
-    ts, first, last = late["ts_event"], late["first_id"], late["last_id"]
-    found = (int(ts.min()), int(ts.max()), int(first.min()), int(last.max()))
-    if known is None:
-        return found
-    return (min(known[0], found[0]), max(known[1], found[1]), min(known[2], found[2]), max(known[3], found[3]))
 
 
 def _time(ts: int | None) -> int:
@@ -481,9 +424,7 @@ def _vwap(kline: Kline, venue: Venue) -> float | None:
     return ratio(kline.quote_volume, venue.price_scale + venue.size_scale, kline.volume, venue.size_scale)
 
 
-def _partial(number: int, event: BookSnapshot, at: int | None) -> BookRows:
-    sizes = (len(event.bids), len(event.asks))
-    row = (number, *sizes, 0, event.id, _time(event.ts_event), _time(at), 0)
-    levels = columns.pack([*event.bids, *event.asks], columns.LEVEL)
-    rows = columns.rows(columns.pack([row], columns.BOOK_ROW), columns.BOOK_ROW)
-    return BookRows(rows, columns.rows(levels, columns.LEVEL))
+def _partial(number: int, event: BookSnapshot, at: int | None) -> tuple[bytes, bytes]:
+    """The columns of a book's top as the venue states it."""
+    row = (number, len(event.bids), len(event.asks), 0, event.id, _time(event.ts_event), _time(at), 0)
+    return columns.pack([row], columns.BOOK_ROW), columns.pack([*event.bids, *event.asks], columns.LEVEL)

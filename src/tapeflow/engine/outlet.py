@@ -1,0 +1,155 @@
+"""The way out of an engine: packed columns of the kernel become rows of the channels a sink wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import numpy as np
+
+from tapeflow.domain.events import Kline
+from tapeflow.engine import columns
+from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
+from tapeflow.engine.coverage import late_row
+from tapeflow.engine.custom import CustomFolds
+from tapeflow.engine.indicators import Stage
+from tapeflow.engine.results import Sink
+from tapeflow.engine.venue_candles import VenueCandles
+
+Watermark = Callable[[int], int | None]
+
+
+class Outlet:
+    """Gives results to a sink: only those of ``channels``; candles pass the venue's stand-ins and then the steps."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        channels: Collection[str],
+        *,
+        stage: Stage,
+        venue_candles: VenueCandles | None,
+        custom: CustomFolds,
+        name_of: Callable[[int], str],
+    ) -> None:
+        self._sink = sink
+        self._channels = channels
+        self._stage = stage
+        self._venue_candles = venue_candles
+        self._custom = custom
+        self._name_of = name_of
+        self._late: dict[int, tuple[int, int, int, int]] = {}  # times and ids of late trades, least and greatest
+
+    def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
+        """Rows of values."""
+        if rows and channel in self._channels:
+            self._sink.rows(channel, rows)
+
+    def trades(self, packed: bytes) -> None:
+        """`TRADE` columns: to their channel, and through the folds of the user's own."""
+        trades = columns.rows(packed, columns.TRADE)
+        if not len(trades):
+            return
+        if "trades" in self._channels:
+            self._sink.columns("trades", trades)
+        if self._custom:
+            self.custom(self._custom.add(trades))
+
+    def custom(self, rows: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """(channel, row) of folds of the user's own."""
+        for channel, row in rows:
+            self.rows(channel, [row])
+
+    def windows(self, candles: bytes, means: bytes) -> None:
+        """`CANDLE_ROW` and `MEAN_ROW` columns."""
+        rows = columns.rows(candles, columns.CANDLE_ROW)
+        self.candles(rows if self._venue_candles is None else self._venue_candles.replace(rows))
+        rows = columns.rows(means, columns.MEAN_ROW)
+        if len(rows):
+            self._sink.columns("moving_average", rows)
+
+    def kline(self, number: int, kline: Kline, ts_watermark: int) -> None:
+        """A push of the venue's own candle."""
+        if self._venue_candles is not None:
+            self.candles(self._venue_candles.add(number, kline, ts_watermark))
+
+    def candles(self, rows: Rows) -> None:
+        """Candle rows as they go out, and the rows of the steps on them."""
+        if len(rows):
+            self._sink.columns("candles", rows)
+            self._steps(self._stage.add(rows))
+
+    def _steps(self, rows: list[Any]) -> None:
+        if rows:
+            self._sink.steps(rows)
+
+    def quotes(self, packed: bytes) -> None:
+        """`QUOTE` columns."""
+        rows = columns.rows(packed, columns.QUOTE)
+        if len(rows):
+            self._sink.columns("quotes", rows)
+
+    def newest_quotes(self, packed: bytes) -> None:
+        """`QUOTE` columns, one for each symbol, of id 0 where there is none."""
+        rows = columns.rows(packed, columns.QUOTE)
+        self._sink.columns("quotes.latest", rows[rows["id"] > 0])
+
+    def books(self, rows: bytes, levels: bytes) -> None:
+        """`BOOK_ROW` and `LEVEL` columns."""
+        if rows and "book" in self._channels:
+            self._sink.books(BookRows(columns.rows(rows, columns.BOOK_ROW), columns.rows(levels, columns.LEVEL)))
+
+    def late(self, packed: bytes) -> int:
+        """`TRADE` columns of trades beyond the horizon; how many."""
+        rows = columns.rows(packed, columns.TRADE)
+        if len(rows):
+            for number in np.unique(rows["symbol"]).tolist():
+                self._late[number] = _widest(self._late.get(number), rows[rows["symbol"] == number])
+            self._sink.columns("late", rows)
+        return len(rows)
+
+    def coverage(self, rows: list[dict[str, Any]]) -> None:
+        """Coverage of what was seen, and of what came too late."""
+        self._sink.rows(
+            "coverage", rows + [late_row(self._name_of(number), *late) for number, late in self._late.items()]
+        )
+
+    def settle(self, numbers: Iterable[int], watermark: Watermark) -> None:
+        """What the final watermarks allow: folds closed, the venue's stand-ins given, steps brought up to date."""
+        for number in numbers:
+            ts_watermark = watermark(number)
+            self.custom(self._custom.advance(number, NONE_TIME if ts_watermark is None else ts_watermark))
+        if self._venue_candles is not None:
+            self.candles(self._venue_candles.stand_in(watermark))
+        self._steps(self._stage.settle())
+
+    def retract(self, number: int) -> None:
+        """All that was derived from the trades of a symbol is void."""
+        self._stage.forget(number)
+        self._custom.forget(number)
+        if self._venue_candles is not None:
+            self._venue_candles.forget(number)
+        self._sink.retract(self._name_of(number))
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "stage": self._stage.state(),
+            "venue_candles": b"" if self._venue_candles is None else self._venue_candles.state(),
+            "custom": self._custom.state(),
+            "late": [(number, *late) for number, late in self._late.items()],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._stage.restore(state["stage"])
+        if self._venue_candles is not None:
+            self._venue_candles.restore(state["venue_candles"])
+        self._custom.restore(state["custom"])
+        self._late = {number: (a, b, c, d) for number, a, b, c, d in state["late"]}
+
+
+def _widest(known: tuple[int, int, int, int] | None, late: Rows) -> tuple[int, int, int, int]:
+    ts, first, last = late["ts_event"], late["first_id"], late["last_id"]
+    found = (int(ts.min()), int(ts.max()), int(first.min()), int(last.max()))
+    if known is None:
+        return found
+    return (min(known[0], found[0]), max(known[1], found[1]), min(known[2], found[2]), max(known[3], found[3]))

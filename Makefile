@@ -1,14 +1,11 @@
+# The steps of dev.py for those who have make.
 PYTHON ?= python3
 
-.PHONY: setup run fmt lint types test test-all bench docs broken
+.PHONY: setup run fmt lint types imports test test-all docs bench fuzz broken
 
-setup run fmt lint types:
+setup run fmt lint types imports docs bench fuzz broken:
 	$(PYTHON) dev.py $@
 test:
 	$(PYTHON) dev.py quick
 test-all:
 	$(PYTHON) dev.py test
-bench:
-	$(PYTHON) dev.py bench
-broken:
-	$(PYTHON) dev.py broken

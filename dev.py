@@ -82,6 +82,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "imports": ("lint-imports",),
     "tests": ("pytest", "-n", "2", "-q"),
     "quick": ("pytest", "-m", "not slow", "-n", "2", "-q"),
+    "docs": (PYTHON.name, "docs/generate.py"),
     "fuzz": (PYTHON.name, "fuzz/run.py"),
     "broken": (PYTHON.name, "tests/broken.py"),
     "bench": (PYTHON.name, "bench/run.py"),

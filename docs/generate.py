@@ -161,7 +161,7 @@ FIELDS = {
 KEYS = {
     "name": "The name that `explain` shows.",
     "lateness": "How far a watermark stays behind the newest event. `0` closes windows at once.",
-    "horizon": "How long after the watermark has passed it a late trade still corrects its windows.",
+    "horizon": "How far behind the watermark a trade may be and still correct its windows.",
     "candles": "Candles, and indicators over them; see below. Not computed unless given.",
     "moving_average": "Sliding means; see below. One table for each.",
     "book": "The order book; see below. Not computed unless given.",
@@ -183,9 +183,9 @@ SUMMARY = {
     "events": "New events in them. Repeats and ignored aggregates are not counted.",
     "quarantined": "Frames in `quarantine`.",
     "gaps": "Rows of `coverage` with state `gap`.",
-    "rows": "Rows written, by channel. Empty in Python until `write` gives them.",
+    "rows": "Rows written, by channel. Empty in Python, where `Replay.write` returns them.",
     "seconds": "Time taken, without writing.",
-    "answers": "REST answers and rows of public dumps.",
+    "answers": "REST answers in `.cryptofeed` files. They are no frames; rows of public dumps are.",
     "duplicates": "Trades that had been seen.",
     "ignored_aggregates": "Aggregates of symbols that have single trades.",
     "late": "Trades (and kline pushes of a mean) beyond the horizon.",
@@ -328,7 +328,9 @@ def flow_file() -> str:
     ]
     parts = [
         "# The flow file\n",
-        "A TOML file for `tapeflow replay --flow` and `tapeflow explain`. " + plain(FlowSettings.__doc__ or "") + "\n",
+        "A TOML file for `tapeflow replay --flow` and `tapeflow explain`. "
+        + plain(FlowSettings.__doc__ or "").removeprefix("A flow file. ")
+        + "\n",
     ]
     parts.append(
         "Spans are a whole number and one of `us`, `ms`, `s`, `m`, `h`, `d`, `w`. A key that is not here is an "

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import zipfile
 import zlib
@@ -49,7 +50,7 @@ class Recording:
             raise InputError(f"{path}: {error.strerror or error}; give the path of a recorded file") from error
         try:
             self._stream = open_stream(self._file, path)
-            self._head = self._read(1 << 16)
+            self._head = self._read(1 << 16).removeprefix(codecs.BOM_UTF8)
         except BaseException:
             self._file.close()
             raise

@@ -180,6 +180,15 @@ class Engine:
         self._intake.put_all(trades.tobytes())
         self._fold()
 
+    def tick(self, at: int) -> None:
+        """Time has passed: a record of the tape like any other. Quiet symbols close what is due, steps catch up."""
+        self._intake.clock(at)
+        self._take(self.venue.on_time(at), Frames.of([(at, b"")]), 0)
+        self._windows.add(self._intake)
+        self._windows.advance(self._intake)
+        self._give_windows()
+        self._outlet.tick(self._intake.watermark)
+
     def number_of(self, symbol: str) -> int:
         """The number that stands for a symbol in columns."""
         return self._number(symbol)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -70,6 +70,15 @@ class Stage:
         """Recompute what is dirty, once the symbol's watermark stands in a later second."""
         if symbol in self._dirty and ts_watermark // SECOND > self._dirty[symbol]:
             self._recompute(symbol, out)
+
+    def tick_all(self, watermark: Callable[[int], int | None]) -> list[StepRow]:
+        """The same for every symbol, at its watermark as it stands now."""
+        out: list[StepRow] = []
+        for symbol in sorted(self._dirty):
+            ts_watermark = watermark(symbol)
+            if ts_watermark is not None:
+                self.tick(symbol, ts_watermark, out)
+        return out
 
     def settle(self) -> list[StepRow]:
         """Recompute all that is dirty: the end of the input."""

@@ -114,6 +114,10 @@ class Outlet:
             "coverage", rows + [late_row(self._name_of(number), *late) for number, late in self._late.items()]
         )
 
+    def tick(self, watermark: Watermark) -> None:
+        """Steps that were revised are recomputed, at most once a second of their symbol's watermark."""
+        self._steps(self._stage.tick_all(watermark))
+
     def settle(self, numbers: Iterable[int], watermark: Watermark) -> None:
         """What the final watermarks allow: folds closed, the venue's stand-ins given, steps brought up to date."""
         for number in numbers:

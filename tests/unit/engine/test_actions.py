@@ -68,3 +68,16 @@ def test_trades_beyond_the_horizon_are_flagged_in_coverage() -> None:
     flagged: list[dict[str, Any]] = [row for row in rows["coverage"] if row["reason"] == "late"]
     assert [(row["state"], row["first_id"], row["last_id"]) for row in flagged] == [("unknown", "2", "2")]
     assert sum(row["count"] for row in rows["candles"]) == 2
+
+
+def test_a_tick_closes_the_windows_of_a_quiet_symbol(asked: tuple[Engine, list[Action]]) -> None:
+    engine, actions = asked
+    start = 1_700_000_000_000_000
+    engine.feed(Frames.of([(start + 100_000, trade(1)[1])]))
+    closed: list[int] = []
+    engine._outlet._sink.columns = lambda channel, rows: closed.extend(rows["closed"].tolist())  # type: ignore[method-assign]
+    engine.tick(start + 3_900_000)  # a second of the venue's delay and two of lateness: the watermark is at 0.9 s
+    assert closed == []
+    engine.tick(start + 4_000_000)
+    assert closed == [1]
+    assert actions == []

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tapeflow.app.replay import replay as replay
     from tapeflow.domain.candle import StampedTrade as StampedTrade
     from tapeflow.domain.errors import InputError as InputError
-    from tapeflow.domain.errors import LimitError as LimitError
     from tapeflow.domain.errors import OutputError as OutputError
     from tapeflow.domain.errors import SettingsError as SettingsError
     from tapeflow.domain.errors import SnapshotError as SnapshotError
@@ -41,7 +40,6 @@ _HOMES = {
     "replay": "app.replay",
     "StampedTrade": "domain.candle",
     "InputError": "domain.errors",
-    "LimitError": "domain.errors",
     "OutputError": "domain.errors",
     "SettingsError": "domain.errors",
     "SnapshotError": "domain.errors",

@@ -1,7 +1,12 @@
 """The version of the installed package."""
 
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _installed
 
 
 def version() -> str:
-    return _installed("tapeflow")
+    """The version; ``unknown`` where the package is on the path but not installed."""
+    try:
+        return _installed("tapeflow")
+    except PackageNotFoundError:
+        return "unknown"

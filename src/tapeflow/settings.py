@@ -85,6 +85,6 @@ def load_flow(path: Path) -> Flow:
     try:
         return msgspec.convert(tomllib.loads(text), FlowSettings).flow()
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise SettingsError(f"{path}: {error}; see `tapeflow explain --help` for what a flow file holds") from error
+        raise SettingsError(f"{path}: {error}; docs/reference/flow-file.md has every key") from error
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error

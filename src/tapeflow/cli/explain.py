@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-Config = Annotated[Path | None, Argument(help="A flow file. The default flow unless given.", metavar="[TOML]")]
+Config = Annotated[Path | None, Argument(help="A flow file. The default flow unless given.", metavar="TOML")]
 Json = Annotated[bool, Option("--json", help="One JSON object instead of a tree.")]
 
 

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 Files = Annotated[
     list[Path],
-    Argument(help="Recorded messages, .cryptofeed files or public dumps; gz, zst and zip too.", metavar="FILE..."),
+    Argument(help="Recorded messages, .cryptofeed files or public dumps; gz, zst and zip too.", metavar="FILE"),
 ]
 Out = Annotated[Path, Option("--out", help="Folder for the results: one file for each channel.", metavar="DIR")]
 Format = Annotated[str, Option("--format", help="ndjson or parquet.", metavar="FORMAT")]

@@ -6,7 +6,6 @@
     ├── SettingsError          a configuration, flow or command line that cannot be used     (exit 2)
     ├── InputError             a file that is missing, or holds nothing that can be read      (exit 1)
     ├── OutputError            results that cannot be written                                 (exit 1)
-    ├── LimitError             a bound of ours was reached                                    (exit 1)
     └── SnapshotError          a snapshot of another version, flow or shape                   (exit 1)
 """
 
@@ -29,10 +28,6 @@ class InputError(TapeflowError):
 
 class OutputError(TapeflowError):
     """Results cannot be written where they were asked for."""
-
-
-class LimitError(TapeflowError):
-    """A bound that keeps memory finite was reached."""
 
 
 class SnapshotError(TapeflowError):

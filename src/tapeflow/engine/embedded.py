@@ -164,11 +164,12 @@ class Engine:
         """Take frames ``start..stop`` in their order."""
         if stop is None:
             stop = len(frames)
-        at = start if not frames.is_plain else self._intake.read(frames.buffer, frames.packed, start, stop)
+        is_plain = self.venue.has_compiled_reader and frames.is_plain
+        at = self._intake.read(frames.buffer, frames.packed, start, stop) if is_plain else start
         while at < stop:
             self._receive(frames, at)
             at += 1
-            if frames.is_plain:
+            if is_plain:
                 at = self._intake.read(frames.buffer, frames.packed, at, stop)
         self.counts.frames += stop - start
         self._fold()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,15 @@ from tapeflow.domain.time import parse_span, span_text
 from tapeflow.domain.window import interval_name, sliding, tumbling
 from tapeflow.flow import nodes
 from tapeflow.indicators import parse as parse_indicator
+
+_ZERO = re.compile(r"0+(us|ms|s|m|h|d|w)?", re.ASCII)
+_CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
+
+#: Channels with a meaning of their own.
+_TAKEN = frozenset(
+    ("trades", "quotes", "book", "tickers", "klines", "candles", "moving_average", "indicators")
+    + ("signals", "anomalies", "coverage", "late", "quarantine")
+)
 
 
 class Builder:
@@ -34,7 +44,7 @@ class Builder:
 
     def __init__(self, name: str = "flow", *, lateness: str = "2s", horizon: str = "1h") -> None:
         self._name = name
-        self._lateness_us = 0 if lateness in ("0", "0s") else parse_span(lateness)
+        self._lateness_us = 0 if _ZERO.fullmatch(lateness.strip()) else parse_span(lateness)
         self._horizon_us = parse_span(horizon)
         self._nodes: dict[str, nodes.Node] = {}
 
@@ -66,7 +76,9 @@ class Builder:
 
     def add(self, node: nodes.Node) -> str:
         """Add a node; one that is there already stays as it is."""
-        self._nodes.setdefault(node.id, node)
+        known = self._nodes.setdefault(node.id, node)
+        if known != node:
+            raise SettingsError(f"flow {self._name}: two different nodes are called {node.id!r}; give one another name")
         return node.id
 
     def build(self) -> nodes.Flow:
@@ -108,8 +120,14 @@ class Stream:
     def fold(self, fold: Fold[Any, Any], *, window: str | int, slide: str | int | None = None, channel: str) -> Stream:
         """A fold of your own over `StampedTrade` events; its rows go to ``channel``."""
         self._only("trades", "a fold of your own")
+        if not _CHANNEL.fullmatch(channel) or channel.split(".", maxsplit=1)[0] in _TAKEN:
+            raise SettingsError(
+                f"expected a channel of your own, of small letters, digits and underscores, got {channel!r}; "
+                f"taken are {', '.join(sorted(_TAKEN))}"
+            )
         family = sliding(window, window if slide is None else slide)
-        self._builder.add(nodes.CustomFold(f"{channel}:{fold.name}", "trades", channel, fold, family))
+        name = f"{channel}:{fold.name}:{span_text(family.size_us)}/{span_text(family.slide_us)}"
+        self._builder.add(nodes.CustomFold(name, "trades", channel, fold, family))
         return self
 
     def latest(self) -> Stream:

@@ -136,6 +136,12 @@ class Flow(msgspec.Struct, frozen=True):
             if node.id in known:
                 raise SettingsError(f"flow {self.name}: two nodes are called {node.id!r}; a node is defined once")
             known.add(node.id)
+        means = [(node.window.size_us, node.window.slide_us) for node in self.of(Mean)]
+        if len(set(means)) != len(means):
+            raise SettingsError(
+                f"flow {self.name}: two moving averages have the same window and slide, and so the same rows; "
+                "change one of them, or run two flows"
+            )
         if self.lateness_us < 0 or self.horizon_us <= 0:
             raise SettingsError(f"flow {self.name}: lateness must not be negative and the horizon must be positive")
 

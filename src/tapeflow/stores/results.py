@@ -113,7 +113,7 @@ class Results:
             "trades": self._trades,
             "late": self._trades,
             "quotes": self._quotes,
-            "quotes.latest": self._quotes,
+            "quotes.latest": self._newest_quotes,
             "book": self._book_rows,
             "candles": self._candle_rows,
             "moving_average": self._mean_rows,
@@ -183,9 +183,15 @@ class Results:
         symbol = ranks[rows["symbol"]]
         ts = np.where(rows["ts_event"] == NONE_TIME, rows["ts_recv"], rows["ts_event"])
         rows = rows[sort_and_choose([ts, symbol, rows["id"]], [symbol, rows["id"]], None, all_revisions=False)]
+        return self._quote_columns(rows)
+
+    def _quote_columns(self, rows: Rows) -> dict[str, Column]:
         plain = ("id", "bid", "bid_size", "ask", "ask_size", "ts_event", "ts_recv")
         columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in plain}
         return columns | {"symbol": self._name(rows["symbol"])}
+
+    def _newest_quotes(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
+        return self._quote_columns(rows[sort_and_choose([ranks[rows["symbol"]]], [], None, all_revisions=False)])
 
     def _book_rows(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
         symbol = ranks[rows["symbol"]]

@@ -19,6 +19,8 @@ class Venue(Protocol):
     size_scale: int
     #: How long after an event its frame usually comes.
     usual_delay_us: int
+    #: True if the compiled reader knows this venue's frames: it would read another's as if they were of this one.
+    has_compiled_reader: bool
 
     #: Set by an engine that applies the deltas of live books itself: id and time of the last one, or None.
     position: Callable[[str], tuple[int, int | None] | None]

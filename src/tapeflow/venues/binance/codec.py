@@ -67,6 +67,7 @@ class Binance:
     size_scale = SCALE
     #: How long after an event its frame usually comes; a candle of REST is closed when its end is that far behind.
     usual_delay_us = SECOND
+    has_compiled_reader = True
 
     def __init__(self) -> None:
         #: Id and time up to which someone else has applied the deltas of a live book, or None: the engine's compiled

@@ -457,17 +457,18 @@ static inline void prefetch(const Windows *windows, int32_t symbol) {
     for (int line = 0; line < 5; line++) __builtin_prefetch(key + 64 * line, 1);
 }
 
-static inline void prefetch_panes(const Windows *windows, int32_t symbol) {
-    if (symbol >= windows->n_keys || !windows->keys[symbol] || !windows->n_mean) return;
-    const MeanTrack *track = windows->keys[symbol]->means;
-    if (track->n) __builtin_prefetch(&track->at[track->n - 1], 1);
+static inline void prefetch_tails(const Windows *windows, int32_t symbol) {
+    if (symbol >= windows->n_keys || !windows->keys[symbol]) return;
+    const Key *key = windows->keys[symbol];
+    if (windows->n_mean && key->means[0].n) __builtin_prefetch(&key->means[0].at[key->means[0].n - 1], 1);
+    if (windows->n_candle && key->candles[0].n) __builtin_prefetch(&key->candles[0].at[key->candles[0].n - 1], 1);
 }
 
 int windows_add(Windows *windows, const Trade *trades, i64 n) {
     for (i64 i = 0; i < n; i++) {
         const Trade *trade = &trades[i];
         if (i + 12 < n) prefetch(windows, trades[i + 12].symbol);
-        if (i + 6 < n) prefetch_panes(windows, trades[i + 6].symbol);
+        if (i + 6 < n) prefetch_tails(windows, trades[i + 6].symbol);
         Key *key = windows_key(windows, trade->symbol);
         if (!key) return NO_MEMORY;
         if (!trade->coarse) keep_both_orders(windows, key);

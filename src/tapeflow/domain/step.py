@@ -25,5 +25,9 @@ class Step(Protocol, Generic[R_contra, S]):
         ...
 
     def on_time(self, state: S, ts_watermark: int) -> tuple[S, dict[str, Any] | None]:
-        """The same when only time has moved."""
+        """The same when only time has moved.
+
+        A step over candles hears of time through them alone: it answers with the state as it is, and the engine does
+        not ask.
+        """
         ...

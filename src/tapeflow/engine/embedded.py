@@ -164,13 +164,14 @@ class Engine:
         """Take frames ``start..stop`` in their order."""
         if stop is None:
             stop = len(frames)
-        is_plain = self.venue.has_compiled_reader and frames.is_plain
-        at = self._intake.read(frames.buffer, frames.packed, start, stop) if is_plain else start
+        at, reads = start, self.venue.has_compiled_reader and frames.dump is None
         while at < stop:
-            self._receive(frames, at)
-            at += 1
-            if is_plain:
-                at = self._intake.read(frames.buffer, frames.packed, at, stop)
+            if reads:  # up to the next answer to a request, or to a frame that the reader leaves to the codec
+                until = frames.next_answer(at, stop) if frames.requests else stop
+                at = self._intake.read(frames.buffer, frames.packed, at, until)
+            if at < stop:
+                self._receive(frames, at)
+                at += 1
         self.counts.frames += stop - start
         self._fold()
         if self._act is not None:

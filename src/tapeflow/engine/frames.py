@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ class Frames:
     all of them, rows of a public dump, answer.
     """
 
-    __slots__ = ("buffer", "connection", "dump", "lines", "packed", "requests")
+    __slots__ = ("_answers", "buffer", "connection", "dump", "lines", "packed", "requests")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Frames:
         self.packed = lines.tobytes()
         self.connection = connection
         self.requests = requests or {}
+        self._answers = sorted(self.requests)
         self.dump = dump
 
     @classmethod
@@ -56,10 +58,10 @@ class Frames:
         line = self.lines[i]
         return bytes(self.buffer[line["start"] : line["end"]])
 
-    @property
-    def is_plain(self) -> bool:
-        """True if every message came on a stream."""
-        return not self.requests and self.dump is None
+    def next_answer(self, start: int, stop: int) -> int:
+        """The first message of ``start..stop`` that answers a request, ``stop`` if none does."""
+        at = bisect_left(self._answers, start)
+        return min(self._answers[at], stop) if at < len(self._answers) else stop
 
     def request(self, i: int) -> str | None:
         """The request that message ``i`` answers, if it does."""

@@ -138,9 +138,9 @@ static inline const Level *behind(const Level *levels, i64 n) { return n ? level
 int intake_delta(Intake *intake, int32_t symbol, const Frame *frame, const Level *levels, i64 ts_recv) {
     Book *book = &intake->markets[symbol].book;
     if (!book->live || frame->first_id > book->id + 1) return 0;
+    if (frame->last_id <= book->id) return 1; /* contained already: no event, as for the codec's BookSync */
     intake->events++;
     intake_touch(intake, symbol, frame->ts_event, ts_recv);
-    if (frame->last_id <= book->id) return 1;
     if (!book_apply(book, frame->last_id, levels, frame->bids, behind(levels, frame->bids), frame->asks)) return NO_MEMORY;
     book->ts_event = frame->ts_event;
     return intake_book_row(intake, symbol, frame->ts_event, ts_recv) < 0 ? NO_MEMORY : 1;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -18,13 +19,14 @@ def trade_gaps(symbol: str, ranges: Rows) -> list[Gap]:
     ]
 
 
-def coverage_rows(symbol: str, ranges: Rows) -> list[dict[str, Any]]:
-    """Runs of trade ids seen, and the holes between them, from `RANGE` columns."""
+def coverage_rows(symbol: str, ranges: Rows, given_up: Callable[[Gap], str | None]) -> list[dict[str, Any]]:
+    """Runs of trade ids seen, and the holes between them, from `RANGE` columns; why a hole was ``given_up``."""
     runs = [
         _row("trades", symbol, ts_lo, ts_hi, lo, hi) | {"state": "complete", "reason": None}
         for lo, hi, ts_lo, ts_hi in ranges.tolist()
     ]
-    return runs + [gap_row(gap) for gap in trade_gaps(symbol, ranges)]
+    gaps = [gap_row(gap) | {"reason": given_up(gap) or gap.reason} for gap in trade_gaps(symbol, ranges)]
+    return runs + gaps
 
 
 def late_row(symbol: str, ts_start: int, ts_end: int, first_id: int, last_id: int) -> dict[str, Any]:

@@ -18,12 +18,16 @@ from tapeflow.flow.nodes import CustomFold
 class CustomFolds:
     """One track for each fold and symbol. A fold's state must be what msgpack keeps: numbers, texts, tuples."""
 
-    def __init__(self, nodes: Sequence[CustomFold], horizon_us: int, name_of: Callable[[int], str]) -> None:
+    def __init__(
+        self, nodes: Sequence[CustomFold], horizon_us: int, name_of: Callable[[int], str], *, keep_holes: bool = False
+    ) -> None:
         self._nodes = nodes
+        self._keep_holes = keep_holes
         self._horizon_us = horizon_us
         self._name_of = name_of
         self._tracks: dict[tuple[int, int], Track] = {}
         self._watermarks: dict[int, int] = {}
+        self._holds: list[int] = []
 
     def __bool__(self) -> bool:
         return bool(self._nodes)
@@ -47,7 +51,17 @@ class CustomFolds:
             track = self._tracks.get((symbol, i))
             if track is not None:
                 yield from self._rows(symbol, i, track.close(ts_watermark))
-                track.prune(ts_watermark - self._horizon_us)
+                track.prune(self._reach(symbol, ts_watermark))
+
+    def _reach(self, symbol: int, ts_watermark: int) -> int:
+        reach = ts_watermark - self._horizon_us
+        if not self._keep_holes:
+            return reach
+        return min(reach, self._holds[symbol]) if symbol < len(self._holds) else NONE_TIME
+
+    def hold(self, holds: list[int]) -> None:
+        """Keep what trades after these times, one for each symbol, may still change."""
+        self._holds = holds
 
     def forming(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(channel, row) of every window still open."""

@@ -74,7 +74,12 @@ class Engine:
     Only the rows of ``channels`` are made (None: all that the flow has). Rows wait in columns until ``patience`` of
     them are there: 0 gives each to the sink before `feed` returns. ``compiled`` picks the kernel (None: where there
     is one). Both give the same bytes; the tests say so. ``act`` is given what the venue asks for: messages to send,
-    REST requests (a hole in trade ids becomes one as soon as it opens), reconnections.
+    REST requests, reconnections.
+
+    ``of_tape`` is for frames of a tape, whose holes somebody fills: a hole stays open, and what it may still change is
+    kept whatever the horizon, until it is filled or `give_up` says that it will not be; candles of a REST answer
+    stand in at once for windows that our trades do not cover. Otherwise nothing fills a hole, and only the end of the
+    input tells what the trades do not cover.
     """
 
     def __init__(
@@ -87,14 +92,15 @@ class Engine:
         act: Callable[[Action], None] | None = None,
         patience: int = PATIENCE,
         compiled: bool | None = None,
+        of_tape: bool = False,
     ) -> None:
         self.flow = flow
+        self._of_tape = of_tape
         self.venue = venue
         self.counts = Counts()
         self._act = act
         self._holds = self._has_read_held = False
-        self._holes = 0
-        self._asked: dict[int, int] = {}
+        self._given_up: dict[int, list[tuple[int, int, str]]] = {}
         self._patience = patience
         self._channels = set(flow.channels) if channels is None else set(flow.channels) & set(channels)
         kernel = choose(compiled=compiled)
@@ -108,21 +114,23 @@ class Engine:
             keep_quotes="quotes" in self._channels,
             depth=max((node.depth for node in flow.of(BookTop)), default=0) if "book" in self._channels else 0,
             symbol_limit=flow.symbol_limit,
+            keep_holes=of_tape,
         )
         candles: list[Candles] = list(flow.of(Candles))
         self._windows = kernel.Windows(
             candles=[_layout(node) for node in candles],
             means=[_layout(node) for node in flow.of(Mean) if node.input == "trades"],
             horizon_us=flow.horizon_us,
+            keep_holes=of_tape,
         )
         scales = (venue.price_scale, venue.size_scale)
         steps: list[Indicator] = list(flow.of(Indicator)) if "indicators" in self._channels else []
         takes_klines = any(node.input == "klines" for node in flow.nodes)
-        self._custom = CustomFolds(custom, flow.horizon_us, self._name)
+        self._custom = CustomFolds(custom, flow.horizon_us, self._name, keep_holes=of_tape)
         self._outlet = Outlet(
             sink,
             self._channels | set(ALWAYS),
-            stage=Stage(candles, steps, venue.price_scale, flow.horizon_us),
+            stage=Stage(candles, steps, venue.price_scale, flow.horizon_us, keep_holes=of_tape),
             venue_candles=VenueCandles(candles, self._intake.covers, *scales) if takes_klines else None,
             custom=self._custom,
             name_of=self._name,
@@ -174,8 +182,6 @@ class Engine:
                 at += 1
         self.counts.frames += stop - start
         self._fold()
-        if self._act is not None:
-            self._ask(self._act)
 
     def feed_trades(self, trades: Rows) -> None:
         """Take trades as packed `TRADE` columns, numbered by `number_of`; duplicates and late ones are told apart."""
@@ -186,7 +192,7 @@ class Engine:
         """Time has passed: a record of the tape like any other. Quiet symbols close what is due, steps catch up."""
         self._intake.clock(at)
         self._take(self.venue.on_time(at), Frames.of([(at, b"")]), 0)
-        self._windows.add(self._intake)
+        self._add()
         self._windows.advance(self._intake)
         self._give_windows()
         self._outlet.tick(self._intake.watermark)
@@ -196,8 +202,15 @@ class Engine:
         return self._number(symbol)
 
     def _fold(self) -> None:
-        if self._windows.add(self._intake) > self._patience:
+        if self._add() > self._patience:
             self.flush()
+
+    def _add(self) -> int:
+        """Fold what waits in the intake; how many rows wait."""
+        waiting: int = self._windows.add(self._intake)
+        if self._of_tape:
+            self._windows.hold(self._intake)
+        return waiting
 
     def _receive(self, frames: Frames, i: int) -> None:
         """A frame that the compiled reader left to the codec."""
@@ -237,19 +250,28 @@ class Engine:
         for i, (at, frame) in enumerate(held):
             self._take(self.venue.receive(frame, at), frames, i)
 
-    def _ask(self, act: Callable[[Action], None]) -> None:
-        """Ask for the trades of holes that opened since the last time."""
-        holes = self._intake.counts()[7]
-        if holes == self._holes:
-            return
-        self._holes = holes
-        for number in range(len(self.symbols)):
-            asked = self._asked.get(number, -1)
-            for gap in self._gaps(number):
-                if gap.last_id is not None and gap.last_id > asked:
-                    self._asked[number] = gap.last_id
-                    for action in self.venue.refill(gap):
-                        act(action)
+    # -- holes -------------------------------------------------------------------------------------------
+
+    def holes(self) -> list[Gap]:
+        """The open holes in the trades: neither filled nor given up."""
+        return [gap for number in range(len(self.symbols)) for gap in self._gaps(number) if self._is_open(number, gap)]
+
+    def give_up(self, symbol: str, first_id: int, last_id: int, reason: str) -> None:
+        """The trades ``first_id..last_id`` cannot be had: what the hole kept is let go, coverage says why."""
+        number = self._number(symbol)
+        if number >= 0:
+            self._intake.give_up(number, first_id, last_id)
+            self._given_up.setdefault(number, []).append((first_id, last_id, reason))
+
+    def _is_open(self, number: int, gap: Gap) -> bool:
+        return self._reason(number, gap) is None
+
+    def _reason(self, number: int, gap: Gap) -> str | None:
+        """Why a hole was given up, None if it was not."""
+        for first_id, last_id, reason in reversed(self._given_up.get(number, [])):
+            if gap.first_id is not None and gap.last_id is not None and first_id <= gap.first_id <= gap.last_id <= last_id:
+                return reason
+        return None
 
     def _gaps(self, number: int) -> list[Gap]:
         return trade_gaps(self._name(number), columns.rows(self._intake.ranges(number), columns.RANGE))
@@ -281,7 +303,7 @@ class Engine:
             case BookDelta() | BookSnapshot():
                 self._book(number, event, at)
             case Kline():
-                self._kline(number, event, at)
+                self._kline(number, event, at, is_answer=frames.request(i) is not None)
             case Ticker():
                 self._ticker(number, event, at)
             case Gap():
@@ -299,12 +321,15 @@ class Engine:
         if verdict == intake.Put.SWITCH:
             self._switch(number)
             verdict = self._intake.put(number, *values)
-        if verdict == intake.Put.OVERLAP:
+        if verdict == intake.Put.OVERLAP and answer:
+            self.counts.ignored_aggregates += 1  # at the edge of a hole: its single trades are asked for
+        elif verdict == intake.Put.OVERLAP:
             self._quarantine(frames, i, Quarantine("overlapping_ids", "some of its trades were counted"))
 
     def _switch(self, number: int) -> None:
         """Single trades have come for a symbol fed by aggregates: what these gave is void."""
         self.flush()
+        self._given_up.pop(number, None)
         self._intake.forget(number)
         self._windows.forget(number)
         self._outlet.retract(number)
@@ -323,15 +348,15 @@ class Engine:
         else:
             self._outlet.books(*_partial(number, event, at))
 
-    def _kline(self, number: int, kline: Kline, at: int | None) -> None:
-        self._windows.add(self._intake)
+    def _kline(self, number: int, kline: Kline, at: int | None, *, is_answer: bool) -> None:
+        self._add()
         self._give_windows()  # what trades gave before this push must not wait for what it says
         ts_watermark = self._intake.watermark(number)
         self._intake.touch(number, kline.ts_event, at)
         row = msgspec.structs.asdict(kline) | {"source": "venue", "revision": 0, "ts_recv": at}
         self._outlet.rows("klines", [row | {"vwap": _vwap(kline, self.venue)}])
         self._outlet.rows("moving_average", self._kline_means.add(kline, ts_watermark))
-        self._outlet.kline(number, kline, _time(ts_watermark))
+        self._outlet.kline(number, kline, _time(ts_watermark), at_once=self._of_tape and is_answer)
 
     def _ticker(self, number: int, ticker: Ticker, at: int | None) -> None:
         self._intake.touch(number, ticker.ts_event, at)
@@ -348,10 +373,12 @@ class Engine:
 
     def _give_windows(self) -> None:
         self._outlet.windows(self._windows.take_candles(), self._windows.take_means())
+        if self._of_tape:
+            self._outlet.hold([self._intake.hold(number) for number in range(len(self.symbols))])
 
     def flush(self) -> None:
         """Give the sink all that waits in columns."""
-        self._windows.add(self._intake)
+        self._add()
         self._outlet.trades(self._intake.take_trades())
         self._give_windows()
         self.counts.late += self._outlet.late(self._intake.take_late())
@@ -376,17 +403,23 @@ class Engine:
         self._count()
 
     def _count(self) -> None:
-        rows = [row for number in range(len(self.symbols)) for row in self._coverage(number)]
+        rows = self.coverage()
         self.counts.gaps += sum(row["state"] == "gap" for row in rows)
-        self._outlet.coverage(rows)
+        self._outlet.rows("coverage", rows)
         events, duplicates, ignored, *_ = self._intake.counts()
         self.counts.events += events
         self.counts.duplicates, self.counts.ignored_aggregates = duplicates, ignored
         self.counts.unknown_fields = self.venue.unknown_fields
         self.counts.late += self._kline_means.late
 
+    def coverage(self) -> list[dict[str, Any]]:
+        """What was seen of the trades, what is missing and why, and what came too late: as of now."""
+        rows = [row for number in range(len(self.symbols)) for row in self._coverage(number)]
+        return rows + self._outlet.late_coverage()
+
     def _coverage(self, number: int) -> list[dict[str, Any]]:
-        return coverage_rows(self._name(number), columns.rows(self._intake.ranges(number), columns.RANGE))
+        ranges = columns.rows(self._intake.ranges(number), columns.RANGE)
+        return coverage_rows(self._name(number), ranges, lambda gap: self._reason(number, gap))
 
     # -- state -------------------------------------------------------------------------------------------
 
@@ -406,6 +439,7 @@ class Engine:
             "venue": self.venue.snapshot(),
             "counts": self.counts,
             "outlet": self._outlet.state(),
+            "given_up": list(self._given_up.items()),
         }
         return write_snapshot(self.fingerprint, parts)
 
@@ -418,6 +452,7 @@ class Engine:
         self.venue.restore(parts["venue"])
         self.counts = msgspec.convert(parts["counts"], Counts)
         self._outlet.restore(parts["outlet"])
+        self._given_up = {number: [(lo, hi, why) for lo, hi, why in given] for number, given in parts["given_up"]}
 
 
 def _layout(node: Candles | Mean) -> tuple[int, int, int, int]:

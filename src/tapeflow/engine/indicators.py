@@ -9,7 +9,7 @@ import msgspec
 from tapeflow.domain.number import to_float
 from tapeflow.domain.time import SECOND
 from tapeflow.engine.chains import Chain, ChainRow, ChainState
-from tapeflow.engine.columns import Rows
+from tapeflow.engine.columns import NONE_TIME, Rows
 from tapeflow.engine.results import StepRow
 from tapeflow.flow.nodes import Candles, Indicator
 
@@ -23,13 +23,17 @@ class Stage:
         steps: Sequence[Indicator],
         price_scale: int,
         horizon_us: int,
+        *,
+        keep_holes: bool = False,
     ) -> None:
+        self._keep_holes = keep_holes
         self._sizes = [node.window.size_us for node in candles]
         self._steps = [[s for s in steps if s.input == node.id] for node in candles]
         self._scale = price_scale
         self._horizon_us = horizon_us
         self._chains: dict[tuple[int, int], list[Chain]] = {}
         self._newest: dict[tuple[int, int], int] = {}
+        self._holds: list[int] = []
         self._dirty: dict[int, int] = {}  # symbol: second of its watermark when it became dirty
 
     def add(self, rows: Rows) -> list[StepRow]:
@@ -60,11 +64,21 @@ class Stage:
                 row = chain.add(ts_start, close, revision)
                 if row is not None:
                     out.append(self._row(symbol, fold, step, row))
-                chain.prune(ts_watermark - self._horizon_us - self._sizes[fold])
+                chain.prune(self._reach(symbol, ts_watermark) - self._sizes[fold])
         else:
             for chain in chains:
                 chain.revise(ts_start, close, revision)
             self._dirty.setdefault(symbol, ts_watermark // SECOND)
+
+    def _reach(self, symbol: int, ts_watermark: int) -> int:
+        reach = ts_watermark - self._horizon_us
+        if not self._keep_holes:
+            return reach
+        return min(reach, self._holds[symbol]) if symbol < len(self._holds) else NONE_TIME
+
+    def hold(self, holds: list[int]) -> None:
+        """Keep the bars that trades after these times, one for each symbol, may still change."""
+        self._holds = holds
 
     def tick(self, symbol: int, ts_watermark: int, out: list[StepRow]) -> None:
         """Recompute what is dirty, once the symbol's watermark stands in a later second."""

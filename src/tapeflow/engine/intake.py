@@ -12,7 +12,8 @@ Rules, the same in kernel/intake.c:
    clock runs ahead by more, the least difference seen between receive and event time. So a wrong clock cannot close
    windows early.
 4. An event older than its stamp by more than the horizon, or with an id too old to be told from a repeat, is late:
-   it is kept apart and changes no window.
+   it is kept apart and changes no window. Where holes are kept (`keep_holes`), what comes after the start of the
+   first open hole is not late, however old: the hole is open until it is filled or given up.
 """
 
 from __future__ import annotations
@@ -62,7 +63,10 @@ class Intake:
         keep_quotes: bool = True,
         depth: int = 0,
         symbol_limit: int = SYMBOL_LIMIT,
+        keep_holes: bool = False,
     ) -> None:
+        self._keep_holes = keep_holes
+        self._given_up: list[list[tuple[int, int]]] = []
         self._lateness_us = lateness_us
         self._horizon_us = horizon_us
         self._delay_us = delay_us
@@ -102,6 +106,7 @@ class Intake:
             self._ts_max.append(None)
             self._sources.append(Source.NONE)
             self._books.append(_Book())
+            self._given_up.append([])
             self._newest.append((number, 0, 0, 0, 0, 0, 0, 0, 0))
         return number
 
@@ -153,6 +158,8 @@ class Intake:
             return Put.IGNORED
         if not aggregate and source is Source.AGGREGATES and not answer:
             return Put.SWITCH
+        stamp = self.watermark(symbol)
+        reach = self._reach(symbol, stamp, ts_event)
         runs = len(self._seen.ranges(self._names[symbol]))
         verdict = self._seen.add(self._names[symbol], first_id, last_id, ts_event)
         self._holes += 0 < runs < len(self._seen.ranges(self._names[symbol]))
@@ -163,7 +170,6 @@ class Intake:
         if verdict is Verdict.DUPLICATE:
             self._duplicates += 1
             return Put.DUPLICATE
-        stamp = self.watermark(symbol)
         trade = StampedTrade(
             symbol,
             flags & 1,
@@ -180,11 +186,40 @@ class Intake:
         )
         self._advance(symbol, ts_event, ts_recv)
         self._events += 1
-        if verdict is Verdict.FORGOTTEN or (stamp is not None and ts_event < stamp - self._horizon_us):
+        if verdict is Verdict.FORGOTTEN or (reach is not None and ts_event < reach):
             self._late.append(trade)
             return Put.LATE
         self.trades.append(trade)
         return Put.NEW
+
+    def _reach(self, symbol: int, stamp: int | None, ts_event: int) -> int | None:
+        """Before this time a trade is late. The hold is that before the trade itself is one of those seen."""
+        if stamp is None:
+            return None
+        reach = stamp - self._horizon_us
+        return min(reach, self.hold(symbol)) if self._keep_holes and ts_event < reach else reach
+
+    def hold(self, symbol: int) -> int:
+        """The time from which on nothing may be dropped: the start of the first open hole, else the newest trade's."""
+        runs = self._seen.ranges(self._names[symbol])
+        if not runs:
+            return 2**63 - 1
+        at = 0
+        while at + 1 < len(runs) and self._is_given_up(symbol, runs[at].hi + 1, runs[at + 1].lo - 1):
+            at += 1
+        return runs[at].ts_hi - self._lateness_us
+
+    def _is_given_up(self, symbol: int, lo: int, hi: int) -> bool:
+        return any(first <= lo and hi <= last for first, last in self._given_up[symbol])
+
+    def give_up(self, symbol: int, lo: int, hi: int) -> None:
+        """The hole ``lo..hi`` will not be filled."""
+        if not self._is_given_up(symbol, lo, hi):
+            self._given_up[symbol].append((lo, hi))
+
+    def given_up(self, symbol: int) -> bytes:
+        """The holes that will not be filled, as `RANGE` columns."""
+        return pack([(lo, hi, 0, 0) for lo, hi in self._given_up[symbol]], RANGE)
 
     def put_all(self, packed: bytes) -> int:
         """Trades as packed `TRADE` columns; how many were refused (overlap or switch)."""
@@ -292,6 +327,7 @@ class Intake:
     def forget(self, symbol: int) -> None:
         self._seen.forget(self._names[symbol])
         self._sources[symbol] = Source.NONE
+        self._given_up[symbol] = []
 
     def counts(self) -> tuple[int, int, int, int, int, int, int, int]:
         """Events, duplicates, ignored aggregates; trades, late trades, quotes and book rows that wait; holes opened."""
@@ -309,6 +345,7 @@ class Intake:
                 self.ranges(n),
                 self._books[n].state(),
                 pack([self._newest[n]], QUOTE),
+                self.given_up(n),
             )
             for n, name in enumerate(self._names)
         ]
@@ -317,20 +354,21 @@ class Intake:
     def restore(self, state: IntakeState) -> None:
         clock, skew, self._events, self._duplicates, self._ignored, symbols = state
         self._clock, self._skew = _missing(clock), _missing(skew)
-        for name, ts_max, source, floor, ranges, book, newest in symbols:
+        for name, ts_max, source, floor, ranges, book, newest, given_up in symbols:
             number = self.symbol(name)
             self._ts_max[number] = _missing(ts_max)
             self._sources[number] = Source(source)
             self._seen.become(name, SeenState(floor, [Range(*r) for r in rows(ranges, RANGE).tolist()]))
             self._books[number].restore(book)
             self._newest[number] = (number, *rows(newest, QUOTE).tolist()[0][1:])
+            self._given_up[number] = [(lo, hi) for lo, hi, _, _ in rows(given_up, RANGE).tolist()]
 
 
 #: (id, time, live, bids, asks): levels as the kernel keeps them, best last, ask prices negated.
 BookState = tuple[int, int, int, bytes, bytes]
 
 #: (clock, skew, events, duplicates, ignored aggregates, symbols)
-IntakeState = tuple[int, int, int, int, int, list[tuple[str, int, int, int, bytes, BookState, bytes]]]
+IntakeState = tuple[int, int, int, int, int, list[tuple[str, int, int, int, bytes, BookState, bytes, bytes]]]
 
 
 class _Book:

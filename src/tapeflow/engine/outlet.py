@@ -68,10 +68,10 @@ class Outlet:
         if len(rows):
             self._sink.columns("moving_average", rows)
 
-    def kline(self, number: int, kline: Kline, ts_watermark: int) -> None:
-        """A push of the venue's own candle."""
+    def kline(self, number: int, kline: Kline, ts_watermark: int, *, at_once: bool) -> None:
+        """A push of the venue's own candle; ``at_once`` it stands in for a window that our trades do not cover."""
         if self._venue_candles is not None:
-            self.candles(self._venue_candles.add(number, kline, ts_watermark))
+            self.candles(self._venue_candles.add(number, kline, ts_watermark, at_once=at_once))
 
     def candles(self, rows: Rows) -> None:
         """Candle rows as they go out, and the rows of the steps on them."""
@@ -108,11 +108,14 @@ class Outlet:
             self._sink.columns("late", rows)
         return len(rows)
 
-    def coverage(self, rows: list[dict[str, Any]]) -> None:
-        """Coverage of what was seen, and of what came too late."""
-        self._sink.rows(
-            "coverage", rows + [late_row(self._name_of(number), *late) for number, late in self._late.items()]
-        )
+    def late_coverage(self) -> list[dict[str, Any]]:
+        """Coverage rows of what came too late."""
+        return [late_row(self._name_of(number), *late) for number, late in self._late.items()]
+
+    def hold(self, holds: list[int]) -> None:
+        """Keep what changes after these times, one for each symbol, may still reach."""
+        self._stage.hold(holds)
+        self._custom.hold(holds)
 
     def tick(self, watermark: Watermark) -> None:
         """Steps that were revised are recomputed, at most once a second of their symbol's watermark."""

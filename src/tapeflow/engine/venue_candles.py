@@ -1,7 +1,8 @@
 """The venue's own candles, where our trades do not cover a window whole.
 
 A kline push names its first and last trade id. If every id between was seen, the candle made from trades stands; if
-not, the row of that window is the venue's newest push, with ``source`` venue, until the missing trades come.
+not, the row of that window is the venue's newest push, with ``source`` venue, until the missing trades come. A kline
+without ids (of a dump or a REST answer) stands in where it counts more trades than ours.
 """
 
 from __future__ import annotations
@@ -26,10 +27,7 @@ Covers = Callable[[int, int, int], bool]
 
 
 class VenueCandles:
-    """Keeps the newest push of each window of the flow's intervals, and puts it where trades are missing.
-
-    A kline without ids (of a dump or a REST answer) stands in only where our trades gave no row at all.
-    """
+    """Keeps the newest push of each window of the flow's intervals, and puts it where trades are missing."""
 
     def __init__(self, candles: Sequence[Candles], covers: Covers, price_scale: int, size_scale: int) -> None:
         self._folds = {node.interval: fold for fold, node in enumerate(candles)}
@@ -37,10 +35,13 @@ class VenueCandles:
         self._covers = covers
         self._scales = (price_scale, size_scale)
         self._klines: dict[tuple[int, int], dict[int, Kline]] = {}
-        self._given: dict[tuple[int, int], dict[int, int]] = {}  # revision of the row each window was given
+        self._given: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}  # revision and count of each window's row
 
-    def add(self, symbol: int, kline: Kline, ts_watermark: int) -> Rows:
-        """Keep a push if it is the newest of its window; the row of the window that leaves, if the venue's stands."""
+    def add(self, symbol: int, kline: Kline, ts_watermark: int, *, at_once: bool = False) -> Rows:
+        """Keep a push if it is the newest of its window; the row of the window that leaves, if the venue's stands.
+
+        ``at_once`` gives the row of a closed window there and then.
+        """
         fold = self._folds.get(kline.interval)
         if fold is None or not kline.count:
             return np.empty(0, CANDLE_ROW)
@@ -49,24 +50,25 @@ class VenueCandles:
         known = kept.get(kline.ts_start)
         if known is None or _order(kline) > _order(known):
             kept[kline.ts_start] = kline
-        if len(kept) <= KEPT:
-            return np.empty(0, CANDLE_ROW)
-        rows = self._stand_in(key, min(kept), ts_watermark)
-        del kept[min(kept)]
+        rows = self._stand_in(key, kline.ts_start, ts_watermark) if at_once and kline.closed else []
+        if len(kept) > KEPT:
+            rows += [] if at_once else self._stand_in(key, min(kept), ts_watermark)
+            del kept[min(kept)]
         return np.array(rows, CANDLE_ROW)
 
     def replace(self, rows: Rows) -> Rows:
         """The candle rows with the venue's values where our trades do not cover the window."""
         found = []
-        for i, (symbol, fold, ts_start, revision) in enumerate(
-            zip(*(rows[name].tolist() for name in ("symbol", "fold", "ts_start", "revision")), strict=True)
+        names = ("symbol", "fold", "ts_start", "revision", "count")
+        for i, (symbol, fold, ts_start, revision, count) in enumerate(
+            zip(*(rows[name].tolist() for name in names), strict=True)
         ):
             given = self._given.setdefault((symbol, fold), {})
-            given[ts_start] = revision
+            given[ts_start] = (revision, count)
             if len(given) > KEPT:
                 del given[min(given)]
             kline = self._klines.get((symbol, fold), {}).get(ts_start) if self._klines else None
-            if kline is not None and kline.first_id is not None and not self._is_covered(symbol, kline):
+            if kline is not None and not self._is_covered(symbol, kline, count):
                 found.append((i, kline))
         if not found:
             return rows
@@ -77,9 +79,10 @@ class VenueCandles:
             rows[i] = self._row(kline, row["symbol"], row["fold"], row["revision"], row["ts_watermark"], closed=closed)
         return rows
 
-    def _is_covered(self, symbol: int, kline: Kline) -> bool:
+    def _is_covered(self, symbol: int, kline: Kline, count: int) -> bool:
+        """True if our trades, ``count`` of them, are all that the venue's candle is made of."""
         if kline.first_id is None or kline.last_id is None:
-            return False
+            return count >= kline.count
         return self._covers(symbol, kline.first_id, kline.last_id)
 
     def stand_in(self, watermark: Callable[[int], int | None]) -> Rows:
@@ -94,11 +97,11 @@ class VenueCandles:
     def _stand_in(self, key: tuple[int, int], ts_start: int, ts_watermark: int) -> list[Any]:
         symbol, fold = key
         kline = self._klines[key][ts_start]
-        revision = self._given.get(key, {}).get(ts_start)
-        if self._is_covered(symbol, kline) or (kline.first_id is None and revision is not None):
+        revision, count = self._given.get(key, {}).get(ts_start, (0, 0))
+        if self._is_covered(symbol, kline, count):
             return []
         closed = kline.closed and (ts_watermark == NONE_TIME or kline.ts_event is None or kline.ts_end <= ts_watermark)
-        return [self._row(kline, symbol, fold, revision or 0, ts_watermark, closed=closed)]
+        return [self._row(kline, symbol, fold, revision, ts_watermark, closed=closed)]
 
     def _row(self, kline: Kline, symbol: int, fold: int, revision: int, ts_watermark: int, *, closed: bool) -> Any:
         price_scale, size_scale = self._scales
@@ -120,7 +123,7 @@ class VenueCandles:
         return pack_state((klines, [(*key, list(rows.items())) for key, rows in self._given.items()]))
 
     def restore(self, packed: bytes) -> None:
-        kind = tuple[list[tuple[int, int, list[Kline]]], list[tuple[int, int, list[tuple[int, int]]]]]
+        kind = tuple[list[tuple[int, int, list[Kline]]], list[tuple[int, int, list[tuple[int, tuple[int, int]]]]]]
         klines, given = msgspec.convert(unpack_state(packed), kind)
         for symbol, fold, kept in klines:
             self._klines[symbol, fold] = {kline.ts_start: kline for kline in kept}

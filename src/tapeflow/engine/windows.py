@@ -6,7 +6,7 @@ Rules, the same in kernel/windows.c:
    is stamped) and with `advance`; before a trade is added, all that its stamp closes is closed.
 2. A closed window gives a row once. A trade that comes after gives, there and then, a revised row of each closed
    window that holds it; `revision` is the number of such trades.
-3. What no trade within the horizon can reach any more is dropped.
+3. What no trade within the horizon can reach any more is dropped, unless an open hole `hold`s it.
 """
 
 from __future__ import annotations
@@ -119,8 +119,11 @@ class Windows:
         candles: Sequence[tuple[int, int, int, int]],
         means: Sequence[tuple[int, int, int, int]],
         horizon_us: int,
+        *,
+        keep_holes: bool = False,
     ) -> None:
         self._horizon_us = horizon_us
+        self._first_hold = NONE_TIME if keep_holes else 2**63 - 1
         self._candle_fold = CandleFold()
         self._mean_fold = MeanFold()
         self._candles = [Window(size, slide, origin) for size, slide, origin, _ in candles]
@@ -144,7 +147,7 @@ class Windows:
         if key is None:
             candles = [Track(self._candle_fold, window) for window in self._candles]
             means = [Track(self._mean_fold, window) for window in self._means]
-            key = self._keys[symbol] = _Key(candles, means)
+            key = self._keys[symbol] = _Key(candles, means, self._first_hold)
         return key
 
     def _add(self, trade: StampedTrade, key: _Key) -> None:
@@ -164,7 +167,12 @@ class Windows:
             for row in track.close(ts_watermark):
                 self._mean_row(symbol, fold, row)
         for track in (*key.candles, *key.means):
-            track.prune(ts_watermark - self._horizon_us)
+            track.prune(min(ts_watermark - self._horizon_us, key.hold))
+
+    def hold(self, intake: Intake) -> None:
+        """Keep from now on what the open holes of an Intake may still change."""
+        for symbol, key in self._keys.items():
+            key.hold = intake.hold(symbol)
 
     def advance(self, intake: Intake) -> int:
         """Close what the Intake's clock allows; how many rows wait."""
@@ -241,8 +249,9 @@ class Windows:
 
 
 class _Key:
-    def __init__(self, candles: list[Track], means: list[Track]) -> None:
+    def __init__(self, candles: list[Track], means: list[Track], hold: int) -> None:
         self.ts_watermark = NONE_TIME
+        self.hold = hold
         self.candles = candles
         self.means = means
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tapeflow import venues
-from tapeflow.domain.events import Action, Fetch
+from tapeflow.domain.events import Action
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
 from tapeflow.flow.builder import Builder
@@ -40,17 +40,19 @@ def feed(engine: Engine, *messages: tuple[None, bytes]) -> None:
     engine.feed(Frames.of(list(messages)))
 
 
-def test_a_hole_becomes_a_request_once(asked: tuple[Engine, list[Action]]) -> None:
+def test_an_open_hole_is_told_until_it_is_filled_or_given_up(asked: tuple[Engine, list[Action]]) -> None:
     engine, actions = asked
     feed(engine, trade(5), trade(6))
+    assert engine.holes() == []
+    feed(engine, trade(10, 50), trade(20, 90))
+    assert [(hole.first_id, hole.last_id) for hole in engine.holes()] == [(7, 9), (11, 19)]
+    feed(engine, trade(7), trade(9), trade(8))
+    assert [(hole.first_id, hole.last_id) for hole in engine.holes()] == [(11, 19)]
+    engine.give_up("X", 11, 19, "not_at_venue")
+    assert engine.holes() == []
     assert actions == []
-    feed(engine, trade(10, 50))
-    query = {"symbol": "X", "fromId": "7", "limit": "3"}
-    assert actions == [Fetch("/api/v3/historicalTrades", query, "missing_ids", "X", 25)]
-    feed(engine, trade(11), trade(8))
-    assert len(actions) == 1
-    feed(engine, trade(20))
-    assert [action.query["fromId"] for action in actions if isinstance(action, Fetch)] == ["7", "12"]
+    gaps = [row for row in engine.coverage() if row["state"] == "gap"]
+    assert [(row["first_id"], row["last_id"], row["reason"]) for row in gaps] == [(11, 19, "not_at_venue")]
 
 
 def test_a_hole_is_a_gap_in_coverage_until_it_is_filled() -> None:

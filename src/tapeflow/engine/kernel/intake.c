@@ -10,6 +10,7 @@ void intake_free(Intake *intake) {
     for (int32_t i = 0; i < intake->symbols.n; i++) {
         free(intake->progress[i].seen.at);
         book_free(&intake->markets[i].book);
+        free(intake->markets[i].given_up);
     }
     symbols_free(&intake->symbols);
     free(intake->progress);
@@ -67,6 +68,29 @@ static bool keep(Trade **trades, i64 *n, i64 *cap, const Trade *trade) {
     return true;
 }
 
+static bool is_given_up(const Market *market, i64 lo, i64 hi) {
+    for (i64 i = 0; i < market->n_given_up; i++)
+        if (market->given_up[i].lo <= lo && hi <= market->given_up[i].hi) return true;
+    return false;
+}
+
+i64 intake_hold(Intake *intake, int32_t symbol) {
+    Ranges *seen = &intake->progress[symbol].seen;
+    if (!seen->n) return INT64_MAX;
+    seen_settle(seen);
+    i64 i = 0;
+    while (i + 1 < seen->n && is_given_up(&intake->markets[symbol], seen->at[i].hi + 1, seen->at[i + 1].lo - 1)) i++;
+    return seen->at[i].ts_hi - intake->lateness_us;
+}
+
+bool intake_give_up(Intake *intake, int32_t symbol, i64 lo, i64 hi) {
+    Market *market = &intake->markets[symbol];
+    if (is_given_up(market, lo, hi)) return true;
+    if (!grow((void **)&market->given_up, market->n_given_up, &market->cap_given_up, sizeof(Range))) return false;
+    market->given_up[market->n_given_up++] = (Range){.lo = lo, .hi = hi};
+    return true;
+}
+
 Put intake_put(Intake *intake, Trade *trade) {
     Progress *progress = &intake->progress[trade->symbol];
     bool answer = trade->pad;
@@ -76,6 +100,11 @@ Put intake_put(Intake *intake, Trade *trade) {
         return PUT_IGNORED;
     }
     if (!trade->aggregate && progress->source == SOURCE_AGGREGATES && !answer) return PUT_SWITCH;
+    i64 ts_watermark = intake_watermark(intake, trade->symbol), reach = ts_watermark;
+    if (ts_watermark != NONE_TIME && trade->ts_event < (reach -= intake->horizon_us) && intake->keep_holes) {
+        i64 hold = intake_hold(intake, trade->symbol); /* before this trade is one of those seen */
+        if (hold < reach) reach = hold;
+    }
     i64 runs = progress->seen.n;
     Verdict verdict =
         seen_add(&progress->seen, intake->range_limit, trade->first_id, trade->last_id, trade->ts_event);
@@ -87,11 +116,11 @@ Put intake_put(Intake *intake, Trade *trade) {
         intake->duplicates++;
         return PUT_DUPLICATE;
     }
-    trade->ts_watermark = intake_watermark(intake, trade->symbol);
+    trade->ts_watermark = ts_watermark;
     intake_touch(intake, trade->symbol, trade->ts_event, trade->ts_recv);
     intake->events++;
     bool late = verdict == SEEN_FORGOTTEN ||
-                (trade->ts_watermark != NONE_TIME && trade->ts_event < trade->ts_watermark - intake->horizon_us);
+                (ts_watermark != NONE_TIME && trade->ts_event < reach);
     if (late)
         return keep(&intake->late, &intake->n_late, &intake->cap_late, trade) ? PUT_LATE : PUT_NO_MEMORY;
     return keep(&intake->trades, &intake->n_trades, &intake->cap_trades, trade) ? PUT_NEW : PUT_NO_MEMORY;

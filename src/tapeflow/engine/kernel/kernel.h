@@ -177,11 +177,14 @@ typedef struct {
     Book book;
     bool waits; /* for its first snapshot: its deltas are held as they are */
     Quote newest; /* the quote of the greatest id; id 0 before the first */
+    Range *given_up; /* holes that will not be filled */
+    i64 n_given_up, cap_given_up;
 } Market;
 
 typedef struct {
     i64 lateness_us, horizon_us, delay_us, range_limit;
     bool keep_trades, keep_quotes; /* for the sink; otherwise they are forgotten when folded */
+    bool keep_holes; /* what fills an open hole is never late */
     Symbols symbols;
     Progress *progress;
     Market *markets;
@@ -212,6 +215,9 @@ void intake_clock(Intake *intake, i64 ts_recv);
 void intake_touch(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv);
 i64 intake_watermark(const Intake *intake, int32_t symbol);
 Put intake_put(Intake *intake, Trade *trade);
+/* The time from which on nothing may be dropped: the start of the first open hole, else the newest trade's. */
+i64 intake_hold(Intake *intake, int32_t symbol);
+bool intake_give_up(Intake *intake, int32_t symbol, i64 lo, i64 hi);
 /* Reads frames [from, to); returns the first frame left to the twin (to if none), negative without memory. */
 /* A delta that follows on its book: 1 taken or of old, 0 for the twin, negative without memory. */
 int intake_delta(Intake *intake, int32_t symbol, const Frame *frame, const Level *levels, i64 ts_recv);
@@ -279,6 +285,7 @@ typedef struct {
     i64 ts_watermark; /* up to which windows are closed */
     i64 next_close;
     i64 fine; /* a time finer than milliseconds was seen: from then on both orders are kept */
+    i64 hold; /* windows that end after this time stay, whatever the horizon: see intake_hold */
     /* The rest lies behind, in one piece of memory: */
     MeanTrack *means;
     Candle *pending; /* one per root interval: what is not yet in the tracks */
@@ -290,6 +297,7 @@ typedef struct {
     int root[32]; /* the interval whose pending candle feeds this one */
     int n_candle, n_mean;
     i64 horizon_us;
+    bool keep_holes;
     Key **keys; /* NULL: nothing yet */
     int32_t n_keys;
     CandleRow *candle_rows;
@@ -302,6 +310,7 @@ void windows_free(Windows *windows);
 void windows_forget(Windows *windows, int32_t symbol);
 int windows_add(Windows *windows, const Trade *trades, i64 n);
 int windows_advance(Windows *windows, int32_t symbol, i64 ts_watermark);
+void windows_hold(Windows *windows, int32_t symbol, i64 ts);
 int windows_forming(Windows *windows, int32_t symbol);
 int windows_settle(Windows *windows, int32_t symbol);
 Key *windows_key(Windows *windows, int32_t symbol);

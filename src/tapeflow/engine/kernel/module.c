@@ -72,16 +72,16 @@ static bool elements(PyObject *object, size_t size, void **at, i64 *n, i64 *cap)
 /* ---- Intake -------------------------------------------------------------------------------------------- */
 
 static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"lateness_us", "horizon_us", "delay_us", "range_limit", "keep_trades", "keep_quotes", "depth", "symbol_limit", NULL};
+    static char *names[] = {"lateness_us", "horizon_us", "delay_us", "range_limit", "keep_trades", "keep_quotes", "depth", "symbol_limit", "keep_holes", NULL};
     i64 lateness, horizon, delay, limit, depth = 0, symbol_limit = 1 << 16;
-    int keep_trades = 1, keep_quotes = 1;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLLL|ppLL", names, &lateness, &horizon, &delay, &limit, &keep_trades,
-                                     &keep_quotes, &depth, &symbol_limit))
+    int keep_trades = 1, keep_quotes = 1, keep_holes = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "LLLL|ppLLp", names, &lateness, &horizon, &delay, &limit, &keep_trades,
+                                     &keep_quotes, &depth, &symbol_limit, &keep_holes))
         return NULL;
     IntakeObject *self = (IntakeObject *)PyType_GenericAlloc(type, 0);
     if (!self) return NULL;
     self->intake = (Intake){.lateness_us = lateness, .horizon_us = horizon, .delay_us = delay, .range_limit = limit,
-                            .keep_trades = keep_trades, .keep_quotes = keep_quotes, .depth = depth, .symbol_limit = symbol_limit, .clock = NONE_TIME, .skew = NONE_TIME};
+                            .keep_trades = keep_trades, .keep_quotes = keep_quotes, .depth = depth, .symbol_limit = symbol_limit, .keep_holes = keep_holes, .clock = NONE_TIME, .skew = NONE_TIME};
     return (PyObject *)self;
 }
 
@@ -371,7 +371,31 @@ static PyObject *intake_forget_method(IntakeObject *self, PyObject *object) {
     progress->seen.n = progress->seen.floor = 0;
     progress->seen.hi = -2;
     progress->source = SOURCE_NONE;
+    self->intake.markets[symbol].n_given_up = 0;
     Py_RETURN_NONE;
+}
+
+static PyObject *intake_hold_method(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    return PyLong_FromLongLong(intake_hold(&self->intake, symbol));
+}
+
+static PyObject *intake_give_up_method(IntakeObject *self, PyObject *const *args, Py_ssize_t n) {
+    int32_t symbol;
+    i64 lo, hi;
+    if (!arguments(n, 3) || !known_symbol(&self->intake, args[0], &symbol) || !number(args[1], &lo) ||
+        !number(args[2], &hi))
+        return NULL;
+    if (!intake_give_up(&self->intake, symbol, lo, hi)) return no_memory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *intake_given_up(IntakeObject *self, PyObject *object) {
+    int32_t symbol;
+    if (!known_symbol(&self->intake, object, &symbol)) return NULL;
+    const Market *market = &self->intake.markets[symbol];
+    return array(market->given_up, market->n_given_up, sizeof(Range));
 }
 
 static PyObject *intake_counts(IntakeObject *self, PyObject *Py_UNUSED(none)) {
@@ -404,12 +428,14 @@ static PyObject *intake_state(IntakeObject *self, PyObject *Py_UNUSED(none)) {
         Progress *progress = &intake->progress[i];
         const Market *market = &intake->markets[i];
         seen_settle(&progress->seen);
-        PyObject *item = Py_BuildValue("(s#LiLy#Ny#)", symbol_text(&intake->symbols.names[i]), (Py_ssize_t)intake->symbols.names[i].size,
+        PyObject *item = Py_BuildValue("(s#LiLy#Ny#y#)", symbol_text(&intake->symbols.names[i]), (Py_ssize_t)intake->symbols.names[i].size,
                                        progress->ts_max, (int)progress->source, progress->seen.floor,
                                        progress->seen.n ? (const char *)progress->seen.at : "",
                                        (Py_ssize_t)(progress->seen.n * (i64)sizeof(Range)),
                                        book_state(&market->book), (const char *)&market->newest,
-                                       (Py_ssize_t)sizeof(Quote));
+                                       (Py_ssize_t)sizeof(Quote),
+                                       market->n_given_up ? (const char *)market->given_up : "",
+                                       (Py_ssize_t)(market->n_given_up * (i64)sizeof(Range)));
         if (!item || PyList_Append(list, item) < 0) {
             Py_XDECREF(item);
             Py_DECREF(list);
@@ -433,14 +459,14 @@ static PyObject *intake_restore(IntakeObject *self, PyObject *state) {
     Py_ssize_t n = PySequence_Size(list);
     if (n < 0) return NULL;
     for (Py_ssize_t i = 0; i < n; i++) {
-        PyObject *item = PySequence_GetItem(list, i), *ranges, *book;
+        PyObject *item = PySequence_GetItem(list, i), *ranges, *book, *given_up;
         const char *name, *newest;
         Py_ssize_t size, newest_size;
         i64 ts_max, floor;
         int source;
         if (!item) return NULL;
-        if (!PyArg_ParseTuple(item, "s#LiLOOy#", &name, &size, &ts_max, &source, &floor, &ranges, &book, &newest,
-                              &newest_size)) {
+        if (!PyArg_ParseTuple(item, "s#LiLOOy#O", &name, &size, &ts_max, &source, &floor, &ranges, &book, &newest,
+                              &newest_size, &given_up)) {
             Py_DECREF(item);
             return NULL;
         }
@@ -454,7 +480,9 @@ static PyObject *intake_restore(IntakeObject *self, PyObject *state) {
         progress->source = (Source)source;
         progress->seen.floor = floor;
         bool good = elements(ranges, sizeof(Range), (void **)&progress->seen.at, &progress->seen.n, &progress->seen.cap) &&
-                    restore_book(&intake->markets[symbol].book, book);
+                    restore_book(&intake->markets[symbol].book, book) &&
+                    elements(given_up, sizeof(Range), (void **)&intake->markets[symbol].given_up,
+                             &intake->markets[symbol].n_given_up, &intake->markets[symbol].cap_given_up);
         if (good && progress->seen.n) {
             progress->seen.hi = progress->seen.at[progress->seen.n - 1].hi;
             progress->seen.ts_hi = progress->seen.at[progress->seen.n - 1].ts_hi;
@@ -499,6 +527,9 @@ static PyMethodDef intake_methods[] = {
     {"source", (PyCFunction)intake_source_method, METH_O, "Where the trades of a symbol come from."},
     {"forget", (PyCFunction)intake_forget_method, METH_O, "Begins a symbol anew."},
     {"counts", (PyCFunction)intake_counts, METH_NOARGS, "events, duplicates, ignored aggregates, and what waits."},
+    {"hold", (PyCFunction)intake_hold_method, METH_O, "The time from which on nothing of a symbol may be dropped."},
+    {"give_up", (PyCFunction)intake_give_up_method, METH_FASTCALL, "A hole (symbol, first id, last id) will not be filled."},
+    {"given_up", (PyCFunction)intake_given_up, METH_O, "The holes that will not be filled, as RANGE columns."},
     {"state", (PyCFunction)intake_state, METH_NOARGS, "The state as a value."},
     {"restore", (PyCFunction)intake_restore, METH_O, "Becomes a state."},
     {NULL, NULL, 0, NULL},
@@ -538,13 +569,15 @@ static bool window_list(PyObject *list, Window *windows, int limit, int *n) {
 }
 
 static PyObject *windows_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"candles", "means", "horizon_us", NULL};
+    static char *names[] = {"candles", "means", "horizon_us", "keep_holes", NULL};
     PyObject *candles, *means;
     i64 horizon;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOL", names, &candles, &means, &horizon)) return NULL;
+    int keep_holes = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOL|p", names, &candles, &means, &horizon, &keep_holes)) return NULL;
     WindowsObject *self = (WindowsObject *)PyType_GenericAlloc(type, 0);
     if (!self) return NULL;
     self->windows.horizon_us = horizon;
+    self->windows.keep_holes = keep_holes;
     if (!window_list(candles, self->windows.candle, 32, &self->windows.n_candle) ||
         !window_list(means, self->windows.mean, 16, &self->windows.n_mean)) {
         Py_DECREF(self);
@@ -588,6 +621,13 @@ static PyObject *windows_advance_method(WindowsObject *self, PyObject *object) {
     for (int32_t i = 0; i < intake->symbols.n; i++)
         if (windows_advance(&self->windows, i, intake_watermark(intake, i)) < 0) return no_memory();
     return rows_waiting(self);
+}
+
+static PyObject *windows_hold_method(WindowsObject *self, PyObject *object) {
+    Intake *intake = intake_of(object);
+    if (!intake) return NULL;
+    for (int32_t i = 0; i < intake->symbols.n; i++) windows_hold(&self->windows, i, intake_hold(intake, i));
+    Py_RETURN_NONE;
 }
 
 static PyObject *windows_forming_method(WindowsObject *self, PyObject *Py_UNUSED(none)) {
@@ -716,6 +756,7 @@ static PyObject *windows_restore(WindowsObject *self, PyObject *list) {
 static PyMethodDef windows_methods[] = {
     {"add", (PyCFunction)windows_add_method, METH_O, "Folds the trades that wait in an Intake; how many rows wait, there and here."},
     {"advance", (PyCFunction)windows_advance_method, METH_O, "Closes what the Intake's clock allows."},
+    {"hold", (PyCFunction)windows_hold_method, METH_O, "Keeps from now on what the open holes of an Intake may still change."},
     {"forming", (PyCFunction)windows_forming_method, METH_NOARGS, "Gives a row of every window still open."},
     {"take_candles", (PyCFunction)windows_take_candles, METH_NOARGS, "The candle rows, which are then forgotten."},
     {"take_means", (PyCFunction)windows_take_means, METH_NOARGS, "The mean rows, which are then forgotten."},

@@ -310,6 +310,7 @@ Key *windows_key(Windows *windows, int32_t symbol) {
     Key *key = (Key *)memory;
     key->ts_watermark = NONE_TIME;
     key->next_close = INT64_MAX;
+    key->hold = windows->keep_holes ? INT64_MIN : INT64_MAX;
     key->means = (MeanTrack *)(memory + sizeof(Key));
     key->pending = (Candle *)(memory + sizeof(Key) + means);
     key->candles = (CandleTrack *)(key->pending + windows->n_candle);
@@ -373,6 +374,7 @@ static i64 next_close(const Windows *windows, const Key *key) {
 /* Drops what no trade within the horizon can reach any more, when it is at least half of what is kept. */
 static void prune(Windows *windows, Key *key) {
     i64 reach = key->ts_watermark - windows->horizon_us;
+    if (key->hold < reach) reach = key->hold;
     for (int i = 0; i < windows->n_candle; i++) {
         CandleTrack *track = &key->candles[i];
         i64 half = track->n / 2, size = windows->candle[i].size;
@@ -489,6 +491,11 @@ int windows_advance(Windows *windows, int32_t symbol, i64 ts_watermark) {
     Key *key = symbol < windows->n_keys ? windows->keys[symbol] : NULL;
     if (!key) return OK;
     return ts_watermark > key->ts_watermark ? close_until(windows, symbol, key, ts_watermark) : OK;
+}
+
+void windows_hold(Windows *windows, int32_t symbol, i64 ts) {
+    Key *key = symbol < windows->n_keys ? windows->keys[symbol] : NULL;
+    if (key) key->hold = ts;
 }
 
 int windows_settle(Windows *windows, int32_t symbol) {

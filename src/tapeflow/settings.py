@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from tapeflow.domain.errors import SettingsError
+from tapeflow.domain.time import parse_span
 from tapeflow.flow.builder import Builder
-from tapeflow.flow.catalogue import INDICATORS, INTERVALS
+from tapeflow.flow.catalogue import INDICATORS, INTERVALS, default
 from tapeflow.flow.nodes import Flow
+
+_Kind = TypeVar("_Kind")
+
+#: Channels that a store can keep, and those it keeps unless told otherwise.
+STORABLE = (
+    "trades", "quotes", "book", "tickers", "klines", "candles", "moving_average", "indicators", "coverage", "late",
+    "quarantine",
+)  # fmt: skip
+STORED = ("trades", "quotes", "candles", "moving_average", "indicators", "coverage", "late", "quarantine")
 
 
 class MovingAverageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,15 +86,110 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load_flow(path: Path) -> Flow:
     """The flow of a TOML file; raises `SettingsError` that says where and what is wrong."""
+    read = _load(path, FlowSettings, "docs/reference/flow-file.md")
+    try:
+        return read.flow()
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+
+
+def _load(path: Path, kind: type[_Kind], reference: str) -> _Kind:
     try:
         text = path.read_text("utf-8")
     except OSError as error:
-        raise SettingsError(f"{path}: {error.strerror}; give the path of a flow file") from error
+        raise SettingsError(f"{path}: {error.strerror}; give the path of a TOML file, see {reference}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: expected UTF-8 text: {error}") from error
     try:
-        return msgspec.convert(tomllib.loads(text), FlowSettings).flow()
+        return msgspec.convert(tomllib.loads(text), kind)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise SettingsError(f"{path}: {error}; docs/reference/flow-file.md has every key") from error
+        raise SettingsError(f"{path}: {error}; {reference} has every key") from error
+
+
+class EndpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[endpoints]``: where the venue is; its public addresses unless given."""
+
+    websocket: str = ""
+    rest: str = ""
+
+
+class FeedFileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[feed]``: how the venue is followed."""
+
+    streams_per_connection: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 200
+    #: A connection is replaced at this age; ten minutes before the venue cuts it unless given.
+    connection_age: str | None = None
+    #: A hole that the venue does not answer for so long is given up, and coverage says so.
+    give_up: str = "30m"
+    #: The part of the venue's request weight that may be used.
+    weight_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
+
+
+class TapeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[tape]``: how long the record of messages is kept, and how it is written."""
+
+    keep: str = "7d"
+    keep_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 50 << 30
+    segment_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 256 << 20
+    commit: str = "5ms"
+    sync: str = "1s"
+    #: What may wait in memory while the disk refuses; then the sockets are no longer read.
+    waiting_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 64 << 20
+
+
+class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[store]``: which channels are kept, and how long; without a time for ever."""
+
+    channels: tuple[str, ...] = STORED
+    keep: dict[str, str] = {}
+
+
+class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of ``tapeflow run``."""
+
+    symbols: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    venue: str = "binance"
+    data: str = "data"
+    endpoints: EndpointSettings = EndpointSettings()
+    feed: FeedFileSettings = FeedFileSettings()
+    tape: TapeSettings = TapeSettings()
+    store: StoreSettings = StoreSettings()
+    flow: FlowSettings | None = None
+
+    def make_flow(self) -> Flow:
+        """The flow of ``[flow]``, else the default one of what the store keeps."""
+        if self.flow is not None:
+            return self.flow.flow()
+        return default(INTERVALS, [channel for channel in self.store.channels if channel != "klines"])
+
+
+def load_run(path: Path) -> RunSettings:
+    """The settings of a run; raises `SettingsError` that says where and what is wrong.
+
+    Paths in it are relative to the file. Symbols are upper case, each once.
+    """
+    read = _load(path, RunSettings, "docs/reference/run-file.md")
+    symbols = tuple(dict.fromkeys(symbol.strip().upper() for symbol in read.symbols))
+    if not all(symbols):
+        raise SettingsError(f"{path}: symbols: expected names such as BTCUSDT, got an empty one")
+    for channel in (*read.store.channels, *read.store.keep):
+        if channel not in STORABLE:
+            raise SettingsError(f"{path}: store: no channel {channel!r}; there are {', '.join(STORABLE)}")
+    for span in (read.feed.give_up, read.feed.connection_age or "1s", read.tape.keep, read.tape.commit, read.tape.sync):
+        _span(path, span)
+    for span in read.store.keep.values():
+        _span(path, span)
+    data = str((path.parent / read.data).resolve())
+    made = msgspec.structs.replace(read, symbols=symbols, data=data)
+    try:
+        made.make_flow()
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from error
+    return made
+
+
+def _span(path: Path, text: str) -> None:
+    try:
+        parse_span(text)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error

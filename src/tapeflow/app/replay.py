@@ -19,7 +19,10 @@ from tapeflow.flow import catalogue
 from tapeflow.flow.nodes import Flow
 from tapeflow.stores.files import FORMATS, write_all
 from tapeflow.stores.results import Results
+from tapeflow.tape.playback import play
+from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.recorded import Recording, merge
+from tapeflow.tape.segments import segments
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,7 +104,8 @@ def replay(
 ) -> Replay:
     """Run recorded files through a flow (the contract's default one) and keep the rows of ``channels``.
 
-    The files are merged by receive time. ``intervals`` replaces those of candles and indicators, ``symbols`` keeps
+    The files are merged by receive time; a tape (the folder of a live run) is replayed alone, and gives what the live
+    run gave. ``intervals`` replaces those of candles and indicators, ``symbols`` keeps
     only these (ASCII case does not matter), ``revisions`` keeps every revision of a window and not just the last.
     Raises `InputError` for a file that is missing or holds nothing readable, `SettingsError` for a wrong argument.
     """
@@ -119,8 +123,13 @@ def replay(
         symbols=upper,
         all_revisions=revisions,
     )
-    engine = Engine(chosen, codec, results, channels=wanted, compiled=compiled)
-    damaged = _feed(engine, [Path(file) for file in files], batch, progress)
+    paths = [Path(file) for file in files]
+    tape = _tape_of(paths)
+    engine = Engine(chosen, codec, results, channels=wanted, compiled=compiled, of_tape=tape is not None)
+    if tape is not None:
+        damaged = _play(engine, tape, batch, progress)
+    else:
+        damaged = _feed(engine, paths, batch, progress)
     engine.finish()
     results.names = engine.symbols
     if upper is not None:
@@ -179,6 +188,36 @@ def _check_symbols(wanted: frozenset[str], found: list[str]) -> None:
         raise InputError(
             f"no frame is about {names}; the input has {', '.join(sorted(found)[:20]) or 'no symbols'}{hint}"
         )
+
+
+def _tape_of(paths: list[Path]) -> Path | None:
+    """The tape among the inputs, if there is one: its folder, or the data folder that it is in."""
+    folders = [path for path in paths if path.is_dir()]
+    if not folders:
+        return None
+    if len(paths) > 1:
+        raise SettingsError(f"{folders[0]} is a folder: a tape has its own order, replay it alone")
+    for folder in (folders[0], folders[0] / "tape"):
+        if folder.is_dir() and segments(folder):
+            return folder
+    raise InputError(f"{folders[0]} holds no tape; give the data folder of a run, or a file of recorded messages")
+
+
+def _play(engine: Engine, tape: Path, batch: int, progress: Progress | None) -> dict[str, str]:
+    reader = TapeReader(tape)
+    total = sum(file.stat().st_size for file in tape.iterdir())
+    done = records = 0
+    for block in reader.blocks():
+        for at in range(0, len(block), batch):
+            play(block, engine, at, min(at + batch, len(block)))
+        records += len(block)
+        done += len(block.buffer)
+        if progress is not None:
+            progress(min(done, total), total)
+    if not records:
+        raise InputError(f"{tape} is a tape without a record")
+    what = "; ".join(str(damage) for damage in reader.damage)
+    return {str(tape): what} if what else {}
 
 
 def _feed(engine: Engine, paths: list[Path], batch: int, progress: Progress | None) -> dict[str, str]:

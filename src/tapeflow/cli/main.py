@@ -7,7 +7,7 @@ import sys
 from typer import Exit, Option, Typer, echo
 from typer.main import get_command
 
-from tapeflow.cli import explain, replay, sample, show
+from tapeflow.cli import explain, replay, run, sample, show
 from tapeflow.domain.errors import TapeflowError
 
 app = Typer(
@@ -18,6 +18,7 @@ app = Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("run")(run.run)
 app.command("replay")(replay.replay)
 app.command("explain")(explain.explain)
 app.command("sample")(sample.sample)

@@ -6,7 +6,9 @@
     ├── SettingsError          a configuration, flow or command line that cannot be used     (exit 2)
     ├── InputError             a file that is missing, or holds nothing that can be read      (exit 1)
     ├── OutputError            results that cannot be written                                 (exit 1)
-    └── SnapshotError          a snapshot of another version, flow or shape                   (exit 1)
+    ├── SnapshotError          a snapshot of another version, flow or shape                   (exit 1)
+    ├── StoreError             a store that cannot be opened, read or written                 (exit 1)
+    └── VenueError             a venue that cannot be reached, or refuses us                  (exit 1)
 """
 
 
@@ -32,6 +34,18 @@ class OutputError(TapeflowError):
 
 class SnapshotError(TapeflowError):
     """A snapshot does not fit this code or this flow."""
+
+
+class StoreError(TapeflowError):
+    """A store cannot be opened, read or written; what it held is as it was."""
+
+
+class VenueError(TapeflowError):
+    """A venue cannot be reached, or refuses us."""
+
+
+class TapeError(TapeflowError):
+    """A tape cannot be opened, written or kept as asked."""
 
 
 class Unreadable(ValueError):

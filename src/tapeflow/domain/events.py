@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from urllib.parse import urlencode
+
 import msgspec
 
 Side = Literal["buy", "sell"]
@@ -149,6 +151,11 @@ class Fetch(msgspec.Struct, frozen=True):
     symbol: str = ""
     weight: int = 1
     stream: str = ""
+
+    @property
+    def request(self) -> str:
+        """Path and query, as they are sent and as they stand on the tape."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
 
 class Reconnect(msgspec.Struct, frozen=True):

@@ -125,7 +125,7 @@ class Engine:
         )
         scales = (venue.price_scale, venue.size_scale)
         steps: list[Indicator] = list(flow.of(Indicator)) if "indicators" in self._channels else []
-        takes_klines = any(node.input == "klines" for node in flow.nodes)
+        takes_klines = of_tape or any(node.input == "klines" for node in flow.nodes)
         self._custom = CustomFolds(custom, flow.horizon_us, self._name, keep_holes=of_tape)
         self._outlet = Outlet(
             sink,
@@ -263,13 +263,38 @@ class Engine:
             self._intake.give_up(number, first_id, last_id)
             self._given_up.setdefault(number, []).append((first_id, last_id, reason))
 
+    def wanted_candles(self) -> list[tuple[str, str, int, int]]:
+        """(symbol, interval, start, end) of closed windows that our trades do not cover whole, nor will.
+
+        They hold the first trade seen, or a hole that was given up: the venue's own candle should stand there.
+        """
+        wanted = []
+        for number in range(len(self.symbols)):
+            ts_watermark = self._intake.watermark(number)
+            for ts_start, ts_end in self._uncovered(number) if ts_watermark is not None else ():
+                for interval, start, end in self._outlet.lacking(number, ts_start, ts_end, ts_watermark or 0):
+                    wanted.append((self._name(number), interval, start, end))
+        return wanted
+
+    def _uncovered(self, number: int) -> list[tuple[int, int]]:
+        ranges = columns.rows(self._intake.ranges(number), columns.RANGE)
+        if not len(ranges):
+            return []
+        first = int(ranges["ts_lo"][0])
+        given_up = [gap for gap in self._gaps(number) if not self._is_open(number, gap)]
+        return [(first, first), *((gap.ts_start or first, gap.ts_end or first) for gap in given_up)]
+
     def _is_open(self, number: int, gap: Gap) -> bool:
         return self._reason(number, gap) is None
 
     def _reason(self, number: int, gap: Gap) -> str | None:
         """Why a hole was given up, None if it was not."""
         for first_id, last_id, reason in reversed(self._given_up.get(number, [])):
-            if gap.first_id is not None and gap.last_id is not None and first_id <= gap.first_id <= gap.last_id <= last_id:
+            if (
+                gap.first_id is not None
+                and gap.last_id is not None
+                and first_id <= gap.first_id <= gap.last_id <= last_id
+            ):
                 return reason
         return None
 
@@ -281,7 +306,7 @@ class Engine:
         self.counts.unreadable += found.reason not in READABLE
         row = {
             "ts_recv": frames.ts_recv(i),
-            "connection": frames.connection,
+            "connection": frames.connection(i),
             "reason": found.reason,
             "frame": frames[i],
         }

@@ -21,10 +21,11 @@ class Frames:
     """Messages ``lines[i]`` = (start, end, receive time or NONE_TIME) in ``buffer``.
 
     ``requests`` names the request that a message answers, for those that are answers; ``dump`` is the request that
-    all of them, rows of a public dump, answer.
+    all of them, rows of a public dump, answer. ``owners`` numbers the connection of each message among names, where
+    they came by several.
     """
 
-    __slots__ = ("_answers", "buffer", "connection", "dump", "lines", "packed", "requests")
+    __slots__ = ("_answers", "_connection", "_owners", "buffer", "dump", "lines", "packed", "requests")
 
     def __init__(
         self,
@@ -33,11 +34,13 @@ class Frames:
         connection: str = "",
         requests: dict[int, str] | None = None,
         dump: str | None = None,
+        owners: tuple[npt.NDArray[Any], list[str]] | None = None,
     ) -> None:
         self.buffer = buffer
         self.lines = lines
         self.packed = lines.tobytes()
-        self.connection = connection
+        self._connection = connection
+        self._owners = owners
         self.requests = requests or {}
         self._answers = sorted(self.requests)
         self.dump = dump
@@ -57,6 +60,13 @@ class Frames:
     def __getitem__(self, i: int) -> bytes:
         line = self.lines[i]
         return bytes(self.buffer[line["start"] : line["end"]])
+
+    def connection(self, i: int) -> str:
+        """The connection that message ``i`` came by."""
+        if self._owners is None:
+            return self._connection
+        numbers, names = self._owners
+        return names[int(numbers[i])]
 
     def next_answer(self, start: int, stop: int) -> int:
         """The first message of ``start..stop`` that answers a request, ``stop`` if none does."""

@@ -73,6 +73,11 @@ class Outlet:
         if self._venue_candles is not None:
             self.candles(self._venue_candles.add(number, kline, ts_watermark, at_once=at_once))
 
+    def lacking(self, number: int, ts_start: int, ts_end: int, ts_watermark: int) -> list[tuple[str, int, int]]:
+        """(interval, start, end) of the closed windows about a time without trades whose venue candle is not known."""
+        known = self._venue_candles
+        return [] if known is None else known.lacking(number, ts_start, ts_end, ts_watermark)
+
     def candles(self, rows: Rows) -> None:
         """Candle rows as they go out, and the rows of the steps on them."""
         if len(rows):

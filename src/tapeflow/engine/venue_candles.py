@@ -31,7 +31,8 @@ class VenueCandles:
 
     def __init__(self, candles: Sequence[Candles], covers: Covers, price_scale: int, size_scale: int) -> None:
         self._folds = {node.interval: fold for fold, node in enumerate(candles)}
-        self._sizes = [node.window.size_us for node in candles]
+        self._windows = [node.window for node in candles]
+        self._sizes = [window.size_us for window in self._windows]
         self._covers = covers
         self._scales = (price_scale, size_scale)
         self._klines: dict[tuple[int, int], dict[int, Kline]] = {}
@@ -112,6 +113,18 @@ class VenueCandles:
             + (*words(kline.volume), *words(kline.quote_volume), *words(kline.taker_buy_volume))
             + (kline.count, revision, ts_watermark, int(closed), vwap, 1, 1)
         )
+
+    def lacking(self, symbol: int, ts_start: int, ts_end: int, ts_watermark: int) -> list[tuple[str, int, int]]:
+        """(interval, start, end) of the closed windows that touch a span, where no closed candle of them is known."""
+        found = []
+        for interval, fold in self._folds.items():
+            size, origin = self._windows[fold].size_us, self._windows[fold].origin_us
+            start = ts_start - (ts_start - origin) % size
+            end = min(ts_end - (ts_end - origin) % size + size, ts_watermark - (ts_watermark - origin) % size)
+            kept = self._klines.get((symbol, fold), {})
+            if end > start and not ((known := kept.get(start)) is not None and known.closed):
+                found.append((interval, start, end))
+        return found
 
     def forget(self, symbol: int) -> None:
         """The rows given of a symbol are void; what the venue says of it is not."""

@@ -80,6 +80,11 @@ class Results:
             self._retracted[channel][symbol] = sum(len(chunk) for chunk in self._columns[channel])
         self._retracted["indicators"][symbol] = len(self._steps)
 
+    @property
+    def retracted(self) -> set[str]:
+        """Symbols whose rows so far are void, also those of earlier results."""
+        return {symbol for of_channel in self._retracted.values() for symbol in of_channel}
+
     # -- tables ------------------------------------------------------------------------------------------
 
     def table(self, channel: str) -> Table:
@@ -97,6 +102,10 @@ class Results:
         if self._symbols is None:
             return rows
         return [row for row in rows if "symbol" not in row or row["symbol"].upper() in self._symbols]
+
+    def table_of(self, channel: str, rows: list[dict[str, Any]]) -> Table:
+        """Rows of values as a table of a channel."""
+        return self._from_rows(channel, rows)
 
     def _from_rows(self, name: str, rows: list[dict[str, Any]]) -> Table:
         channel = CHANNELS.get(name) or custom(name, rows)

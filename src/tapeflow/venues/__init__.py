@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol, cast
 
 from tapeflow.domain.errors import SettingsError
-from tapeflow.domain.events import Action, Fetch, Gap, Output
+from tapeflow.domain.events import Output
 
 
 class Venue(Protocol):
@@ -38,14 +38,6 @@ class Venue(Protocol):
         """What the passing of time gives."""
         ...
 
-    def plan(self, subscriptions: Iterable[tuple[str, str]]) -> list[Action]:
-        """How to follow (symbol, stream) pairs."""
-        ...
-
-    def refill(self, gap: Gap) -> list[Fetch]:
-        """How to ask for what a gap lacks."""
-        ...
-
     def snapshot(self) -> bytes: ...
 
     def restore(self, snapshot: bytes) -> None: ...
@@ -53,7 +45,7 @@ class Venue(Protocol):
 
 def names() -> list[str]:
     """The venues there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
 
 
 def create(name: str) -> Venue:

@@ -1,25 +1,22 @@
 """`Binance` is the spot venue without I/O: frames and time in, events and actions out.
 
 Trades pass as they come: their ids say which are new, and the engine's intake, which sees the frames of the compiled
-reader too, keeps them. `refill` says how to ask for those that are missing.
+reader too, keeps them.
 
 Address of the documentation: github.com/binance/binance-spot-api-docs, read 2026-07-21.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
 from tapeflow.domain.errors import SnapshotError, Unreadable
 from tapeflow.domain.events import (
-    Action,
     BookDelta,
     BookSnapshot,
     Event,
-    Fetch,
-    Gap,
     Kline,
     Output,
     Quarantine,
@@ -28,7 +25,6 @@ from tapeflow.domain.events import (
 )
 from tapeflow.domain.instrument import Instrument, Instruments
 from tapeflow.domain.time import SECOND
-from tapeflow.venues.binance import plan
 from tapeflow.venues.binance.dump import PREFIX, read_dump
 from tapeflow.venues.binance.fields import SCALE, Reading
 from tapeflow.venues.binance.frames import read_frame
@@ -37,11 +33,9 @@ from tapeflow.venues.binance.sync import BookSync, BookSyncState
 
 
 class Counters(msgspec.Struct):
-    """What was ignored so far, and the number of the next request."""
+    """What was ignored so far."""
 
     unknown_fields: int = 0
-    next_request: int = 1
-    has_asked_instruments: bool = False
 
 
 class CodecState(msgspec.Struct):
@@ -153,29 +147,6 @@ class Binance:
         for book in self.books.values():
             outputs += book.on_time(at)
         return outputs
-
-    def plan(self, subscriptions: Iterable[tuple[str, str]]) -> list[Action]:
-        """What to send and fetch to follow these (symbol, stream) pairs; again after each reconnection.
-
-        A book that is known already asks for nothing: the ids of its next delta tell whether it broke.
-        """
-        wanted = list(subscriptions)
-        names = [plan.stream_name(symbol, stream) for symbol, stream in wanted]
-        actions: list[Action] = list(plan.subscribe(names, self.counters.next_request))
-        self.counters.next_request += len(actions)
-        if not self.counters.has_asked_instruments:
-            self.counters.has_asked_instruments = True
-            actions.append(plan.fetch_instruments())
-        for symbol, stream in wanted:
-            if plan.is_depth(stream) and symbol.upper() not in self.books:
-                actions += self._book(symbol.upper()).start()
-        return actions
-
-    def refill(self, gap: Gap) -> list[Fetch]:
-        """How to ask for what a gap in the trades lacks: its first page."""
-        if gap.stream != "trades" or gap.first_id is None or gap.last_id is None:
-            return []
-        return [plan.fetch_trades(gap.symbol, gap.first_id, gap.last_id)]
 
     def snapshot(self) -> bytes:
         """All state as a value: `restore` of it in another codec gives the same outputs from here on."""

@@ -89,10 +89,6 @@ class BookSync:
         if now.is_live and id > now.id:
             now.id, now.ts = id, ts
 
-    def start(self) -> list[Fetch]:
-        """Ask for a snapshot ahead of the first delta."""
-        return self._ask("start")
-
     def on_time(self, at: int) -> list[Fetch]:
         """Rule 11. The time runs from the first call after the question, for a recording has no clock of ours."""
         now = self._now

@@ -13,12 +13,9 @@ from tapeflow.domain.errors import SnapshotError
 from tapeflow.domain.events import (
     BookDelta,
     BookSnapshot,
-    Fetch,
-    Gap,
     Kline,
     Quarantine,
     Reconnect,
-    Send,
     Trade,
 )
 from tapeflow.venues.binance import VENUE, Binance
@@ -81,25 +78,6 @@ def test_quotes_pass_as_they_come() -> None:
     venue = Binance()
     for number in (9, 7, 9):
         assert kinds(venue.receive(frame(samples.BOOK_TICKER | {"u": number}))) == ["Quote"]
-
-
-@pytest.mark.parametrize(("first", "last", "limit"), [(6, 6, "1"), (6, 7, "2"), (6, 1005, "1000"), (6, 9000, "1000")])
-def test_a_hole_in_the_trades_is_asked_for_by_its_ids(first: int, last: int, limit: str) -> None:
-    gap = Gap("trades", "X", first, last, ts(5), ts(last + 1), "missing_ids")
-    query = {"symbol": "X", "fromId": "6", "limit": limit}
-    assert Binance().refill(gap) == [Fetch("/api/v3/historicalTrades", query, "missing_ids", "X", 25)]
-
-
-@pytest.mark.parametrize(
-    "gap",
-    [
-        Gap("book", "X", 6, 7, ts(5), ts(8), "missing_updates"),
-        Gap("trades", "X", None, 7, ts(5), ts(8), "disconnect"),
-        Gap("trades", "X", 6, None, ts(5), ts(8), "disconnect"),
-    ],
-)
-def test_a_gap_that_is_no_hole_in_the_trades_is_not_asked_for(gap: Gap) -> None:
-    assert Binance().refill(gap) == []
 
 
 def test_a_bare_snapshot_goes_to_the_only_book() -> None:
@@ -185,28 +163,10 @@ def test_instruments_are_kept() -> None:
     assert copy.instruments.at("ETHBTC") == venue.instruments.at("ETHBTC")
 
 
-def test_plan_subscribes_in_batches_and_fetches_what_books_need() -> None:
-    venue = Binance()
-    wanted = [(f"S{n}USDT", stream) for n in range(150) for stream in ("trade", "depth@100ms", "depth5")]
-    actions = venue.plan([*wanted, *wanted, ("", "!miniTicker@arr"), ("A", "kline_1M")])
-    sent = [msgspec.json.decode(action.message) for action in actions if isinstance(action, Send)]
-    assert [(message["method"], message["id"], len(message["params"])) for message in sent] == [
-        ("SUBSCRIBE", 1, 200),
-        ("SUBSCRIBE", 2, 200),
-        ("SUBSCRIBE", 3, 52),
-    ]
-    assert sent[0]["params"][:3] == ["s0usdt@trade", "s0usdt@depth@100ms", "s0usdt@depth5"]
-    assert sent[2]["params"][-2:] == ["!miniTicker@arr", "a@kline_1M"]
-    fetches = [action for action in actions if isinstance(action, Fetch)]
-    assert [fetch.path for fetch in fetches] == ["/api/v3/exchangeInfo"] + ["/api/v3/depth"] * 150
-    again = venue.plan([("S0USDT", "depth")])
-    assert kinds(again) == ["Send"]
-    assert msgspec.json.decode(again[0].message)["id"] == 4  # type: ignore[union-attr]
-
-
 def test_a_snapshot_that_does_not_come_is_asked_for_again() -> None:
     venue = Binance()
-    venue.plan([("X", "depth"), ("Y", "depth")])
+    for name in ("X", "Y"):
+        venue.receive(frame(samples.DELTA | {"s": name}))
     assert venue.on_time(1) == []
     assert [fetch.symbol for fetch in venue.on_time(1 + 10**7)] == ["X", "Y"]  # type: ignore[union-attr]
 

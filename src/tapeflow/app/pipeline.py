@@ -1,0 +1,356 @@
+"""The pipeline: tape in, committed rows out, in one thread; after a restart it goes on where the store stands.
+
+Rows and tape position commit together. Operator state is kept now and then; a restart restores the newest state not
+ahead of the store, plays the tape from there, and gives nothing to the store until its position is reached.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tapeflow import venues
+from tapeflow.domain.errors import SnapshotError, StoreError
+from tapeflow.domain.events import Action, Fetch, Gap
+from tapeflow.engine.columns import BookRows, Rows
+from tapeflow.engine.embedded import Engine
+from tapeflow.engine.results import StepRow
+from tapeflow.flow.nodes import Flow
+from tapeflow.stores.results import Results
+from tapeflow.stores.states import States
+from tapeflow.stores.store import Store
+from tapeflow.tape.blocks import Block
+from tapeflow.tape.playback import answered, play
+from tapeflow.tape.reader import TapeReader
+
+#: Records given to the engine before rows are committed: bounds the rows of one transaction.
+BATCH = 20_000
+#: The store is written at least this often while the tape grows, also without rows, so that a restart is short.
+COMMIT_S = 1.0
+#: How often it is looked for windows that our trades do not cover.
+LOOK_S = 1.0
+#: State is kept at most this often, and takes at most a twentieth of the time.
+STATE_S = 5.0
+#: How long a failing store is left alone before it is tried again.
+RETRY_S = 0.5
+
+
+class Carried(msgspec.Struct):
+    """What is kept with the engine's state: questions without an answer, and candles that were asked for."""
+
+    position: int
+    engine: bytes
+    pending: list[Fetch] = []
+    warmed: list[str] = []
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where a pipeline stands, as others may see it."""
+
+    played: int = 0
+    committed: int = 0
+    is_live: bool = False
+    holes: tuple[Gap, ...] = ()
+    wanted: tuple[tuple[str, str, int, int], ...] = ()
+    error: str = ""
+    rows: int = 0
+    symbols: int = 0
+    ts_recv: int = 0
+
+
+class Pipeline:
+    """Plays a tape to an engine and commits its rows. ``act`` is given what the venue asks for, once it is live.
+
+    ``tell`` is called, in the pipeline's thread, after each step; it must be quick.
+    """
+
+    def __init__(
+        self,
+        flow: Flow,
+        venue: str,
+        tape: Path,
+        store: Store,
+        states: States,
+        *,
+        channels: tuple[str, ...],
+        act: Callable[[Action], None],
+        tell: Callable[[Progress], None],
+        state_s: float = STATE_S,
+    ) -> None:
+        self._flow = flow
+        self._venue = venue
+        self._tape = tape
+        self._store = store
+        self._states = states
+        self._channels = channels
+        self._act = act
+        self._tell = tell
+        self._state_s = state_s
+        self._pending: dict[str, Fetch] = {}
+        self._warmed: set[str] = set()
+        self.progress = Progress()
+        self._sink = _Sink(self._results)
+        self._engine = self._new_engine()
+        self._wake = threading.Event()
+        self._covered = 0.0
+        self._to_retain: dict[str, int] = {}
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self._failure: BaseException | None = None
+
+    # -- set-up ------------------------------------------------------------------------------------------
+
+    def _new_engine(self) -> Engine:
+        codec = venues.create(self._venue)
+        self._scales = (codec.price_scale, codec.size_scale)
+        return Engine(
+            self._flow, codec, self._sink, channels=self._channels, act=self._on_action, patience=1 << 62, of_tape=True
+        )
+
+    def _results(self) -> Results:
+        price, size = self._scales
+        return Results(self._flow, self._venue, self._channels, price_scale=price, size_scale=size)
+
+    def restore(self) -> None:
+        """Become what the newest state says that the store has reached; raises `StoreError`."""
+        fingerprint = self._engine.fingerprint
+        self._again = bool(self._store.fingerprint) and self._store.fingerprint != fingerprint
+        if self._again:
+            self._states.drop()
+        if self._store.fingerprint != fingerprint:
+            self._store.claim(fingerprint)
+        committed = 0 if self._again else self._store.position
+        carried = self._newest_state(committed)
+        if carried is not None:
+            self._pending = {fetch.request: fetch for fetch in carried.pending}
+            self._warmed = set(carried.warmed)
+        at = carried.position if carried is not None else 0
+        self._reader = TapeReader(self._tape, at)
+        self._rebuilt_to = self._store.position if self._again else 0
+        self.progress = Progress(played=at, committed=committed)
+
+    def _newest_state(self, committed: int) -> Carried | None:
+        for position in reversed(self._states.positions()):
+            packed = self._states.load(position) if position <= committed else None
+            if packed is None:
+                continue
+            try:
+                carried = msgspec.msgpack.decode(packed, type=Carried)
+                self._engine.restore(carried.engine)
+            except (SnapshotError, msgspec.DecodeError):
+                self._engine = self._new_engine()
+            else:
+                return carried
+        return None
+
+    @property
+    def warmed(self) -> frozenset[str]:
+        """The requests for candles that were answered, also before a restart."""
+        return frozenset(self._warmed)
+
+    # -- the thread --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to play, from where `restore` left it."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There is more on the tape."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Play the tape to its end, commit, keep the state; raises what the thread died of."""
+        self._is_stopping = True
+        self._wake.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    @property
+    def kept_from(self) -> int:
+        """The tape from here on is needed for a restart."""
+        return min(self._states.positions(), default=0)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the engine has met so far."""
+        return msgspec.structs.asdict(self._engine.counts)
+
+    def retain(self, older_than: dict[str, int]) -> None:
+        """Have rows older than these times dropped from the store, between two commits."""
+        self._to_retain = older_than
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._play_all()
+        except BaseException as error:  # noqa: BLE001 - it is raised again by `stop`
+            self._failure = error
+            self._say(error=f"{type(error).__name__}: {error}")
+
+    def _play_all(self) -> None:
+        last_commit = last_state = last_look = time.monotonic()
+        state_took = 0.0
+        dirty = False
+        while True:
+            self._wake.clear()
+            block = self._reader.read()
+            if block is not None:
+                dirty |= self._play(block)
+            now = time.monotonic()
+            if dirty and (self._sink.has_rows or now - last_commit >= COMMIT_S or self._is_stopping):
+                self._commit()
+                dirty, last_commit = False, now
+            if self._to_retain:
+                self._drop_old()
+            if now - last_look >= LOOK_S:
+                self._say(wanted=tuple(self._engine.wanted_candles()))
+                last_look = now
+            if now - last_state >= max(self._state_s, 20 * state_took):
+                state_took = self._keep_state()
+                last_state = time.monotonic()
+            if block is not None:
+                continue
+            if not self.progress.is_live:
+                self._go_live()
+            elif self._is_stopping:
+                if dirty:
+                    self._commit()
+                self._keep_state()
+                return
+            else:
+                self._wake.wait(0.1)
+
+    def _play(self, block: Block) -> bool:
+        """Play what is new of a block; True if there is something to commit."""
+        end = block.first + len(block)
+        at = max(self.progress.played, block.first)
+        while at < end:
+            stop = min(end, at + BATCH)
+            silent = self.progress.committed
+            if at < silent:
+                stop = min(stop, silent)
+            self._note_answers(block, at - block.first, stop - block.first)
+            play(block, self._engine, at - block.first, stop - block.first)
+            self._engine.flush()
+            if at < silent:
+                self._sink.take()
+            self._say(played=stop, ts_recv=int(block.ts_recv[stop - block.first - 1]))
+            if stop < end and stop > silent:
+                self._commit()
+            at = stop
+        return end > self.progress.committed
+
+    def _note_answers(self, block: Block, start: int, stop: int) -> None:
+        for status, request in answered(block, start, stop).values():
+            self._pending.pop(request, None)
+            if status == 200 and "/klines?" in request:
+                self._warmed.add(request)
+
+    def _on_action(self, action: Action) -> None:
+        if isinstance(action, Fetch):
+            self._pending[action.request] = action
+        if self.progress.is_live:
+            self._act(action)
+
+    def _go_live(self) -> None:
+        """The end of the tape was reached: from now on what the venue asks for is done, also what it asked before."""
+        self._say(is_live=True)
+        for fetch in list(self._pending.values()):
+            self._act(fetch)
+
+    def _commit(self) -> None:
+        results = self._sink.take()
+        results.names = self._engine.symbols
+        position, coverage = self.progress.played, self._coverage()
+        while True:
+            try:
+                again = position <= self._rebuilt_to
+                rows = self._store.commit(results, position, coverage=coverage, again=again)
+            except StoreError as error:
+                self._say(error=str(error))
+                time.sleep(RETRY_S)
+            else:
+                self._say(committed=position, error="", rows=self.progress.rows + rows)
+                return
+
+    def _coverage(self) -> list[dict[str, Any]] | None:
+        """What the engine has seen, as often as the store need know it."""
+        now = time.monotonic()
+        if now - self._covered < COMMIT_S and not self._is_stopping:
+            return None
+        self._covered = now
+        return self._engine.coverage()
+
+    def _drop_old(self) -> None:
+        older_than, self._to_retain = self._to_retain, {}
+        try:
+            self._store.retain(older_than)
+        except StoreError as error:
+            self._say(error=str(error))
+
+    def _keep_state(self) -> float:
+        """Keep the state as of the store's position; how long it took."""
+        if self.progress.committed != self.progress.played:
+            return 0.0
+        started = time.monotonic()
+        carried = Carried(
+            self.progress.played, self._engine.snapshot(), list(self._pending.values()), sorted(self._warmed)
+        )
+        try:
+            self._states.save(carried.position, msgspec.msgpack.encode(carried))
+        except StoreError as error:
+            self._say(error=str(error))
+        return time.monotonic() - started
+
+    def _say(self, **changes: Any) -> None:
+        if "played" in changes:
+            changes["holes"] = tuple(self._engine.holes())
+            changes["symbols"] = len(self._engine.symbols)
+        self.progress = msgspec.structs.replace(self.progress, **changes)
+        self._tell(self.progress)
+
+
+class _Sink:
+    """Passes an engine's results on to a `Results` that is taken away, row by row, with each commit."""
+
+    def __init__(self, new: Callable[[], Results]) -> None:
+        self._new = new
+        self._results: Results | None = None
+
+    @property
+    def has_rows(self) -> bool:
+        return self._results is not None
+
+    def take(self) -> Results:
+        """What came since the last time."""
+        results, self._results = self._results, None
+        return results or self._new()
+
+    def _now(self) -> Results:
+        if self._results is None:
+            self._results = self._new()
+        return self._results
+
+    def columns(self, channel: str, rows: Rows) -> None:
+        self._now().columns(channel, rows)
+
+    def books(self, rows: BookRows) -> None:
+        self._now().books(rows)
+
+    def steps(self, rows: list[StepRow]) -> None:
+        self._now().steps(rows)
+
+    def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
+        self._now().rows(channel, rows)
+
+    def retract(self, symbol: str) -> None:
+        self._now().retract(symbol)

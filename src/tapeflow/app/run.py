@@ -1,0 +1,282 @@
+"""A live run: feed, tape, pipeline and store in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tapeflow import venues
+from tapeflow.app.pipeline import Pipeline, Progress
+from tapeflow.domain.errors import TapeflowError
+from tapeflow.domain.events import Action
+from tapeflow.domain.time import SECOND, parse_span
+from tapeflow.feed.clock import Clock
+from tapeflow.feed.feed import Feed, FeedSettings
+from tapeflow.feed.recorder import Recorder, Say
+from tapeflow.flow.nodes import Candles, Flow
+from tapeflow.settings import RunSettings
+from tapeflow.stores.duckdb import DuckStore
+from tapeflow.stores.states import States
+from tapeflow.tape.retain import retain
+from tapeflow.tape.spool import Spool
+from tapeflow.tape.writer import TapeWriter
+from tapeflow.venues.wire import Wire, wire
+
+STATUS_S = 1.0
+RETAIN_S = 600.0
+
+#: Reads the settings again, for a change while it runs.
+Reload = Callable[[], RunSettings]
+
+
+class Folder:
+    """The places in a data folder."""
+
+    def __init__(self, data: str | Path) -> None:
+        self.root = Path(data)
+        self.tape = self.root / "tape"
+        self.states = self.root / "state"
+        self.store = self.root / "results.duckdb"
+        self.status = self.root / "status.json"
+
+
+class Run:
+    """Everything that a live run is made of; `run` does it until it is told to stop.
+
+    SIGINT and SIGTERM stop it cleanly: what has arrived is played and committed. SIGHUP reads the settings again and
+    follows the symbols that are in them then.
+    """
+
+    def __init__(self, settings: RunSettings, say: Say, reload: Reload | None = None) -> None:
+        self.started = time.monotonic()
+        self.settings = settings
+        self._say = say
+        self._reload = reload
+        self.folder = Folder(settings.data)
+        self.flow: Flow = settings.make_flow()
+        self.wire: Wire = wire(settings.venue)
+        codec = venues.create(settings.venue)
+        self._scales = (codec.price_scale, codec.size_scale)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._feed: Feed | None = None
+        self._stop = asyncio.Event()
+        self._live_s: float | None = None
+        self._last_error = ""
+
+    async def run(self) -> None:
+        """Follow the venue until stopped."""
+        self._loop = asyncio.get_running_loop()
+        self._open()
+        try:
+            self._signals(self._loop)
+            self.pipeline.start()
+            await self._work()
+        finally:
+            await self._close()
+
+    # -- parts -------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        settings, tape = self.settings, self.settings.tape
+        self.folder.root.mkdir(parents=True, exist_ok=True)
+        self.writer = TapeWriter(self.folder.tape, segment_bytes=tape.segment_bytes)
+        if self.writer.recovered is not None:
+            self._say(f"the tape ended torn, as after a kill: {self.writer.recovered.what}; cut back to what is whole")
+        price, size = self._scales
+        self.store = DuckStore(self.folder.store, settings.store.channels, price_scale=price, size_scale=size)
+        self.pipeline = Pipeline(
+            self.flow,
+            settings.venue,
+            self.folder.tape,
+            self.store,
+            States(self.folder.states),
+            channels=tuple(name for name in settings.store.channels if name != "coverage"),
+            act=self._act,
+            tell=self._told,
+        )
+        self.pipeline.restore()
+        self.spool = Spool(
+            self.writer,
+            commit_ms=parse_span(tape.commit) / 1000,
+            sync_ms=parse_span(tape.sync) / 1000,
+            limit_bytes=tape.waiting_bytes,
+            on_commit=lambda _: self.pipeline.wake(),
+        )
+        clock = Clock()
+        self._feed = Feed(
+            self._feed_settings(),
+            self.wire,
+            Recorder(self.spool, clock, self.writer.position),
+            clock,
+            self._say,
+            holes=lambda: self.pipeline.progress.holes,
+            played=lambda: self.pipeline.progress.played,
+            answered=self.pipeline.warmed,
+            wanted=lambda: self.pipeline.progress.wanted,
+        )
+
+    def _feed_settings(self) -> FeedSettings:
+        settings, feed = self.settings, self.settings.feed
+        intervals = tuple(node.interval for node in self.flow.of(Candles))
+        needs = {node.input for node in self.flow.nodes} | set(self.flow.channels)
+        channels = {name for name in ("trades", "quotes", "book", "tickers", "klines") if name in needs}
+        if "klines" in channels and "klines" not in settings.store.channels and not _averages_klines(self.flow):
+            channels.discard("klines")  # the venue's candles of REST serve where trades are missing
+        return FeedSettings(
+            websocket=settings.endpoints.websocket or self.wire.websocket,
+            rest=settings.endpoints.rest or self.wire.rest,
+            channels=frozenset(channels),
+            intervals=intervals or ("1s",),
+            streams_per_connection=feed.streams_per_connection,
+            connection_s=parse_span(feed.connection_age) / SECOND if feed.connection_age else 0.0,
+            give_up_s=parse_span(feed.give_up) / SECOND,
+            weight_share=feed.weight_share,
+        )
+
+    async def _close(self) -> None:
+        for part in ("spool", "pipeline"):
+            if hasattr(self, part):
+                await asyncio.to_thread(getattr(self, part).stop)
+        if hasattr(self, "pipeline"):
+            self._write_status(is_running=False)
+        if hasattr(self, "writer"):
+            self.writer.close()
+        if hasattr(self, "store"):
+            self.store.close()
+
+    # -- work --------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        assert self._feed is not None
+        stop = asyncio.create_task(self._stop.wait())
+        work = [
+            asyncio.create_task(self._feed.run(self.settings.symbols)),
+            asyncio.create_task(self._report()),
+            asyncio.create_task(self._keep()),
+        ]
+        await asyncio.wait([stop, *work], return_when=asyncio.FIRST_COMPLETED)
+        for task in (stop, *work):
+            task.cancel()
+        for result in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+
+    def stop(self) -> None:
+        """End the run, cleanly."""
+        self._stop.set()
+
+    def _signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stop)
+        if self._reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, lambda: asyncio.ensure_future(self._follow_again()))
+
+    async def _follow_again(self) -> None:
+        assert self._reload is not None
+        assert self._feed is not None
+        try:
+            symbols = self._reload().symbols
+        except TapeflowError as error:
+            self._say(f"the settings cannot be used, nothing was changed: {error}")
+            return
+        await self._feed.follow(symbols)
+        self._say(f"following {', '.join(symbols)}")
+
+    # -- the pipeline's thread tells -----------------------------------------------------------------------
+
+    def _act(self, action: Action) -> None:
+        if self._loop is not None and self._feed is not None:
+            self._loop.call_soon_threadsafe(self._feed.act, action)
+
+    def _told(self, progress: Progress) -> None:
+        if progress.is_live and self._live_s is None:
+            self._live_s = time.monotonic() - self.started
+        if progress.error != self._last_error:
+            self._last_error = progress.error
+            self._say(progress.error or "the store can be written again")
+
+    # -- how it is doing -----------------------------------------------------------------------------------
+
+    async def _report(self) -> None:
+        is_told = False
+        while True:
+            await asyncio.sleep(STATUS_S / 5 if not is_told else STATUS_S)
+            status = self._write_status(is_running=True)
+            if not is_told and status["is_live"] and any(c["frames"] for c in status["connections"]):
+                is_told = True
+                self._say(
+                    f"live after {time.monotonic() - self.started:.1f} s (tape played after {self._live_s:.1f} s)"
+                )
+            if not self.pipeline.is_alive:
+                self.stop()
+
+    def _write_status(self, *, is_running: bool) -> dict[str, Any]:
+        status = self.status() | {"is_running": is_running}
+        staging = self.folder.status.with_suffix(".tmp")
+        try:
+            staging.write_bytes(msgspec.json.encode(status))
+            staging.replace(self.folder.status)
+        except OSError as error:
+            self._say(f"cannot write {self.folder.status}: {error.strerror}")
+        return status
+
+    def status(self) -> dict[str, Any]:
+        """What an operator wants to see, as one value."""
+        assert self._feed is not None
+        progress, counters = self.pipeline.progress, self.spool.counters
+        counts = self.pipeline.counts
+        return {
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self.started, 1),
+            "is_live": progress.is_live,
+            "live_after_s": self._live_s,
+            "position": self._feed.recorder.position,
+            "played": progress.played,
+            "committed": progress.committed,
+            "lag_ms": max(0, (time.time_ns() // 1000 - progress.ts_recv) // 1000) if progress.ts_recv else None,
+            "rows": progress.rows,
+            "symbols": progress.symbols,
+            "holes": len(progress.holes),
+            "tape_error": self.spool.error,
+            "store_error": progress.error,
+            "tape_waiting_bytes": self.spool.waiting_bytes,
+            "tape": counters._asdict(),
+            "counts": counts,
+            **self._feed.status(),
+        }
+
+    async def _keep(self) -> None:
+        """Drop what is older than the settings say."""
+        while True:
+            try:
+                await asyncio.to_thread(self._drop_old)
+            except TapeflowError as error:
+                self._say(str(error))
+            await asyncio.sleep(RETAIN_S)
+
+    def _drop_old(self) -> None:
+        now = time.time_ns() // 1000
+        ages = {name: now - parse_span(span) for name, span in self.settings.store.keep.items()}
+        if ages:
+            self.pipeline.retain(ages)
+        tape = self.settings.tape
+        removed = retain(
+            self.folder.tape,
+            max_age_s=parse_span(tape.keep) / SECOND,
+            max_bytes=tape.keep_bytes,
+            now_us=now,
+            keep_from=self.pipeline.kept_from,
+        )
+        if removed:
+            self._say(f"{len(removed)} segments of the tape were older than {tape.keep} and are gone")
+
+
+def _averages_klines(flow: Flow) -> bool:
+    return any(getattr(node, "input", "") == "klines" and node.channel == "moving_average" for node in flow.nodes)

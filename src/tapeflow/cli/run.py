@@ -1,0 +1,55 @@
+"""``tapeflow run``: the pipeline against the venue that a file names."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+Config = Annotated[
+    Path, Argument(help="The settings; docs/reference/run-file.md has every key.", metavar="CONFIG.toml")
+]
+Data = Annotated[Path | None, Option("--data", help="Data folder instead of the one in the settings.", metavar="DIR")]
+
+
+def run(config: Config, data: Data = None) -> None:
+    """Capture a venue's market data without loss and compute results from it, until stopped with Ctrl-C.
+
+    Every message goes to the tape in the data folder first; results and coverage go to results.duckdb there. Holes are
+    refilled from the venue's history or named in coverage. A start after a stop, or a kill, goes on where it ended.
+    SIGHUP reads the file again and follows the symbols that are in it then. status.json tells how it is doing.
+
+    Example, with the simulated venue in another terminal (tapeflow simulate binance --port 9200):
+
+        symbols = ["BTCUSDT", "ETHUSDT"]
+        [endpoints]
+        websocket = "ws://127.0.0.1:9200"
+        rest = "http://127.0.0.1:9200"
+    """
+    import asyncio
+
+    import msgspec
+
+    from tapeflow.app.run import Run
+    from tapeflow.settings import RunSettings, load_run
+
+    def load() -> RunSettings:
+        settings = load_run(config)
+        return settings if data is None else msgspec.structs.replace(settings, data=str(data))
+
+    settings = load()
+
+    def say(text: str) -> None:
+        from datetime import UTC, datetime
+
+        sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S.%f}"[:-3] + f" {text}\n")
+        sys.stderr.flush()
+
+    async def work() -> None:
+        await Run(settings, say, load).run()
+
+    say(f"following {', '.join(settings.symbols[:20])} of {settings.venue}; data in {settings.data}; Ctrl-C stops")
+    asyncio.run(work())
+    say("stopped; everything that arrived is kept")

@@ -1,0 +1,168 @@
+"""`SimulatedVenue`: Binance spot on a port of this machine, from its market to its sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+
+from aiohttp import web
+
+from tapeflow.exchange.broadcast import Broadcast, Topic
+from tapeflow.exchange.clock import Clock, seconds
+from tapeflow.exchange.connection import Connection
+from tapeflow.exchange.control import routes as control_routes
+from tapeflow.exchange.faults import Faults
+from tapeflow.exchange.frames import frame
+from tapeflow.exchange.limits import Limits
+from tapeflow.exchange.listings import Listings
+from tapeflow.exchange.misbehaviour import Misbehaviour
+from tapeflow.exchange.rest_server import routes as rest_routes
+from tapeflow.exchange.sockets import routes as socket_routes
+from tapeflow.exchange.twist import Twist
+
+#: The events of so much time leave together.
+_TICK = 0.01
+_CARE = 0.05
+#: Blocks are made this long before they begin, one market at a time.
+_PREPARED = 20_000_000
+
+
+class SimulatedVenue:
+    """A venue from `start` to `stop`; the same seed, rate and symbols have the same past and the same ids again.
+
+    ``port`` 0 takes a free one. ``websocket`` and ``rest`` are the addresses. Times in seconds are ours, not the
+    venue's: ``ping_every``, ``pong_within``, ``lifetime``.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        seed: int = 7,
+        rate: float = 200.0,
+        symbols: int = 20,
+        speed: float = 1.0,
+        days: int = 7,
+        start_us: int | None = None,
+        ping_every: float = 20.0,
+        pong_within: float = 60.0,
+        lifetime: float = 86_400.0,
+        flat_errors: bool = False,
+    ) -> None:
+        self.host, self.port = host, port
+        self.clock = Clock(speed, start_us)
+        self.listings = Listings(seed, rate, symbols, self.clock.now(), days)
+        self.limits = Limits()
+        self.faults = Faults(seed)
+        self.twist = Twist(self.faults)
+        self.broadcast = Broadcast(self.listings, self.clock.now())
+        self.broadcast.warm = self._warm
+        self.misbehaviour = Misbehaviour(self)
+        self.connections: dict[Connection, None] = {}
+        self.requests: Counter[str] = Counter()
+        self.ended_frames = self.ended_bytes = self.accepted = 0
+        self.ping_every, self.pong_within, self.lifetime = ping_every, pong_within, lifetime
+        self.flat_errors = flat_errors
+        self._runner: web.AppRunner | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @property
+    def websocket(self) -> str:
+        return f"ws://{self.host}:{self.port}"
+
+    @property
+    def rest(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen; the addresses are known when this returns."""
+        app = web.Application(client_max_size=1 << 20)
+        control_routes(self, app)
+        socket_routes(self, app)
+        rest_routes(self, app)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.host, self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        self.spawn(self._run())
+
+    async def stop(self) -> None:
+        """Say goodbye to every client (1001) and stop listening."""
+        for client in list(self.connections):
+            client.close(1001, "Going away")
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def spawn(self, work: object) -> None:
+        """Run a coroutine until it ends or the venue stops."""
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self) -> None:
+        cared = 0.0
+        while True:
+            self._tick()
+            now = seconds()
+            if now - cared >= _CARE:
+                cared = now
+                self._care(now)
+            await asyncio.sleep(_TICK)
+
+    def _tick(self) -> None:
+        self.broadcast.twist = self.twist.put if self.faults.on_frames() else None
+        self.broadcast.advance(self.clock.now())
+        self.twist.release()
+        for client in list(self.connections):
+            client.flush()
+
+    def _care(self, now: float) -> None:
+        """Pings, patience, ages, faults that are over, and the next blocks."""
+        self.faults.expire(now)
+        expire = self.faults.of("expire", now)
+        lifetime = min(self.lifetime, expire.seconds) if expire else self.lifetime
+        for client in list(self.connections):
+            if now - client.opened > lifetime:
+                client.close(1001, "Connection lifetime")
+            elif now - client.answered > self.pong_within:
+                client.close(1008, "Pong timeout")
+            elif now - client.pinged >= self.ping_every:
+                client.ping()
+        later = self.clock.now() + int(_PREPARED * max(1.0, self.clock.speed))
+        for symbol in {topic.stream.symbol for topic in self.broadcast.topics.values()}:
+            for edition in self.listings.chosen(symbol):
+                if edition.market.prepare(later):
+                    return
+
+    def _warm(self, topic: Topic) -> None:
+        self.spawn(self._warm_up(topic))
+
+    async def _warm_up(self, topic: Topic) -> None:
+        """Sum up the topic's past off the loop, then let it begin."""
+        now = self.clock.now()
+        for edition in self.listings.chosen(topic.stream.symbol):
+            await asyncio.to_thread(edition.candle, max(edition.listed, now - topic.stream.reach_us), now)
+        self.broadcast.begin(topic)
+
+    def say_shutdown(self) -> None:
+        """Tell every client that the venue is about to go away."""
+        for client in self.connections:
+            text = f'{{"e":"serverShutdown","E":{self.clock.now() // client.unit}}}'
+            if client.combined:
+                text = f'{{"stream":"!serverShutdown","data":{text}}}'
+            client.put(frame(text.encode()))
+
+    async def __aenter__(self) -> SimulatedVenue:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.stop()

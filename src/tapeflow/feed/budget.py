@@ -1,0 +1,102 @@
+"""One weight budget for each host: who asks waits his turn, the most urgent first, and the venue's word is obeyed."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+
+MINUTE = 60.0
+
+#: The part of the venue's limit that is used: others may share our address.
+SHARE = 0.9
+
+#: Urgency of a question, the lowest number first.
+HOLE, BOOK, CANDLES, HISTORY = range(4)
+
+
+class Budget:
+    """Weight for requests to one host. ``now`` gives seconds of UTC: the venue counts whole minutes of it.
+
+    After 429 or 418 nothing is asked until the venue's ``Retry-After`` is over.
+    """
+
+    def __init__(self, limit: int, now: Callable[[], float], share: float = SHARE) -> None:
+        self.limit = int(limit * share)
+        self.used = 0
+        self.asked = 0
+        self.refused = 0
+        self._now = now
+        self._minute = self._this_minute()
+        self._blocked_until = 0.0
+        self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+        self._turner: asyncio.Task[None] | None = None
+
+    async def take(self, weight: int, urgency: int) -> None:
+        """Return when a request of this weight may be sent."""
+        done = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (urgency, next(self._numbers), weight, done))
+        if self._turner is None or self._turner.done():
+            self._turner = asyncio.create_task(self._turn())
+        await done
+
+    async def _turn(self) -> None:
+        while self._waiting:
+            _, _, weight, done = self._waiting[0]
+            wait = self._wait_for(weight)
+            if wait > 0:
+                await asyncio.sleep(min(wait, 1.0))
+                continue
+            heapq.heappop(self._waiting)
+            if not done.cancelled():
+                self.used += weight
+                self.asked += 1
+                done.set_result(None)
+
+    def _wait_for(self, weight: int) -> float:
+        now = self._now()
+        if self._this_minute() != self._minute:
+            self._minute, self.used = self._this_minute(), 0
+        if now < self._blocked_until:
+            return self._blocked_until - now
+        # A request heavier than the whole budget goes alone.
+        if self.used and self.used + weight > self.limit:
+            return (self._minute + 1) * MINUTE - now + 0.05
+        return 0.0
+
+    def _this_minute(self) -> int:
+        return int(self._now() // MINUTE)
+
+    def counted(self, used: int) -> None:
+        """The venue says how much of this minute's weight is used, by whomever."""
+        if self._this_minute() == self._minute:
+            self.used = max(self.used, used)
+
+    def refuse(self, seconds: float) -> None:
+        """The venue has had enough: nothing more for so long."""
+        self.refused += 1
+        self._blocked_until = max(self._blocked_until, self._now() + seconds)
+
+    @property
+    def blocked_s(self) -> float:
+        """How long nothing may be asked."""
+        return max(0.0, self._blocked_until - self._now())
+
+    def seconds_for(self, weight: int) -> float:
+        """About how long it takes until so much weight more can have been spent: the rest of this work."""
+        free = max(0, self.limit - self.used)
+        rest = max(0, weight - free)
+        if not rest:
+            return self.blocked_s
+        to_next = (self._minute + 1) * MINUTE - self._now()
+        return self.blocked_s + to_next + MINUTE * ((rest - 1) // max(1, self.limit))
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        if self._turner is not None:
+            self._turner.cancel()
+        for *_, done in self._waiting:
+            done.cancel()
+        self._waiting.clear()

@@ -1,0 +1,112 @@
+"""Questions to a venue's REST API: within the budget, tried again where that can help, on the tape with answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import msgspec
+
+from tapeflow.domain.events import Fetch
+from tapeflow.feed.backoff import Backoff
+from tapeflow.feed.budget import Budget
+from tapeflow.feed.recorder import Recorder, Say
+from tapeflow.venues.wire import Wire
+
+#: No answer is longer; a venue's longest, exchangeInfo of all symbols, has some 15 MB.
+ANSWER_LIMIT = 64 << 20
+TIMEOUT_S = 15.0
+#: Attempts at a question that fails in a way that may pass.
+ATTEMPTS = 6
+#: Requests under way at once.
+AT_ONCE = 8
+
+_MAY_PASS = frozenset({403, 408, 425, 429, 418, 500, 502, 503, 504})
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The last word on a question: status (0: none came), body, why it failed, and where on the tape it stands."""
+
+    status: int
+    body: bytes
+    position: int
+    problem: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        return self.status == 200
+
+
+class Rest:
+    """A client of one host. Every request and answer is recorded before anybody sees it."""
+
+    def __init__(self, address: str, wire: Wire, budget: Budget, recorder: Recorder, say: Say) -> None:
+        self._address = address.rstrip("/")
+        self._wire = wire
+        self.budget = budget
+        self._recorder = recorder
+        self._say = say
+        self._session: aiohttp.ClientSession | None = None
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(self, fetch: Fetch, urgency: int, attempts: int = ATTEMPTS) -> Answer:
+        """The answer to a question; a failure is an answer too, after all attempts."""
+        request = fetch.request
+        backoff = Backoff(0.3, 10.0)
+        answer = Answer(0, b"", self._recorder.position, "not asked")
+        for left in range(attempts - 1, -1, -1):
+            await self.budget.take(fetch.weight, urgency)
+            async with self._room:
+                answer = await self._once(request)
+            if answer.status not in _MAY_PASS and answer.status:
+                return answer
+            if left:
+                await asyncio.sleep(max(backoff.next_s(), min(self.budget.blocked_s, 1.0)))
+        return answer
+
+    async def _once(self, request: str) -> Answer:
+        self._recorder.requested(request)
+        try:
+            async with self._opened().get(self._address + request, headers=self._wire.headers) as response:
+                body = await response.content.read(ANSWER_LIMIT)
+                while not response.content.at_eof() and len(body) < ANSWER_LIMIT:
+                    body += await response.content.read(ANSWER_LIMIT - len(body))
+                self._obey(response)
+                problem = "" if response.status == 200 else self._problem(response.status, body)
+                position = self._recorder.answered(response.status, request, body)
+                return Answer(response.status, body, position, problem)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            position = self._recorder.answered(0, request, problem.encode())
+            return Answer(0, b"", position, f"{self._address}: {problem}")
+
+    def _obey(self, response: aiohttp.ClientResponse) -> None:
+        used = response.headers.get(self._wire.limits.used_weight_header, "")
+        if used.isdigit():
+            self.budget.counted(int(used))
+        if response.status in (429, 418):
+            wait = response.headers.get("Retry-After", "")
+            seconds = float(wait) if wait.isdigit() else 30.0
+            self.budget.refuse(seconds)
+            self._say(f"{self._address} answers {response.status}: nothing is asked for {seconds:.0f} s")
+
+    def _problem(self, status: int, body: bytes) -> str:
+        text = body[:200].decode("utf-8", "replace")
+        if status == 451:
+            return (
+                f"{self._address} refuses your region (HTTP 451); set [endpoints] rest and websocket to the venue's "
+                "market-data addresses (https://data-api.binance.vision, wss://data-stream.binance.vision), or use "
+                "the simulated venue (tapeflow simulate binance)"
+            )
+        return f"{self._address} answers {status}: {text}"
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+            self._session = aiohttp.ClientSession(timeout=timeout, skip_auto_headers=("User-Agent",))
+        return self._session
+
+    async def close(self) -> None:
+        self.budget.close()
+        if self._session is not None:
+            await self._session.close()

@@ -1,0 +1,93 @@
+"""The rhythm of streams: how long each may be silent before that is news. No clock: time is an argument.
+
+A stream is judged against itself: a market that trades once a minute may be silent for minutes, one that trades ten
+times a second may not be for five seconds. Pings of the server prove nothing about data and are not counted.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+SECOND = 1_000_000
+
+#: Silence is never news before this, and always after that.
+LEAST_US = 4 * SECOND
+MOST_US = 600 * SECOND
+#: So many usual intervals of silence are news: with independent arrivals one in half a thousand million.
+USUAL = 20
+#: The longest silence seen may be exceeded so many times.
+LONGEST = 2
+#: Frames from which on a rhythm is known.
+KNOWN = 5
+
+
+class Stream(msgspec.Struct, gc=False):
+    """One stream: when its last frame came, its usual interval and its longest one (which fades), in microseconds."""
+
+    last: int
+    count: int = 0
+    usual: float = 0.0
+    longest: float = 0.0
+    #: Doubled each time the silence was told, until a frame comes: nobody is told the same every second.
+    patience: int = 1
+
+    def frame(self, at: int) -> None:
+        """A frame has come."""
+        gap = at - self.last
+        self.last = at
+        self.count += 1
+        if self.count == 1:
+            return
+        self.usual += (gap - self.usual) / min(self.count - 1, 64)
+        self.longest = max(self.longest * 0.999, gap)
+        self.patience = 1
+
+    def limit(self) -> float:
+        """How long this stream may be silent."""
+        if self.count < KNOWN:
+            return float(MOST_US)
+        usual = max(LEAST_US, USUAL * self.usual, LONGEST * self.longest)
+        return float(min(usual, MOST_US)) * self.patience
+
+
+class Rhythms:
+    """The streams of one connection, by name; ``whole`` is all of them together."""
+
+    def __init__(self, at: int) -> None:
+        self.whole = Stream(at)
+        self.streams: dict[bytes, Stream] = {}
+
+    def frame(self, name: bytes, at: int) -> None:
+        """A frame of a stream has come."""
+        self.whole.frame(at)
+        stream = self.streams.get(name)
+        if stream is None:
+            stream = self.streams[name] = Stream(at)
+        stream.frame(at)
+
+    def adopt(self, other: Rhythms, at: int) -> None:
+        """Know the rhythms of the connection before this one: silence from now on is judged by them."""
+        for name, known in other.streams.items():
+            self.streams[name] = msgspec.structs.replace(known, last=at)
+        self.whole = msgspec.structs.replace(other.whole, last=at)
+
+    def silent(self, at: int) -> list[str]:
+        """The streams whose silence is news at this moment; ``*`` for the whole connection."""
+        found = []
+        if _is_silent(self.whole, at):
+            return ["*"]
+        for name, stream in self.streams.items():
+            if _is_silent(stream, at):
+                found.append(name.decode("utf-8", "replace"))
+        return found
+
+    def oldest_us(self, at: int) -> int:
+        """The longest present silence of a stream that has been heard, measured in its own limits: the health."""
+        return max((int(at - stream.last) for stream in self.streams.values()), default=0)
+
+
+def _is_silent(stream: Stream, at: int) -> bool:
+    if at - stream.last <= stream.limit():
+        return False
+    stream.patience *= 2
+    return True

@@ -1,0 +1,62 @@
+"""Candles of the venue: history when a symbol is followed first, so that indicators are warm, and later the candles
+of windows that our trades do not cover whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from tapeflow.feed.budget import CANDLES
+from tapeflow.feed.recorder import Say
+from tapeflow.feed.rest import Rest
+from tapeflow.venues.wire import Wire
+
+#: (symbol, interval, start, end) of windows whose venue candle is wanted.
+Wanted = tuple[str, str, int, int]
+
+LOOK_S = 1.0
+
+
+class Warm:
+    """Asks for candles. ``answered`` are the requests that have an answer, ``wanted`` the windows not covered."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        rest: Rest,
+        say: Say,
+        *,
+        answered: Iterable[str],
+        wanted: Callable[[], tuple[Wanted, ...]],
+    ) -> None:
+        self._wire = wire
+        self._rest = rest
+        self._say = say
+        self._asked = set(answered)
+        self._wanted = wanted
+        self.waiting = 0
+
+    async def history(self, symbols: Iterable[str], intervals: Iterable[str]) -> None:
+        """The newest candles of each symbol and interval, once in the life of a data folder."""
+        intervals = list(intervals)
+        questions = [self._wire.candles(symbol, interval) for symbol in symbols for interval in intervals]
+        fetches = [fetch for fetch in questions if fetch is not None and fetch.request not in self._asked]
+        self._asked |= {fetch.request for fetch in fetches}
+        self.waiting += len(fetches)
+        if fetches:
+            self._say(f"{len(fetches)} requests for candles of the past, so that indicators are warm")
+        for answer in asyncio.as_completed([self._rest.ask(fetch, CANDLES) for fetch in fetches]):
+            done = await answer
+            self.waiting -= 1
+            if not done.is_good:
+                self._say(f"no candles of the past: {done.problem}")
+
+    async def run(self) -> None:
+        """Ask for what windows lack, until cancelled."""
+        while True:
+            for symbol, interval, start, end in self._wanted():
+                fetch = self._wire.candles(symbol, interval, start, end)
+                if fetch is not None and fetch.request not in self._asked:
+                    self._asked.add(fetch.request)
+                    await self._rest.ask(fetch, CANDLES)
+            await asyncio.sleep(LOOK_S)

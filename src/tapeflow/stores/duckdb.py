@@ -1,0 +1,300 @@
+"""Results in a DuckDB file: rows and tape position in one transaction.
+
+Rows with a key are written once: what is later than all that its series has is appended, anything else replaces the row
+of its key (never one of a higher count, which only a repair may lower).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from tapeflow.domain.errors import StoreError
+from tapeflow.stores import schema
+from tapeflow.stores.channels import CHANNELS, Channel
+from tapeflow.stores.results import Results
+from tapeflow.stores.table import Table
+
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 2,
+    "memory_limit": "1GB",
+    "wal_autocheckpoint": "64MB",
+    "autoinstall_known_extensions": False,
+}
+
+
+class DuckStore:
+    """A `tapeflow.stores.store.Store` in one file; ``read_only`` for a look at one that nobody writes."""
+
+    def __init__(
+        self,
+        path: Path,
+        channels: tuple[str, ...],
+        *,
+        price_scale: int = 8,
+        size_scale: int = 8,
+        read_only: bool = False,
+    ) -> None:
+        self._path = path
+        self._channels = {name: CHANNELS[name] for name in channels}
+        self._scales = (price_scale, size_scale)
+        self._newest: dict[str, dict[tuple[Any, ...], Any]] = {}
+        try:
+            self._db = duckdb.connect(str(path), read_only=read_only, config=_SETTINGS)
+            self._db.execute("SET TimeZone = 'UTC'")
+        except duckdb.Error as error:
+            raise StoreError(_opening(path, error)) from error
+        with self._said(f"cannot open the store {path}"):
+            if not read_only:
+                self._prepare()
+            self._check_version()
+
+    # -- opening -----------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        self._db.execute("BEGIN")
+        self._db.execute(schema.META)
+        if self._meta("schema_version") is None:
+            self._set("schema_version", str(schema.VERSION))
+            self._set("position", "0")
+            self._set("fingerprint", "")
+        for version, statements in schema.steps(int(self._meta("schema_version") or 0)):
+            for statement in statements:
+                self._db.execute(statement)
+            self._set("schema_version", str(version))
+        for channel in self._channels.values():
+            self._db.execute(schema.create_table(channel, *self._scales))
+        self._db.execute("COMMIT")
+
+    def _check_version(self) -> None:
+        found = int(self._meta("schema_version") or 0)
+        if found != schema.VERSION:
+            schema.steps(found)
+            raise StoreError(f"{self._path} is of version {found}: `tapeflow run` brings it up to date when it starts")
+
+    def _meta(self, name: str) -> str | None:
+        found = self._db.execute("SELECT value FROM meta WHERE name = ?", [name]).fetchone()
+        return None if found is None else str(found[0])
+
+    def _set(self, name: str, value: str) -> None:
+        self._db.execute("DELETE FROM meta WHERE name = ?", [name])
+        self._db.execute("INSERT INTO meta VALUES (?, ?)", [name, value])
+
+    @property
+    def position(self) -> int:
+        return int(self._meta("position") or 0)
+
+    @property
+    def fingerprint(self) -> str:
+        return self._meta("fingerprint") or ""
+
+    def claim(self, fingerprint: str) -> None:
+        with self._said("cannot write to the store"):
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'fingerprint'", [fingerprint])
+
+    # -- writing -----------------------------------------------------------------------------------------
+
+    def commit(
+        self, results: Results, position: int, *, coverage: list[dict[str, Any]] | None = None, again: bool = False
+    ) -> int:
+        with self._said("cannot write to the store"):
+            self._db.execute("BEGIN")
+            try:
+                count = self._write(results, coverage, again=again)
+                self._db.execute("UPDATE meta SET value = ? WHERE name = 'position'", [str(position)])
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._newest.clear()  # it may tell of rows that are not there
+                self._db.execute("ROLLBACK")
+                raise
+        return count
+
+    def _write(self, results: Results, coverage: list[dict[str, Any]] | None, *, again: bool) -> int:
+        count = 0
+        for symbol in results.retracted:
+            self._retract(symbol)
+        for name, channel in self._channels.items():
+            if name == "coverage":
+                continue
+            table = results.table(name)
+            if len(table):
+                count += len(table)
+                self._write_rows(channel, table, again=again)
+        if coverage is not None:
+            count += self._cover(results, coverage)
+        return count
+
+    def _retract(self, symbol: str) -> None:
+        for name in ("trades", "candles", "moving_average", "indicators", "late"):
+            if name in self._channels:
+                self._db.execute(f'DELETE FROM "{schema.table_name(name)}" WHERE symbol = ?', [symbol])
+                self._newest.pop(name, None)
+
+    def _write_rows(self, channel: Channel, table: Table, *, again: bool) -> None:
+        rows = table.to_arrow()
+        known = self._is_known(channel, rows, again=again)
+        if known is not None:
+            self._replace(channel, rows.filter(known))
+            rows = rows.filter([not one for one in known])
+        self._insert(channel, rows)
+
+    def _insert(self, channel: Channel, rows: pa.Table) -> None:
+        if rows.num_rows:
+            self._db.register("fresh", rows)
+            self._db.execute(f'INSERT INTO "{schema.table_name(channel.name)}" SELECT * FROM fresh')
+            self._db.unregister("fresh")
+
+    def _is_known(self, channel: Channel, rows: pa.Table, *, again: bool) -> list[bool] | None:
+        """Which rows may be in the table already: those not later than the newest of their series. None: none may."""
+        if not channel.key:
+            return None
+        if again:
+            return [True] * rows.num_rows
+        if channel.name == "trades":
+            return None  # the intake gives each trade once, and position and rows are one
+        *series, last = channel.key
+        newest = self._series(channel, series, last)
+        columns = [rows.column(name).to_pylist() for name in series]
+        order = rows.column(last).cast(pa.int64()).to_pylist()
+        known = []
+        for key, value in zip(zip(*columns, strict=True), order, strict=True):
+            best = newest.get(key)
+            known.append(best is not None and value <= best)
+            if best is None or value > best:
+                newest[key] = value
+        return known if any(known) else None
+
+    def _series(self, channel: Channel, series: list[str], last: str) -> dict[tuple[Any, ...], Any]:
+        """The greatest time or id of each series of a table, read once."""
+        newest = self._newest.get(channel.name)
+        if newest is None:
+            names = ", ".join(f'"{name}"' for name in series)
+            value = f'CAST("{last}" AS BIGINT)' if dict(channel.fields)[last] == "id" else f'epoch_us("{last}")'
+            found = self._db.execute(
+                f'SELECT {names}, max({value}) FROM "{schema.table_name(channel.name)}" GROUP BY ALL'
+            ).fetchall()
+            newest = self._newest[channel.name] = {tuple(row[:-1]): row[-1] for row in found}
+        return newest
+
+    def _replace(self, channel: Channel, rows: pa.Table) -> None:
+        """Put rows in the place of those of their keys."""
+        name = schema.table_name(channel.name)
+        same = " AND ".join(f'kept."{key}" = fresh."{key}"' for key in channel.key)
+        fewer = ' AND kept."count" <= fresh."count"' if ("count", "int") in channel.fields else ""
+        time = _time(channel)
+        self._db.register("fresh", rows)
+        least = f'kept."{time}" >= (SELECT min("{time}") FROM fresh)'  # lets old row groups be passed over
+        self._db.execute(f'DELETE FROM "{name}" AS kept USING fresh WHERE {least} AND {same}{fewer}')
+        self._db.execute(
+            f'INSERT INTO "{name}" SELECT * FROM fresh WHERE NOT EXISTS (SELECT 1 FROM "{name}" AS kept WHERE {same})'
+        )
+        self._db.unregister("fresh")
+
+    def _cover(self, results: Results, coverage: list[dict[str, Any]]) -> int:
+        for stream in {row["stream"] for row in coverage}:
+            self._db.execute("DELETE FROM coverage WHERE stream = ?", [stream])
+        table = results.table_of("coverage", coverage)
+        self._insert(self._channels["coverage"], table.to_arrow())
+        return len(table)
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        channel: str,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int | None = None,
+        **key: str | int,
+    ) -> pa.Table:
+        known = self._known(channel)
+        time = _time(known)
+        where: list[str] = ["TRUE"]
+        values: list[str | int] = []
+        for bound, sign in ((start, ">="), (end, "<")):
+            if bound is not None:
+                where.append(f'"{time}" {sign} make_timestamptz(?)')
+                values.append(bound)
+        for name, value in key.items():
+            where.append(f'"{name}" = ?')
+            values.append(value)
+        order = _order(known)
+        last = start is None and limit is not None
+        query = f'SELECT * FROM "{schema.table_name(channel)}" WHERE {" AND ".join(where)}'
+        query += f" ORDER BY {', '.join(f'{name} DESC' for name in order) if last else ', '.join(order)}"
+        if limit is not None:
+            query += f" LIMIT {int(limit)}"
+        if last:
+            query = f"SELECT * FROM ({query}) ORDER BY {', '.join(order)}"
+        with self._said(f"cannot read {channel}"):
+            return self._db.cursor().sql(query, params=values).to_arrow_table()
+
+    def _known(self, channel: str) -> Channel:
+        if channel not in self._channels:
+            raise StoreError(f"the store has no channel {channel!r}; it has {', '.join(self._channels)}")
+        return self._channels[channel]
+
+    def retain(self, older_than: dict[str, int]) -> dict[str, int]:
+        gone: dict[str, int] = {}
+        with self._said("cannot write to the store"):
+            for name, ts in older_than.items():
+                known = self._known(name)
+                found = self._db.execute(
+                    f'DELETE FROM "{schema.table_name(name)}" WHERE "{_time(known)}" < make_timestamptz(?)', [ts]
+                ).fetchone()
+                gone[name] = int(found[0]) if found else 0
+        return gone
+
+    def export(self, channel: str, path: str) -> int:
+        known = self._known(channel)
+        with self._said(f"cannot write {path}"):
+            found = self._db.execute(
+                f'COPY (SELECT * FROM "{schema.table_name(channel)}" ORDER BY {", ".join(_order(known))}) '
+                f"TO '{path.replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)"
+            ).fetchone()
+        return int(found[0]) if found else 0
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            raise StoreError(f"{what}: {str(error).splitlines()[0]}") from error
+
+
+def _time(channel: Channel) -> str:
+    """The column by which ranges of a channel are asked for."""
+    names = [name for name, _ in channel.fields]
+    return next(name for name in ("ts_start", "ts_event", "ts_recv") if name in names and not _is_quote(channel, name))
+
+
+def _is_quote(channel: Channel, name: str) -> bool:
+    """Quotes have a time of the venue only where it gives one."""
+    return channel.name == "quotes" and name == "ts_event"
+
+
+def _order(channel: Channel) -> list[str]:
+    """The order of a file of this channel, as SQL; ids compare as numbers."""
+    kinds = dict(channel.fields)
+    terms = []
+    for name in channel.order:
+        first, _, second = name.partition("|")
+        text = f'coalesce("{first}", "{second}")' if second else f'"{first}"'
+        terms.append(f"try_cast({text} AS HUGEINT)" if kinds[first] == "id" else text)
+    return terms
+
+
+def _opening(path: Path, error: duckdb.Error) -> str:
+    text = str(error).splitlines()[0]
+    if "lock" in text.lower():
+        return f"the store {path} is in use by another process; stop it, or ask it: {text}"
+    return f"cannot open the store {path}: {text}"

@@ -1,0 +1,62 @@
+"""What a store of results must do, whatever it is made of."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from tapeflow.stores.results import Results
+
+
+class Store(Protocol):
+    """Result rows and the position of the tape they come from, committed as one.
+
+    A commit is all there or not at all, also after a kill; a row written again replaces itself.
+    """
+
+    @property
+    def position(self) -> int:
+        """The tape position up to which all rows are in the store; 0 for a new one."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the code and flow that made the rows; empty for a new store."""
+        ...
+
+    def commit(
+        self, results: Results, position: int, *, coverage: list[dict[str, Any]] | None = None, again: bool = False
+    ) -> int:
+        """Write rows and position as one; how many rows. ``coverage`` replaces what the store had of its streams.
+
+        ``again`` says that the rows may be in the store already (a rebuild, a repair), whatever their key.
+        Raises `StoreError`; then nothing was changed.
+        """
+        ...
+
+    def claim(self, fingerprint: str) -> None:
+        """Note which code and flow make the rows from now on."""
+        ...
+
+    def read(
+        self,
+        channel: str,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int | None = None,
+        **key: str | int,
+    ) -> pa.Table:
+        """Rows whose time lies in ``[start, end)`` (microseconds), ascending; without ``start`` the last ``limit``."""
+        ...
+
+    def retain(self, older_than: dict[str, int]) -> dict[str, int]:
+        """Drop rows of channels that are older than a time; how many of each."""
+        ...
+
+    def export(self, channel: str, path: str) -> int:
+        """Write a channel as Parquet, in order; how many rows."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,81 @@
+"""A tape played to an engine: live, in replay and after a restart by this one code."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from tapeflow.engine.embedded import Engine
+from tapeflow.engine.frames import Frames
+from tapeflow.tape.blocks import Block
+from tapeflow.tape.records import Kind
+
+
+class GiveUp(msgspec.Struct, frozen=True, tag_field="note", tag="give_up"):
+    """A hole in the trades that will not be filled: decided outside, so it must stand on the tape."""
+
+    symbol: str
+    first_id: int
+    last_id: int
+    reason: str
+
+
+class Said(msgspec.Struct, frozen=True, tag_field="note", tag="said"):
+    """Something an operator would want to know; it changes no row."""
+
+    what: str
+    detail: str = ""
+
+
+Note = GiveUp | Said
+
+_read_note = msgspec.json.Decoder(Note).decode
+write_note = msgspec.json.Encoder().encode
+
+
+def play(block: Block, engine: Engine, start: int = 0, stop: int | None = None) -> None:
+    """Give the engine the records ``start..stop`` of a block, each by its kind.
+
+    Of the answers to requests only those that succeeded; what we sent and asked changes nothing.
+    """
+    stop = len(block) if stop is None else stop
+    frames = _frames(block, start, stop)
+    at = start
+    for i in _others(block, frames, start, stop):
+        if at < i:
+            engine.feed(frames, at, i)
+        _control(block, engine, i)
+        at = i + 1
+    if at < stop:
+        engine.feed(frames, at, stop)
+
+
+def answered(block: Block, start: int, stop: int) -> dict[int, tuple[int, str]]:
+    """Status and request of the answers among the records ``start..stop``, by their place."""
+    found = {}
+    for i in (np.flatnonzero(block.kinds[start:stop] == Kind.ANSWER) + start).tolist():
+        status, _, request = block.head(i).partition(" ")
+        found[i] = (int(status) if status.isdigit() else 0, request)
+    return found
+
+
+def _frames(block: Block, start: int, stop: int) -> Frames:
+    good = {i: request for i, (status, request) in answered(block, start, stop).items() if status == 200}
+    return Frames(block.buffer, block.lines, requests=good, owners=(block.connections, block.names))
+
+
+def _others(block: Block, frames: Frames, start: int, stop: int) -> list[int]:
+    """The records that are neither a frame nor the answer to a request that succeeded."""
+    kinds = block.kinds[start:stop]
+    places = np.flatnonzero(kinds != Kind.FRAME) + start
+    return [i for i in places.tolist() if i not in frames.requests]
+
+
+def _control(block: Block, engine: Engine, i: int) -> None:
+    kind = int(block.kinds[i])
+    if kind == Kind.TICK:
+        engine.tick(int(block.ts_recv[i]))
+    elif kind == Kind.NOTE:
+        note = _read_note(block.head(i))
+        if isinstance(note, GiveUp):
+            engine.give_up(note.symbol, note.first_id, note.last_id, note.reason)

@@ -1,0 +1,135 @@
+"""How to talk to Binance spot: addresses, limits, and what to send and ask (sections 1, 2 and 5 of the reference).
+
+Pure: every answer depends on the arguments alone.
+
+Source: github.com/binance/binance-spot-api-docs, web-socket-streams.md and rest-api.md, read 2026-07-21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import msgspec
+
+from tapeflow.domain.events import Fetch, Gap, Send
+from tapeflow.domain.time import HOUR, MILLISECOND
+from tapeflow.venues.wire import Limits
+
+#: Names in one SUBSCRIBE message. The venue states no bound.
+BATCH = 200
+#: Rows of one answer.
+PAGE = 1000
+
+#: The venue's intervals that are ours too.
+INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w")
+
+_STREAMS = {"trades": "trade", "quotes": "bookTicker", "book": "depth@100ms", "tickers": "ticker"}
+
+
+class BinanceWire:
+    """The venue's side of a feed."""
+
+    name = "binance"
+    websocket = "wss://stream.binance.com:9443"
+    rest = "https://api.binance.com"
+    #: Microseconds have to be asked for.
+    socket_path = "/stream?timeUnit=MICROSECOND"
+    headers: dict[str, str] = {"X-MBX-TIME-UNIT": "MICROSECOND"}  # noqa: RUF012 - read only
+    limits = Limits(
+        streams=1024,
+        messages_per_s=5,
+        connection_s=24 * 3600,
+        attempts=300,
+        attempts_s=300,
+        weight_per_minute=6000,
+        used_weight_header="X-MBX-USED-WEIGHT-1M",
+    )
+    instruments = Fetch("/api/v3/exchangeInfo", {"showPermissionSets": "false"}, "instruments", weight=20)
+
+    def streams(self, symbol: str, channels: Collection[str], intervals: Collection[str]) -> list[str]:
+        """The names of a symbol's streams that these channels need; klines of each of the ``intervals``."""
+        names = [stream_name(symbol, stream) for channel, stream in _STREAMS.items() if channel in channels]
+        if "klines" in channels:
+            names += [stream_name(symbol, f"kline_{interval}") for interval in intervals if interval in INTERVALS]
+        return names
+
+    def subscribe(self, names: Iterable[str], first_id: int) -> Iterator[Send]:
+        """SUBSCRIBE messages of at most `BATCH` names, each name once, numbered from ``first_id``."""
+        return _control("SUBSCRIBE", names, first_id)
+
+    def unsubscribe(self, names: Iterable[str], first_id: int) -> Iterator[Send]:
+        """UNSUBSCRIBE messages, in the same way."""
+        return _control("UNSUBSCRIBE", names, first_id)
+
+    def stream_of(self, frame: bytes) -> bytes:
+        """The name of the stream that a frame of a combined connection belongs to; empty for any other frame."""
+        if not frame.startswith(b'{"stream":"'):
+            return b""
+        return frame[11 : frame.find(b'"', 11)]
+
+    def symbol_of(self, stream: str) -> str:
+        """The symbol of a stream's name, empty for a stream of all symbols."""
+        return "" if stream.startswith("!") else stream.partition("@")[0].upper()
+
+    def is_acknowledgement(self, frame: bytes) -> bool:
+        """True for the answer to a message of ours."""
+        return frame.startswith((b'{"result":', b'{"id":'))
+
+    def refill(self, gap: Gap, attempt: int = 0) -> Fetch | None:
+        """How to ask for the next of what a hole in the trades lacks; None when nothing more can be tried.
+
+        First by aggregates from the time of its left edge on, which cost a sixth: one stands for the trades
+        ``f..l``. What they do not bring (an aggregate across the edge, very many in one millisecond) is then asked
+        for by id.
+        """
+        if gap.stream != "trades" or gap.first_id is None or gap.last_id is None:
+            return None
+        missing = gap.last_id - gap.first_id + 1
+        if attempt == 0 and gap.ts_start is not None:
+            start = str(gap.ts_start // MILLISECOND)
+            query = {"symbol": gap.symbol, "startTime": start, "limit": str(PAGE)}
+            return Fetch("/api/v3/aggTrades", query, gap.reason, gap.symbol, weight=4)
+        if attempt <= 2:
+            query = {"symbol": gap.symbol, "fromId": str(gap.first_id), "limit": str(min(PAGE, missing))}
+            return Fetch("/api/v3/historicalTrades", query, gap.reason, gap.symbol, weight=25)
+        return None
+
+    def candles(self, symbol: str, interval: str, start: int | None = None, end: int | None = None) -> Fetch | None:
+        """How to ask for candles that begin in ``[start, end)``, or for the newest; None for another interval."""
+        if interval not in INTERVALS:
+            return None
+        query = {"symbol": symbol, "interval": interval, "limit": str(PAGE)}
+        if start is not None:
+            query["startTime"] = str(start // MILLISECOND)
+        if end is not None:
+            query["endTime"] = str((end - 1) // MILLISECOND)
+        return Fetch("/api/v3/klines", query, "candles", symbol, weight=2)
+
+    def trades_at(self, symbol: str, start: int) -> Fetch:
+        """How to ask for the first aggregates from a time on: where the trades of a range of time begin."""
+        query = {"symbol": symbol, "startTime": str(start // MILLISECOND)}
+        query |= {"endTime": str((start + HOUR) // MILLISECOND - 1), "limit": str(PAGE)}
+        return Fetch("/api/v3/aggTrades", query, "backfill", symbol, weight=4)
+
+    def trades_from(self, symbol: str, aggregate_id: int) -> Fetch:
+        """How to ask for the aggregates from one on."""
+        query = {"symbol": symbol, "fromId": str(aggregate_id), "limit": str(PAGE)}
+        return Fetch("/api/v3/aggTrades", query, "backfill", symbol, weight=4)
+
+
+def stream_name(symbol: str, stream: str) -> str:
+    """The name on the wire: the symbol in lower case, the rest as it is. Streams of all symbols have no symbol.
+
+    >>> stream_name("BTCUSDT", "kline_1M"), stream_name("", "!miniTicker@arr")
+    ('btcusdt@kline_1M', '!miniTicker@arr')
+    """
+    return f"{symbol.lower()}@{stream}" if symbol else stream
+
+
+def _control(method: str, names: Iterable[str], first_id: int) -> Iterator[Send]:
+    distinct = list(dict.fromkeys(names))
+    for number, at in enumerate(range(0, len(distinct), BATCH), first_id):
+        yield Send(msgspec.json.encode({"method": method, "params": distinct[at : at + BATCH], "id": number}))
+
+
+WIRE = BinanceWire

@@ -30,6 +30,8 @@ from tapeflow.tape.reader import TapeReader
 
 #: Records given to the engine before rows are committed: bounds the rows of one transaction.
 BATCH = 20_000
+#: Playing is interrupted for a commit after so long.
+PLAY_S = 0.2
 #: The store is written at least this often while the tape grows, also without rows, so that a restart is short.
 COMMIT_S = 1.0
 #: How often it is looked for windows that our trades do not cover.
@@ -97,7 +99,10 @@ class Pipeline:
         self._sink = _Sink(self._results)
         self._engine = self._new_engine()
         self._wake = threading.Event()
-        self._covered = 0.0
+        now = time.monotonic()
+        self._covered = self._keeping_took = 0.0
+        self._committed_at = self._looked_at = self._kept_at = now
+        self._rest: Block | None = None
         self._to_retain: dict[str, int] = {}
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
@@ -116,15 +121,19 @@ class Pipeline:
         price, size = self._scales
         return Results(self._flow, self._venue, self._channels, price_scale=price, size_scale=size)
 
-    def restore(self) -> None:
-        """Become what the newest state says that the store has reached; raises `StoreError`."""
+    def restore(self, end: int) -> None:
+        """Become what the newest state says that the store has reached; ``end`` is that of the tape.
+
+        A store that is ahead of its tape has outlived records that a power failure took: what follows is written as
+        if its rows might be there already. Raises `StoreError`.
+        """
         fingerprint = self._engine.fingerprint
         self._again = bool(self._store.fingerprint) and self._store.fingerprint != fingerprint
         if self._again:
             self._states.drop()
         if self._store.fingerprint != fingerprint:
             self._store.claim(fingerprint)
-        committed = 0 if self._again else self._store.position
+        committed = 0 if self._again else min(self._store.position, end)
         carried = self._newest_state(committed)
         if carried is not None:
             self._pending = {fetch.request: fetch for fetch in carried.pending}
@@ -132,6 +141,8 @@ class Pipeline:
         at = carried.position if carried is not None else 0
         self._reader = TapeReader(self._tape, at)
         self._rebuilt_to = self._store.position if self._again else 0
+        if self._store.position > end:
+            self._rebuilt_to = 1 << 62
         self.progress = Progress(played=at, committed=committed)
 
     def _newest_state(self, committed: int) -> Carried | None:
@@ -179,7 +190,7 @@ class Pipeline:
     @property
     def counts(self) -> dict[str, int]:
         """What the engine has met so far."""
-        return msgspec.structs.asdict(self._engine.counts)
+        return msgspec.structs.asdict(self._engine.tally())
 
     def retain(self, older_than: dict[str, int]) -> None:
         """Have rows older than these times dropped from the store, between two commits."""
@@ -197,57 +208,77 @@ class Pipeline:
             self._say(error=f"{type(error).__name__}: {error}")
 
     def _play_all(self) -> None:
-        last_commit = last_state = last_look = time.monotonic()
-        state_took = 0.0
-        dirty = False
         while True:
             self._wake.clear()
-            block = self._reader.read()
-            if block is not None:
-                dirty |= self._play(block)
+            has_more = self._play_some()
             now = time.monotonic()
-            if dirty and (self._sink.has_rows or now - last_commit >= COMMIT_S or self._is_stopping):
+            if self._is_due(now):
                 self._commit()
-                dirty, last_commit = False, now
-            if self._to_retain:
-                self._drop_old()
-            if now - last_look >= LOOK_S:
-                self._say(wanted=tuple(self._engine.wanted_candles()))
-                last_look = now
-            if now - last_state >= max(self._state_s, 20 * state_took):
-                state_took = self._keep_state()
-                last_state = time.monotonic()
-            if block is not None:
+            self._look_after(now)
+            if has_more:
                 continue
             if not self.progress.is_live:
                 self._go_live()
             elif self._is_stopping:
-                if dirty:
-                    self._commit()
-                self._keep_state()
+                self._end()
                 return
             else:
                 self._wake.wait(0.1)
 
-    def _play(self, block: Block) -> bool:
-        """Play what is new of a block; True if there is something to commit."""
-        end = block.first + len(block)
-        at = max(self.progress.played, block.first)
-        while at < end:
-            stop = min(end, at + BATCH)
-            silent = self.progress.committed
-            if at < silent:
-                stop = min(stop, silent)
-            self._note_answers(block, at - block.first, stop - block.first)
-            play(block, self._engine, at - block.first, stop - block.first)
+    def _play_some(self) -> bool:
+        """Play what there is, but not more than one commit should hold; True if there is more."""
+        started, at = time.monotonic(), self.progress.played
+        ts_recv = self.progress.ts_recv
+        has_more = True
+        while at - self.progress.played < BATCH and time.monotonic() - started < PLAY_S:
+            block = self._rest or self._reader.read()
+            self._rest = None
+            if block is None:
+                has_more = False
+                break
+            at = self._play(block, at)
+            ts_recv = int(block.ts_recv[min(at, block.next) - block.first - 1])
+        if at > self.progress.played:
             self._engine.flush()
-            if at < silent:
-                self._sink.take()
-            self._say(played=stop, ts_recv=int(block.ts_recv[stop - block.first - 1]))
-            if stop < end and stop > silent:
-                self._commit()
-            at = stop
-        return end > self.progress.committed
+            if at <= self.progress.committed:
+                self._sink.take()  # the store has these rows
+            self._say(played=at, ts_recv=ts_recv)
+        return has_more
+
+    def _play(self, block: Block, at: int) -> int:
+        """Play what is new of a block, up to where the store stands if that lies within; where playing has come to."""
+        start, stop = max(at, block.first), block.next
+        silent = self.progress.committed
+        if start < silent < stop:
+            stop, self._rest = silent, block
+        if start >= stop:
+            return at
+        self._note_answers(block, start - block.first, stop - block.first)
+        play(block, self._engine, start - block.first, stop - block.first)
+        if stop == silent:
+            self._engine.flush()
+            self._sink.take()
+        return stop
+
+    def _is_due(self, now: float) -> bool:
+        if self.progress.played <= self.progress.committed:
+            return False
+        return self._sink.has_rows or now - self._committed_at >= COMMIT_S
+
+    def _look_after(self, now: float) -> None:
+        """What is done now and then."""
+        if self._to_retain:
+            self._drop_old()
+        if now - self._looked_at >= LOOK_S:
+            self._say(wanted=tuple(self._engine.wanted_candles()))
+            self._looked_at = now
+        if now - self._kept_at >= max(self._state_s, 20 * self._keeping_took):
+            self._keep_state()
+
+    def _end(self) -> None:
+        if self.progress.played > self.progress.committed:
+            self._commit()
+        self._keep_state()
 
     def _note_answers(self, block: Block, start: int, stop: int) -> None:
         for status, request in answered(block, start, stop).values():
@@ -280,6 +311,7 @@ class Pipeline:
                 time.sleep(RETRY_S)
             else:
                 self._say(committed=position, error="", rows=self.progress.rows + rows)
+                self._committed_at = time.monotonic()
                 return
 
     def _coverage(self) -> list[dict[str, Any]] | None:
@@ -297,11 +329,11 @@ class Pipeline:
         except StoreError as error:
             self._say(error=str(error))
 
-    def _keep_state(self) -> float:
-        """Keep the state as of the store's position; how long it took."""
-        if self.progress.committed != self.progress.played:
-            return 0.0
+    def _keep_state(self) -> None:
+        """Keep the state as of the store's position."""
         started = time.monotonic()
+        if self.progress.committed != self.progress.played:
+            return
         carried = Carried(
             self.progress.played, self._engine.snapshot(), list(self._pending.values()), sorted(self._warmed)
         )
@@ -309,7 +341,8 @@ class Pipeline:
             self._states.save(carried.position, msgspec.msgpack.encode(carried))
         except StoreError as error:
             self._say(error=str(error))
-        return time.monotonic() - started
+        self._kept_at = time.monotonic()
+        self._keeping_took = self._kept_at - started
 
     def _say(self, **changes: Any) -> None:
         if "played" in changes:

@@ -101,7 +101,7 @@ class Run:
             act=self._act,
             tell=self._told,
         )
-        self.pipeline.restore()
+        self.pipeline.restore(self.writer.position)
         self.spool = Spool(
             self.writer,
             commit_ms=parse_span(tape.commit) / 1000,

@@ -7,7 +7,7 @@ import sys
 from typer import Exit, Option, Typer, echo
 from typer.main import get_command
 
-from tapeflow.cli import explain, replay, run, sample, show
+from tapeflow.cli import explain, replay, run, sample, show, simulate, tape
 from tapeflow.domain.errors import TapeflowError
 
 app = Typer(
@@ -19,7 +19,9 @@ app = Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
+app.add_typer(tape.tape, name="tape")
 app.command("explain")(explain.explain)
 app.command("sample")(sample.sample)
 app.command("show")(show.show)

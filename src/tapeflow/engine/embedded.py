@@ -431,11 +431,19 @@ class Engine:
         rows = self.coverage()
         self.counts.gaps += sum(row["state"] == "gap" for row in rows)
         self._outlet.rows("coverage", rows)
+        self.counts = self.tally()
+
+    def tally(self) -> Counts:
+        """The counts as of now, with what the intake and the venue have counted for themselves."""
         events, duplicates, ignored, *_ = self._intake.counts()
-        self.counts.events += events
-        self.counts.duplicates, self.counts.ignored_aggregates = duplicates, ignored
-        self.counts.unknown_fields = self.venue.unknown_fields
-        self.counts.late += self._kline_means.late
+        return msgspec.structs.replace(
+            self.counts,
+            events=self.counts.events + events,
+            duplicates=duplicates,
+            ignored_aggregates=self.counts.ignored_aggregates + ignored,
+            unknown_fields=self.venue.unknown_fields,
+            late=self.counts.late + self._kline_means.late,
+        )
 
     def coverage(self) -> list[dict[str, Any]]:
         """What was seen of the trades, what is missing and why, and what came too late: as of now."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from tapeflow.domain.time import DAY, MILLISECOND
+from tapeflow.domain.time import MILLISECOND
 from tapeflow.exchange.connection import Connection
 from tapeflow.exchange.frames import combined, frame
 from tapeflow.sim.edition import Edition
@@ -146,8 +146,3 @@ def _order(event: _Event) -> tuple[int, int]:
 
 def _at_once(topic: Topic) -> None:
     topic.is_ready = True
-
-
-def reach_start(topic: Topic, now: int) -> int:
-    """From when on the topic needs trades."""
-    return now - topic.stream.reach_us // DAY * DAY - topic.stream.reach_us % DAY

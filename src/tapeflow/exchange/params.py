@@ -139,6 +139,7 @@ def unit_of(word: str | None) -> int:
 
 
 def unknown_symbol() -> Refusal:
+    """The answer where the venue does not know a symbol."""
     return Refusal(-1121, "Invalid symbol.")
 
 

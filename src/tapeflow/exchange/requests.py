@@ -83,7 +83,8 @@ def _follow(client: Subscriber, request: dict[str, Any]) -> tuple[tuple[str, ...
                 raise Wrong(2, "Invalid request: too many parameters")
             return (), (), list(client.streams)
         case "SET_PROPERTY":
-            return (), (), _set(client, request)
+            _set(client, request)
+            return (), (), None
         case "GET_PROPERTY":
             _property(request, 1)
             return (), (), client.combined

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -225,8 +224,3 @@ ENDPOINTS = {
     "ticker/bookTicker": Endpoint(_MANY, _one_or_all(2, 4), _quotes),
     "ticker": Endpoint((*_MANY, "windowSize", "type"), _window_weight, _window_ticker),
 }
-
-
-def first_rows(rows: Iterable[str], limit: int) -> str:
-    """At most ``limit`` rows as one array."""
-    return _array(islice(rows, limit))

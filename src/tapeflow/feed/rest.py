@@ -18,8 +18,8 @@ ANSWER_LIMIT = 64 << 20
 TIMEOUT_S = 15.0
 #: Attempts at a question that fails in a way that may pass.
 ATTEMPTS = 6
-#: Requests under way at once.
-AT_ONCE = 8
+#: Requests under way at once, by urgency: slow answers to what can wait must not hold up a hole.
+AT_ONCE = (4, 4, 2, 2)
 
 _MAY_PASS = frozenset({403, 408, 425, 429, 418, 500, 502, 503, 504})
 
@@ -47,7 +47,7 @@ class Rest:
         self._recorder = recorder
         self._say = say
         self._session: aiohttp.ClientSession | None = None
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._room = [asyncio.Semaphore(number) for number in AT_ONCE]
 
     async def ask(self, fetch: Fetch, urgency: int, attempts: int = ATTEMPTS) -> Answer:
         """The answer to a question; a failure is an answer too, after all attempts."""
@@ -55,8 +55,8 @@ class Rest:
         backoff = Backoff(0.3, 10.0)
         answer = Answer(0, b"", self._recorder.position, "not asked")
         for left in range(attempts - 1, -1, -1):
-            await self.budget.take(fetch.weight, urgency)
-            async with self._room:
+            async with self._room[urgency]:
+                await self.budget.take(fetch.weight, urgency)
                 answer = await self._once(request)
             if answer.status not in _MAY_PASS and answer.status:
                 return answer

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from tapeflow.domain.events import Fetch
 from tapeflow.feed.budget import CANDLES
 from tapeflow.feed.recorder import Say
 from tapeflow.feed.rest import Rest
@@ -45,11 +46,15 @@ class Warm:
         self.waiting += len(fetches)
         if fetches:
             self._say(f"{len(fetches)} requests for candles of the past, so that indicators are warm")
-        for answer in asyncio.as_completed([self._rest.ask(fetch, CANDLES) for fetch in fetches]):
-            done = await answer
-            self.waiting -= 1
-            if not done.is_good:
-                self._say(f"no candles of the past: {done.problem}")
+        async with asyncio.TaskGroup() as group:
+            for fetch in fetches:
+                group.create_task(self._history(fetch))
+
+    async def _history(self, fetch: Fetch) -> None:
+        answer = await self._rest.ask(fetch, CANDLES)
+        self.waiting -= 1
+        if not answer.is_good:
+            self._say(f"no candles of the past: {answer.problem}")
 
     async def run(self) -> None:
         """Ask for what windows lack, until cancelled."""

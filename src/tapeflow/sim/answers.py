@@ -88,7 +88,8 @@ def book_ticker(edition: Edition, now: int) -> str:
     text, market = Text(edition.spec), edition.market
     quote = market.quote(market.slot_at(now))
     return (
-        f'{{"symbol":"{edition.spec.symbol}","bidPrice":"{text.price(quote.bid)}","bidQty":"{text.size(quote.bid_size)}",'
+        f'{{"symbol":"{edition.spec.symbol}",'
+        f'"bidPrice":"{text.price(quote.bid)}","bidQty":"{text.size(quote.bid_size)}",'
         f'"askPrice":"{text.price(quote.ask)}","askQty":"{text.size(quote.ask_size)}"}}'
     )
 
@@ -115,7 +116,8 @@ def day_ticker(edition: Edition, now: int, unit: int, *, is_mini: bool) -> str:
     before = edition.last_price(now - DAY)
     return (
         f"{_change(edition.spec, bar)},"
-        f'"prevClosePrice":"{text.price(bar.open if before is None else before)}","lastPrice":"{text.price(bar.close)}",'
+        f'"prevClosePrice":"{text.price(bar.open if before is None else before)}",'
+        f'"lastPrice":"{text.price(bar.close)}",'
         f'"lastQty":"{text.size(last_size(edition, now))}","bidPrice":"{text.price(quote.bid)}",'
         f'"bidQty":"{text.size(quote.bid_size)}","askPrice":"{text.price(quote.ask)}",'
         f'"askQty":"{text.size(quote.ask_size)}",{_prices(text, bar)},{_tail(text, bar, now - DAY, now, unit)}'
@@ -150,7 +152,8 @@ def symbol_row(spec: Spec, status: str) -> str:
         '"isSpotTradingAllowed":true,"isMarginTradingAllowed":false,"filters":['
         f'{{"filterType":"PRICE_FILTER","minPrice":"{eight(tick)}","maxPrice":"{eight(tick * spec.price * 20)}",'
         f'"tickSize":"{eight(tick)}"}},'
-        f'{{"filterType":"LOT_SIZE","minQty":"{eight(step)}","maxQty":"{eight(step * 10**9)}","stepSize":"{eight(step)}"}}'
+        f'{{"filterType":"LOT_SIZE","minQty":"{eight(step)}","maxQty":"{eight(step * 10**9)}",'
+        f'"stepSize":"{eight(step)}"}}'
         f'],"permissions":[],"permissionSets":[["SPOT"]],"defaultSelfTradePreventionMode":"EXPIRE_MAKER",'
         f'"allowedSelfTradePreventionModes":{modes}}}'
     )

@@ -16,7 +16,7 @@ from tapeflow.sim.spec import GROUP_AGGREGATES, GROUP_ORDERS, GROUP_TRADES, Spec
 
 #: Activity is a product of random weights, one for the cell of each of these lengths that a time lies in.
 _CELLS = (1200 * SECOND, 300 * SECOND, 60 * SECOND, 12 * SECOND, 3 * SECOND, 600 * MILLISECOND, 100 * MILLISECOND)
-_WEIGHTS = np.array((14, 18, 22, 28, 34, 40, 46, 52, 58, 66, 74, 82, 94, 110, 130, 160), np.int64)
+_WEIGHTS = np.array((20, 24, 28, 32, 37, 42, 47, 52, 58, 64, 71, 79, 89, 100, 116, 136), np.int64)
 
 #: Level of the book of each fill of an order; equal levels make one aggregate.
 _FILLS = ((0,), (0,), (0, 0), (0,), (0, 1), (0,), (0,), (0, 0, 1))

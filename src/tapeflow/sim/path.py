@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 _LONGEST = 180 * DAY
 _HALF = 1 << 63
+#: A little less than the root of 2, at which the price would have no home.
+_GROWTH = 1.38
 #: Four times sixteen random bits: their mean, and the inverse of their deviation.
 _MEAN = 2.0 * 65_535
 _UNIT = 1.0 / 37_837.0
@@ -64,7 +66,7 @@ class Path:
             rest = place - cell
             low, high = self._point(octave, cell), self._point(octave, cell + 1)
             total += width * (low + (high - low) * rest)
-            width *= 1.4142135623730951
+            width *= _GROWTH
             length *= 2.0
         return total
 

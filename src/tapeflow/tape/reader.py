@@ -58,10 +58,10 @@ class TapeReader:
             self._take(piece)
         block, self._rest = self._rest, None
         ends = block.lines["end"]
-        stop = int(ends.searchsorted(int(block.lines["start"][0]) + limit_bytes, "right"))
+        stop = max(int(ends.searchsorted(int(block.lines["start"][0]) + limit_bytes, "right")), 1)
         if stop < len(block):
-            self._rest = block.cut(max(stop, 1), len(block))
-            block = block.cut(0, max(stop, 1))
+            self._rest = block.cut(stop, len(block))
+            block = block.cut(0, stop)
         self.position = block.next
         return block
 

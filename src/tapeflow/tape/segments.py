@@ -58,16 +58,28 @@ class Piece(NamedTuple):
 _NOTHING = memoryview(b"")
 
 
+def _unreadable(path: Path, error: OSError) -> TapeError:
+    return TapeError(f"cannot read {path}: {error.strerror}; look at the rights of the file, and at the disk")
+
+
 def _whole(offset: int, header: Header, payload: memoryview) -> Piece:
     return Piece(offset, header.size, header, payload, "", is_torn=False)
 
 
 class SegmentFile:
-    """The pieces of a segment, in order; one that is being written may be asked again at its end."""
+    """The pieces of a segment, in order; one that is being written may be asked again at its end.
+
+    Raises `FileNotFoundError` where it is gone (removed while one looked), else `TapeError`.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("rb", buffering=0)
+        try:
+            self._file = path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _unreadable(path, error) from error
         self._window = b""
         self._start = 0
 
@@ -153,7 +165,10 @@ class SegmentFile:
         """Up to ``size`` bytes from ``offset``, from one read: fewer only at the end of the file."""
         at = offset - self._start
         if at < 0 or at + size > len(self._window):
-            self._file.seek(offset)
-            self._window = self._file.read(max(size, _WINDOW))
+            try:
+                self._file.seek(offset)
+                self._window = self._file.read(max(size, _WINDOW))
+            except OSError as error:
+                raise _unreadable(self.path, error) from error
             self._start, at = offset, 0
         return memoryview(self._window)[at : at + size]

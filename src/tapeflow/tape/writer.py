@@ -21,6 +21,8 @@ SEGMENT_BYTES = 256 << 20
 #: Raw bytes of a block at most, if it has more than one record.
 BLOCK_BYTES = 4 << 20
 
+_APPEND = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
 _ADVICE = {
     errno.ENOSPC: "free some space or lower what is kept",
     errno.EDQUOT: "raise the quota or lower what is kept",
@@ -156,7 +158,7 @@ class TapeWriter:
             self._begin_segment()
             return
         path = found[-1]
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND)
+        self._file = os.open(path, _APPEND)
         self._entry = index.Entry(path.name)
         self._position = first_position(path.name)
         file = SegmentFile(path)
@@ -181,7 +183,7 @@ class TapeWriter:
     def _begin_segment(self) -> None:
         """Go on in a new file; the old one is synced with the next `sync`."""
         path = self.folder / segment_name(self._position)
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        file = os.open(path, _APPEND | os.O_CREAT, 0o644)
         with self._files:
             if self._file is not None:
                 self._unsynced.append(self._file)

@@ -18,7 +18,9 @@ from tapeflow.tape.records import LONGEST, Kind, Record
 from tapeflow.tape.verify import verify
 from tapeflow.tape.writer import TapeWriter
 
-TIMES = st.integers(-(2**63), 2**63 - 1) | st.integers(1_700_000_000_000_000, 1_700_000_100_000_000) | st.just(NONE_TIME)
+TIMES = (
+    st.integers(-(2**63), 2**63 - 1) | st.integers(1_700_000_000_000_000, 1_700_000_100_000_000) | st.just(NONE_TIME)
+)
 TEXTS = st.text(st.characters(), max_size=20)
 RECORDS = st.lists(
     st.tuples(

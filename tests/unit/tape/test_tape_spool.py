@@ -71,7 +71,9 @@ def test_threads_may_put_together(tmp_path: Path, writer: TapeWriter) -> None:
     assert spool.flush(10) == 8000
     found = bodies(tmp_path)
     for name in "abcd":
-        assert [body for body in found if body.startswith(name.encode())] == [f"{name} {i}".encode() for i in range(2000)]
+        assert [body for body in found if body.startswith(name.encode())] == [
+            f"{name} {i}".encode() for i in range(2000)
+        ]
     spool.stop()
     assert spool.counters.records == 8000
 

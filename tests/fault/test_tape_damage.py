@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tapeflow.domain.errors import TapeError
 from tapeflow.tape.encoding import HEADER_SIZE, MAGIC
 from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.records import Damage
@@ -215,3 +217,78 @@ def test_damage_in_a_sealed_segment_stays_in_it(tmp_path: Path) -> None:
         path.write_bytes(data)
     assert verify(tmp_path).is_whole
     assert sum(one.records for one in contents(tmp_path)) == 60
+
+
+def test_a_block_that_is_there_twice_is_read_once(tape: Tape) -> None:
+    first, second, third = tape.offsets[:3]
+    tape.spoil(tape.data[:third] + tape.data[first:third] + tape.data[third:])
+    found, damage = tape.read()
+    assert found == ALL
+    assert [(one.offset, one.size, one.lost) for one in damage] == [
+        (third, second - first, 0),
+        (third + second - first, third - second, 0),
+    ]
+    assert tape.write_on().recovered is None
+    assert tape.read()[0] == [*ALL, ALL[-1] + 1, ALL[-1] + 2]
+
+
+def test_a_block_of_a_later_version_is_left_alone(tape: Tape) -> None:
+    """It is no damage: neither skipped, nor cut off."""
+    at = tape.offsets[-1]
+    header = bytearray(tape.data[at : at + HEADER_SIZE])
+    header[8] = 2
+    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    data = tape.data[:at] + header + tape.data[at + HEADER_SIZE :]
+    tape.spoil(data)
+    for work in (tape.read, tape.write_on, lambda: verify(tape.folder)):
+        with pytest.raises(TapeError, match=r"version 2.*upgrade"):
+            work()
+    assert tape.path.read_bytes() == data
+    tape.spoil(tape.data)
+    assert tape.write_on().recovered is None  # the lock was let go
+
+
+def test_damage_before_the_position_costs_nothing(tape: Tape) -> None:
+    data = bytearray(tape.data)
+    data[tape.offsets[1] + 5] ^= 1
+    tape.spoil(data)
+    with TapeReader(tape.folder, 13) as reader:
+        assert [block.first for block in reader.blocks()] == [13, 16]
+    with TapeReader(tape.folder, 5) as reader:  # within the damaged block
+        assert [block.first for block in reader.blocks()] == [8, 12, 16]
+        assert [(one.first, one.last) for one in reader.damage] == [(4, 7)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100))
+def test_whatever_happens_is_survived(tape: Tape, seed: int) -> None:
+    """Several faults at once: what is read was written, in order and once; a writer goes on."""
+    chance = random.Random(seed)
+    data = bytearray(tape.data)
+    for _ in range(chance.randrange(1, 6)):
+        at = chance.randrange(len(data) + 1)
+        size = chance.randrange(1, 300)
+        match chance.randrange(5):
+            case 0:
+                data[at:at] = chance.randbytes(size)
+            case 1:
+                del data[at : at + size]
+            case 2:
+                data[at : at + size] = bytes(min(size, len(data) - at))
+            case 3:
+                data[at:at] = data[max(at - size, 0) : at]
+            case _:
+                data[at : at + 1] = chance.randbytes(1)
+    tape.spoil(data)
+    found, damage = tape.read()
+    assert found == sorted(set(found))
+    lost = {
+        i for one in damage if one.first is not None and one.last is not None for i in range(one.first, one.last + 1)
+    }
+    upto = max(found, default=-1)
+    assert set(range(upto + 1)) - set(found) <= lost  # every hole is named
+    writer = tape.write_on()
+    assert writer.position > upto + 1
+    again, _ = tape.read()
+    assert again[-2:] == [writer.position - 2, writer.position - 1]
+    assert [i for i in again[:-2] if i in found] == found

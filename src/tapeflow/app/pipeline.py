@@ -17,13 +17,12 @@ import msgspec
 from tapeflow import venues
 from tapeflow.domain.errors import SnapshotError, StoreError
 from tapeflow.domain.events import Action, Fetch, Gap
-from tapeflow.engine.columns import BookRows, Rows
 from tapeflow.engine.embedded import Engine
-from tapeflow.engine.results import StepRow
 from tapeflow.flow.nodes import Flow
 from tapeflow.stores.results import Results
 from tapeflow.stores.states import States
 from tapeflow.stores.store import Store
+from tapeflow.stores.swapped import SwappedResults
 from tapeflow.tape.blocks import Block
 from tapeflow.tape.playback import answered, play
 from tapeflow.tape.reader import TapeReader
@@ -96,7 +95,7 @@ class Pipeline:
         self._pending: dict[str, Fetch] = {}
         self._warmed: set[str] = set()
         self.progress = Progress()
-        self._sink = _Sink(self._results)
+        self._sink = SwappedResults(self._results)
         self._engine = self._new_engine()
         self._wake = threading.Event()
         now = time.monotonic()
@@ -299,8 +298,7 @@ class Pipeline:
             self._act(fetch)
 
     def _commit(self) -> None:
-        results = self._sink.take()
-        results.names = self._engine.symbols
+        results = self._sink.take(self._engine.symbols)
         position, coverage = self.progress.played, self._coverage()
         while True:
             try:
@@ -350,40 +348,3 @@ class Pipeline:
             changes["symbols"] = len(self._engine.symbols)
         self.progress = msgspec.structs.replace(self.progress, **changes)
         self._tell(self.progress)
-
-
-class _Sink:
-    """Passes an engine's results on to a `Results` that is taken away, row by row, with each commit."""
-
-    def __init__(self, new: Callable[[], Results]) -> None:
-        self._new = new
-        self._results: Results | None = None
-
-    @property
-    def has_rows(self) -> bool:
-        return self._results is not None
-
-    def take(self) -> Results:
-        """What came since the last time."""
-        results, self._results = self._results, None
-        return results or self._new()
-
-    def _now(self) -> Results:
-        if self._results is None:
-            self._results = self._new()
-        return self._results
-
-    def columns(self, channel: str, rows: Rows) -> None:
-        self._now().columns(channel, rows)
-
-    def books(self, rows: BookRows) -> None:
-        self._now().books(rows)
-
-    def steps(self, rows: list[StepRow]) -> None:
-        self._now().steps(rows)
-
-    def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
-        self._now().rows(channel, rows)
-
-    def retract(self, symbol: str) -> None:
-        self._now().retract(symbol)

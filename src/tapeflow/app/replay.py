@@ -126,10 +126,7 @@ def replay(
     paths = [Path(file) for file in files]
     tape = _tape_of(paths)
     engine = Engine(chosen, codec, results, channels=wanted, compiled=compiled, of_tape=tape is not None)
-    if tape is not None:
-        damaged = _play(engine, tape, batch, progress)
-    else:
-        damaged = _feed(engine, paths, batch, progress)
+    damaged = _play(engine, tape, batch, progress) if tape is not None else _feed(engine, paths, batch, progress)
     engine.finish()
     results.names = engine.symbols
     if upper is not None:

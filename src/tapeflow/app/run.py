@@ -44,6 +44,7 @@ class Folder:
         self.tape = self.root / "tape"
         self.states = self.root / "state"
         self.store = self.root / "results.duckdb"
+        self.history = self.root / "backfill"
         self.status = self.root / "status.json"
 
 

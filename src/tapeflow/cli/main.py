@@ -7,7 +7,7 @@ import sys
 from typer import Exit, Option, Typer, echo
 from typer.main import get_command
 
-from tapeflow.cli import explain, replay, run, sample, show, simulate, tape
+from tapeflow.cli import backfill, coverage, explain, replay, run, sample, show, simulate, tape
 from tapeflow.domain.errors import TapeflowError
 
 app = Typer(
@@ -19,6 +19,9 @@ app = Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("coverage")(coverage.coverage)
+app.command("backfill")(backfill.backfill)
+app.command("repair")(backfill.repair)
 app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
 app.add_typer(tape.tape, name="tape")

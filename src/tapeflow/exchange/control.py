@@ -96,6 +96,8 @@ def _fault(body: bytes) -> Fault:
         raise _bad(f'expected a fault such as {{"kind": "drop", "seconds": 5}}, got {body[:200]!r}: {error}') from None
     if fault.kind not in KINDS:
         raise _bad(f"expected a kind of {', '.join(KINDS)}, got {fault.kind!r}")
+    if fault.kind == "delist" and not fault.symbol:
+        raise _bad("expected a symbol to delist, got none: name one, such as BTCUSDT")
     return fault
 
 

@@ -53,7 +53,8 @@ class Faults:
     def add(self, fault: Fault, now: float) -> int:
         """Begin it; its number."""
         number = next(self._numbers)
-        self._active[number] = (fault, now + fault.seconds)
+        # The seconds of this one are the age that connections reach: it stays until it is ended.
+        self._active[number] = (fault, float("inf") if fault.kind == "expire" else now + fault.seconds)
         return number
 
     def clear(self) -> list[Fault]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from tapeflow.exchange.broadcast import Broadcast, Topic
 from tapeflow.exchange.clock import Clock, seconds
 from tapeflow.exchange.connection import Connection
 from tapeflow.exchange.control import routes as control_routes
-from tapeflow.exchange.faults import Faults
+from tapeflow.exchange.faults import Fault, Faults
 from tapeflow.exchange.frames import frame
 from tapeflow.exchange.limits import Limits
 from tapeflow.exchange.listings import Listings
@@ -20,6 +23,8 @@ from tapeflow.exchange.misbehaviour import Misbehaviour
 from tapeflow.exchange.rest_server import routes as rest_routes
 from tapeflow.exchange.sockets import routes as socket_routes
 from tapeflow.exchange.twist import Twist
+from tapeflow.sim.answers import trade_rows
+from tapeflow.sim.wire import MICRO
 
 #: The events of so much time leave together.
 _TICK = 0.01
@@ -66,7 +71,7 @@ class SimulatedVenue:
         self.ping_every, self.pong_within, self.lifetime = ping_every, pong_within, lifetime
         self.flat_errors = flat_errors
         self._runner: web.AppRunner | None = None
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Future[object]] = set()
 
     @property
     def websocket(self) -> str:
@@ -100,9 +105,26 @@ class SimulatedVenue:
             await self._runner.cleanup()
             self._runner = None
 
-    def spawn(self, work: object) -> None:
+    def fault(self, kind: str, **more: object) -> int:
+        """Begin a fault, as ``POST /control/faults`` does; its number."""
+        return self.misbehaviour.begin(msgspec.convert({"kind": kind, **more}, Fault))
+
+    def end_faults(self) -> None:
+        """End all faults."""
+        self.misbehaviour.end()
+
+    def truth_trades(self, symbol: str, start: int, end: int) -> list[dict[str, Any]]:
+        """The trades in ``[start, end)`` as they are, whatever was sent of them."""
+        edition = self.listings.editions[symbol]
+        return [msgspec.json.decode(row) for row in trade_rows(edition, edition.trades(start, end), MICRO)]
+
+    def truth_id(self, symbol: str, at: int) -> int:
+        """The id of the last trade before this time."""
+        return self.listings.editions[symbol].next_trade(at) - 1
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
         """Run a coroutine until it ends or the venue stops."""
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

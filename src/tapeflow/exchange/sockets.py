@@ -60,6 +60,9 @@ async def _serve(
     await socket.prepare(request)
     client = Connection(socket, transport, unit, combined=combined)
     client.streams.update(dict.fromkeys(names))
+    freeze = venue.faults.of("freeze", now)
+    if freeze:
+        client.frozen_until = now + freeze.seconds
     venue.connections[client] = None
     venue.accepted += 1
     for name in client.streams:

@@ -26,12 +26,25 @@ class Store(Protocol):
         ...
 
     def commit(
-        self, results: Results, position: int, *, coverage: list[dict[str, Any]] | None = None, again: bool = False
+        self,
+        results: Results,
+        position: int,
+        *,
+        coverage: list[dict[str, Any]] | None = None,
+        again: bool = False,
+        start: int | None = None,
     ) -> int:
         """Write rows and position as one; how many rows. ``coverage`` replaces what the store had of its streams.
 
         ``again`` says that the rows may be in the store already (a rebuild, a repair), whatever their key.
-        Raises `StoreError`; then nothing was changed.
+        ``start`` keeps only rows from that time on. Raises `StoreError`; then nothing was changed.
+        """
+        ...
+
+    def note_complete(self, results: Results, runs: list[dict[str, Any]]) -> None:
+        """Note runs of trades (coverage rows) that were found complete by other means than the live capture.
+
+        From then on coverage says so of holes and late trades within them.
         """
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from tapeflow.engine.columns import NONE_TIME
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
 from tapeflow.tape.blocks import Block
@@ -33,13 +34,14 @@ _read_note = msgspec.json.Decoder(Note).decode
 write_note = msgspec.json.Encoder().encode
 
 
-def play(block: Block, engine: Engine, start: int = 0, stop: int | None = None) -> None:
+def play(block: Block, engine: Engine, start: int = 0, stop: int | None = None, *, is_timeless: bool = False) -> None:
     """Give the engine the records ``start..stop`` of a block, each by its kind.
 
-    Of the answers to requests only those that succeeded; what we sent and asked changes nothing.
+    Of the answers to requests only those that succeeded; what we sent and asked changes nothing. History
+    ``is_timeless``: when it was fetched says nothing about when it happened.
     """
     stop = len(block) if stop is None else stop
-    frames = _frames(block, start, stop)
+    frames = _frames(block, start, stop, is_timeless=is_timeless)
     at = start
     for i in _others(block, frames, start, stop):
         if at < i:
@@ -59,9 +61,13 @@ def answered(block: Block, start: int, stop: int) -> dict[int, tuple[int, str]]:
     return found
 
 
-def _frames(block: Block, start: int, stop: int) -> Frames:
+def _frames(block: Block, start: int, stop: int, *, is_timeless: bool) -> Frames:
+    lines = block.lines
+    if is_timeless:
+        lines = lines.copy()
+        lines["ts_recv"] = NONE_TIME
     good = {i: request for i, (status, request) in answered(block, start, stop).items() if status == 200}
-    return Frames(block.buffer, block.lines, requests=good, owners=(block.connections, block.names))
+    return Frames(block.buffer, lines, requests=good, owners=(block.connections, block.names))
 
 
 def _others(block: Block, frames: Frames, start: int, stop: int) -> list[int]:

@@ -44,6 +44,11 @@ class TapeReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """The segment that is read and the offset in it; ("", 0) before the first."""
+        return ("", 0) if self._segment is None else (self._segment.path.name, self._offset)
+
     def blocks(self, limit_bytes: int = LIMIT_BYTES) -> Iterator[Block]:
         """All blocks until the present end."""
         while (block := self.read(limit_bytes)) is not None:
@@ -71,6 +76,11 @@ class TapeReader:
         header = piece.header
         if header is None:
             self._name(piece, piece.what)
+            return
+        if header.next <= min(self._expected or 0, self.position):
+            assert self._segment is not None
+            what = "a block that was there already is repeated"
+            self.damage.append(Damage(self._segment.path.name, piece.offset, piece.size, what))
             return
         self._settle(header.first, known(header.ts_min))
         what = piece.what

@@ -94,7 +94,7 @@ class SegmentFile:
         """What begins at ``offset``; None at the end of the file.
 
         ``least`` is the position that the next record must have at least: what pretends to be a block of earlier
-        ones, inside damaged bytes, is none. Without ``payload`` that part is neither checked nor given.
+        ones, inside damaged bytes, is none. Without ``payload`` that part is not given, nor checked without need.
         """
         piece = self._piece(offset, least, payload)
         if piece is not None and piece.what:
@@ -121,9 +121,8 @@ class SegmentFile:
         header = unpack(head)
         if isinstance(header, str):
             return self._bad(offset, header, least)
-        if not payload:
-            short = offset + header.size > self.size()
-            return self._short(offset, header) if short else _whole(offset, header, _NOTHING)
+        if not payload and self._is_followed(offset + header.size):
+            return _whole(offset, header, _NOTHING)
         block = self._bytes(offset, header.size)
         if len(block) < header.size:
             return self._short(offset, header)
@@ -134,6 +133,10 @@ class SegmentFile:
         return Piece(
             offset, end - offset, header, _NOTHING, "the checksum of the block's payload is wrong", is_torn=False
         )
+
+    def _is_followed(self, end: int) -> bool:
+        """Whether a block that is said to end here does: bytes missing in it would lead into the middle of the next."""
+        return end <= self.size() and MAGIC.startswith(bytes(self._bytes(end, len(MAGIC))))
 
     def _bad(self, offset: int, what: str, least: int) -> Piece:
         end = self._find(offset + 1, None, least)

@@ -74,7 +74,7 @@ class Spool:
         with self._lock:
             is_first = not self._put
             self._put.append((kind, connection, at, mono, head, body))
-            self._put_bytes += size + OVERHEAD
+            self._put_bytes += size
             self._records += 1
         if is_first:
             self._is_woken.set()
@@ -82,7 +82,7 @@ class Spool:
     @property
     def waiting_bytes(self) -> int:
         """Bytes of memory that uncommitted records take, about."""
-        return self._put_bytes + self.writer.waiting
+        return self._put_bytes + OVERHEAD * len(self._put) + self.writer.waiting
 
     @property
     def is_full(self) -> bool:
@@ -113,8 +113,10 @@ class Spool:
             thread.join()
         with self._lock:
             waiting = self._records - self._committed
-        if waiting or self.error:
-            raise TapeError(f"{waiting} records are not on the tape: {self.error}")
+        if waiting:
+            raise TapeError(f"{waiting} records are not on the tape: {self.error or 'they were put after the end'}")
+        if self.error:
+            raise TapeError(self.error)
 
     def _write_all(self) -> None:
         """The thread that commits. One that dies says so, or a caller would wait for ever."""
@@ -143,7 +145,7 @@ class Spool:
         before = self.writer.position
         began = time.perf_counter()
         try:
-            self.writer.extend(taken)
+            self.writer.extend(taken, size)
             self.writer.commit()
             self._write_error = ""
         except TapeError as error:

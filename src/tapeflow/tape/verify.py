@@ -61,23 +61,23 @@ def verify(folder: Path, progress: Progress | None = None) -> Report:
     """Read every block of a tape, in use or not, and name every damage. Changes nothing."""
     is_written = is_held(folder, WRITING)
     paths = _some_segments(folder)
-    total = sum(path.stat().st_size for path in paths)
-    found = Report(0, 0, 0, total, 0, 0, is_written, [])
-    done = 0
+    sizes = {path.name: path.stat().st_size for path in paths}
+    total = sum(sizes.values())
+    found = Report(len(paths), 0, 0, total, 0, 0, is_written, [])
     with TapeReader(folder) as reader:
         for block in reader.blocks(1 << 40):
             found.first = block.first if not found.blocks else found.first
             found.blocks += 1
             found.records += len(block)
-            done += len(block.buffer)
             if progress is not None and found.blocks % 16 == 0:
-                progress(min(done, total), total)
+                name, offset = reader.place
+                progress(sum(size for other, size in sizes.items() if other < name) + offset, total)
         found.next = reader.position
         found.damage = reader.damage
         torn = reader.torn()
-    if torn is not None and not is_written:
+    # A writer may have begun or ended meanwhile: what it left unfinished for an instant is no damage.
+    if torn is not None and not is_written and not is_held(folder, WRITING):
         found.damage.append(torn)
-    found.segments = len(paths)
     return found
 
 

@@ -47,7 +47,7 @@ def read(folder: Path, position: int = 0, limit_bytes: int = 4 << 20) -> list[Re
     return found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(RECORDS, max_size=6), st.integers(200, 5000), st.data())
 def test_any_records_come_back(groups: list[list[Record]], segment_bytes: int, data: st.DataObject) -> None:
     """In any groups, over segments and openings; from any position; in parts of any size; and after compaction."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 import time
 
 import ccxt
@@ -15,7 +14,9 @@ from integration.venue_client import against
 def pointed(exchange, venue):
     """The exchange of ccxt, at this address."""
     exchange.urls["api"] = dict.fromkeys(exchange.urls["api"], f"{venue.rest}/api/v3")
-    exchange.urls["api"]["ws"] = dict.fromkeys(("spot", "margin", "future", "delivery", "ws-api"), f"{venue.websocket}/ws")
+    exchange.urls["api"]["ws"] = dict.fromkeys(
+        ("spot", "margin", "future", "delivery", "ws-api"), f"{venue.websocket}/ws"
+    )
     exchange.options["fetchMarkets"] = {"types": ["spot"]}
     exchange.options["fetchCurrencies"] = False
     exchange.options["fetchMargins"] = False
@@ -93,8 +94,5 @@ def test_unicorn_binance_websocket_api():
             return frames
         finally:
             manager.stop_manager()
-            for thread in threading.enumerate():
-                if thread is not threading.current_thread() and thread.daemon is False and "unicorn" in thread.name:
-                    thread.join(5)
 
     against(test)

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tapeflow import venues
-from tapeflow.app.rebuild import Progress, Rebuilt, rebuild
+from tapeflow.app.rebuild import Progress, Rebuild, Rebuilt
 from tapeflow.app.run import Folder
 from tapeflow.app.tape import import_files
 from tapeflow.domain.errors import InputError, VenueError
@@ -24,6 +24,7 @@ from tapeflow.feed.rest import Rest
 from tapeflow.flow.nodes import Candles
 from tapeflow.settings import RunSettings
 from tapeflow.stores.duckdb import DuckStore
+from tapeflow.stores.states import States
 from tapeflow.tape.playback import answered
 from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.spool import Spool
@@ -104,16 +105,11 @@ def _store(settings: RunSettings) -> Iterator[DuckStore]:
 def _compute(settings: RunSettings, store: DuckStore, start: int, progress: Progress | None = None) -> Rebuilt:
     folder = Folder(settings.data)
     history = sorted(path for path in folder.history.glob("*") if path.is_dir() and any(path.glob("tape-*.tape")))
-    return rebuild(
-        store,
-        [folder.tape] if folder.tape.is_dir() else [],
-        history,
-        settings.make_flow(),
-        settings.venue,
-        channels=tuple(name for name in settings.store.channels if name != "coverage"),
-        start=start,
-        progress=progress,
+    channels = tuple(name for name in settings.store.channels if name != "coverage")
+    again = Rebuild(
+        store, States(folder.states), settings.make_flow(), settings.venue, channels=channels, progress=progress
     )
+    return again.run(folder.tape if any(folder.tape.glob("tape-*.tape")) else None, history, start)
 
 
 class _Fetching:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tapeflow import venues
+from tapeflow.app.carried import Carried
 from tapeflow.domain.errors import SnapshotError, StoreError
 from tapeflow.domain.events import Action, Fetch, Gap
 from tapeflow.engine.embedded import Engine
@@ -39,15 +40,6 @@ LOOK_S = 1.0
 STATE_S = 5.0
 #: How long a failing store is left alone before it is tried again.
 RETRY_S = 0.5
-
-
-class Carried(msgspec.Struct):
-    """What is kept with the engine's state: questions without an answer, and candles that were asked for."""
-
-    position: int
-    engine: bytes
-    pending: list[Fetch] = []
-    warmed: list[str] = []
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -180,11 +172,6 @@ class Pipeline:
         self._thread.join()
         if self._failure is not None:
             raise self._failure
-
-    @property
-    def kept_from(self) -> int:
-        """The tape from here on is needed for a restart."""
-        return min(self._states.positions(), default=0)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -336,7 +323,7 @@ class Pipeline:
             self.progress.played, self._engine.snapshot(), list(self._pending.values()), sorted(self._warmed)
         )
         try:
-            self._states.save(carried.position, msgspec.msgpack.encode(carried))
+            self._states.save(carried.position, msgspec.msgpack.encode(carried), self.progress.ts_recv)
         except StoreError as error:
             self._say(error=str(error))
         self._kept_at = time.monotonic()

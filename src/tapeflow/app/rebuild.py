@@ -1,4 +1,4 @@
-"""Results of a range of time computed again from tapes, and put in the place of those in the store."""
+"""Results computed again from tapes, put in the place of those in the store; a run goes on from there."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from pathlib import Path
 import msgspec
 
 from tapeflow import venues
-from tapeflow.domain.errors import TapeError
+from tapeflow.app.carried import Carried
+from tapeflow.domain.errors import SnapshotError, TapeError
 from tapeflow.engine.embedded import Engine
 from tapeflow.flow.nodes import Flow
 from tapeflow.stores.results import Results
+from tapeflow.stores.states import States
 from tapeflow.stores.store import Store
 from tapeflow.stores.swapped import SwappedResults
+from tapeflow.tape.blocks import Block
 from tapeflow.tape.playback import play
 from tapeflow.tape.reader import TapeReader
 
 #: Records between two commits.
 GROUP = 100_000
 
-#: Told (records played, of so many) now and then.
-Progress = Callable[[int, int], None]
+#: Told the number of records played, now and then.
+Progress = Callable[[int], None]
 
 
 class Rebuilt(msgspec.Struct):
@@ -33,54 +36,95 @@ class Rebuilt(msgspec.Struct):
     damage: list[str] = []
 
 
-def rebuild(
-    store: Store,
-    tapes: Sequence[Path],
-    history: Sequence[Path],
-    flow: Flow,
-    venue: str,
-    *,
-    channels: tuple[str, ...],
-    start: int,
-    progress: Progress | None = None,
-) -> Rebuilt:
-    """Play ``history`` (tapes of backfills, which have no time of their own) and then ``tapes``, and write all rows
-    from ``start`` on again.
+class Rebuild:
+    """Plays history (tapes of backfills, which have no time of their own) and then the tape of the run.
 
-    No trade is late here, however old. What is known to be complete afterwards is noted in the store, so that coverage
-    says so. The store must not be in use by a run.
+    No trade is late here, however old. The engine's state at the end is kept as that of the run, so what was filled
+    stays known. Where retention has cut the tape it begins with the state kept at the cut. The store must not be in use.
     """
-    done = Rebuilt()
-    codec = venues.create(venue)
-    price, size = codec.price_scale, codec.size_scale
-    sink = SwappedResults(lambda: Results(flow, venue, channels, price_scale=price, size_scale=size))
-    endless = msgspec.structs.replace(flow, horizon_us=1 << 60)
-    engine = Engine(endless, codec, sink, channels=channels, patience=1 << 62, of_tape=True)
-    readers = [(TapeReader(folder), True) for folder in history] + [(TapeReader(folder), False) for folder in tapes]
-    played = 0
-    for reader, is_history in readers:
-        for block in reader.blocks():
-            play(block, engine, is_timeless=is_history)
-            done.records += len(block)
-            played += len(block)
-            if played >= GROUP:
-                played = 0
-                done.rows += _commit(store, sink, engine, start)
-            if progress is not None:
-                progress(done.records, 0)
-        done.damage += [str(damage) for damage in reader.damage]
-    if not done.records:
-        raise TapeError(
-            "there is no tape to compute from; capture with `tapeflow run` or fetch with `tapeflow backfill`"
+
+    def __init__(
+        self,
+        store: Store,
+        states: States,
+        flow: Flow,
+        venue: str,
+        *,
+        channels: tuple[str, ...],
+        progress: Progress | None = None,
+    ) -> None:
+        codec = venues.create(venue)
+        price, size = codec.price_scale, codec.size_scale
+        self._store = store
+        self._states = states
+        self._sink = SwappedResults(lambda: Results(flow, venue, channels, price_scale=price, size_scale=size))
+        self._engine = Engine(
+            flow, codec, self._sink, channels=channels, patience=1 << 62, of_tape=True, is_endless=True
         )
-    done.rows += _commit(store, sink, engine, start)
-    runs = [row for row in engine.coverage() if row["state"] == "complete"]
-    done.complete_runs = len(runs)
-    store.note_complete(sink.take(engine.symbols), runs)
-    return done
+        self._progress = progress
+        self._done = Rebuilt()
+        self._played = 0
 
+    def run(self, tape: Path | None, history: Sequence[Path], start: int) -> Rebuilt:
+        """Compute, and write all rows from ``start`` on; raises `TapeError` where there is nothing to play."""
+        warmed = self._begin(tape)
+        for folder in history:
+            self._play(TapeReader(folder), start, is_timeless=True)
+        reader = None if tape is None else TapeReader(tape, self._at)
+        if reader is not None:
+            self._play(reader, start, is_timeless=False)
+        if not self._done.records:
+            raise TapeError(
+                "there is no tape to compute from: capture with `tapeflow run`, fetch with `tapeflow backfill`"
+            )
+        position = self._store.position if reader is None else reader.position
+        coverage = self._engine.coverage()
+        self._done.complete_runs = sum(row["state"] == "complete" for row in coverage)
+        self._commit(start, position, coverage)
+        self._store.claim(self._engine.fingerprint)
+        self._states.drop(but_oldest=self._at > 0)
+        self._states.save(position, msgspec.msgpack.encode(Carried(position, self._engine.snapshot(), [], warmed)))
+        return self._done
 
-def _commit(store: Store, sink: SwappedResults, engine: Engine, start: int) -> int:
-    engine.flush()
-    results = sink.take(engine.symbols)
-    return store.commit(results, store.position, again=True, start=start)
+    def _begin(self, tape: Path | None) -> list[str]:
+        """Restore the state at the cut of the tape; which requests for candles a run need not make again."""
+        self._at = 0
+        kept = [carried for carried in map(self._carried, reversed(self._states.positions())) if carried is not None]
+        warmed = kept[0].warmed if kept else []
+        if tape is None or TapeReader(tape).begins == 0:
+            return warmed
+        for carried in reversed(kept):
+            try:
+                self._engine.restore(carried.engine)
+            except SnapshotError:
+                continue
+            self._at = carried.position
+            return warmed
+        return warmed
+
+    def _carried(self, position: int) -> Carried | None:
+        packed = self._states.load(position)
+        try:
+            return None if packed is None else msgspec.msgpack.decode(packed, type=Carried)
+        except msgspec.DecodeError:
+            return None
+
+    def _play(self, reader: TapeReader, start: int, *, is_timeless: bool) -> None:
+        for block in reader.blocks():
+            self._block(block, start, is_timeless=is_timeless)
+        self._done.damage += [str(damage) for damage in reader.damage]
+
+    def _block(self, block: Block, start: int, *, is_timeless: bool) -> None:
+        play(block, self._engine, is_timeless=is_timeless)
+        self._done.records += len(block)
+        self._played += len(block)
+        if self._played >= GROUP:
+            self._played = 0
+            self._commit(start, self._store.position)
+            if self._progress is not None:
+                self._progress(self._done.records)
+
+    def _commit(self, start: int, position: int, coverage: list[dict[str, object]] | None = None) -> None:
+        self._engine.flush()
+        results = self._sink.take(self._engine.symbols)
+        self._done.rows += self._store.commit(results, position, coverage=coverage, again=True, start=start)

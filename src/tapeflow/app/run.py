@@ -24,6 +24,7 @@ from tapeflow.flow.nodes import Candles, Flow
 from tapeflow.settings import RunSettings
 from tapeflow.stores.duckdb import DuckStore
 from tapeflow.stores.states import States
+from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.retain import retain
 from tapeflow.tape.spool import Spool
 from tapeflow.tape.writer import TapeWriter
@@ -92,12 +93,13 @@ class Run:
             self._say(f"the tape ended torn, as after a kill: {self.writer.recovered.what}; cut back to what is whole")
         price, size = self._scales
         self.store = DuckStore(self.folder.store, settings.store.channels, price_scale=price, size_scale=size)
+        self.states = States(self.folder.states)
         self.pipeline = Pipeline(
             self.flow,
             settings.venue,
             self.folder.tape,
             self.store,
-            States(self.folder.states),
+            self.states,
             channels=tuple(name for name in settings.store.channels if name != "coverage"),
             act=self._act,
             tell=self._told,
@@ -268,15 +270,25 @@ class Run:
         if ages:
             self.pipeline.retain(ages)
         tape = self.settings.tape
-        removed = retain(
+        kept = parse_span(tape.keep)
+        older = retain(
             self.folder.tape,
-            max_age_s=parse_span(tape.keep) / SECOND,
+            max_age_s=kept / SECOND,
+            max_bytes=1 << 62,
+            now_us=now,
+            keep_from=self.states.cut(now - kept),
+        )
+        # Too much on disk goes as well, up to the older of the two newest states.
+        more = retain(
+            self.folder.tape,
+            max_age_s=1e12,
             max_bytes=tape.keep_bytes,
             now_us=now,
-            keep_from=self.pipeline.kept_from,
+            keep_from=min(self.states.positions()[-2:], default=0),
         )
-        if removed:
-            self._say(f"{len(removed)} segments of the tape were older than {tape.keep} and are gone")
+        if older or more:
+            self.states.forget_before(TapeReader(self.folder.tape).begins)
+            self._say(f"{len(older) + len(more)} segments of the tape are older, or more, than is to be kept: gone")
 
 
 def _averages_klines(flow: Flow) -> bool:

@@ -53,5 +53,15 @@ def simulate(
         raise SettingsError(
             f"expected an address of this machine such as 127.0.0.1, got {host!r}: it is for tests only"
         )
-    made = SimulatedVenue(port=port, host=host, seed=seed, rate=rate, symbols=symbols, speed=speed, days=days)
+    made = SimulatedVenue(
+        port=port,
+        host=host,
+        seed=seed,
+        rate=rate,
+        symbols=symbols,
+        speed=speed,
+        days=days,
+        replay=replay,
+        shift=shift,
+    )
     sys.exit(run(made, faults=faults))

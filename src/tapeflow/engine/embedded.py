@@ -43,6 +43,9 @@ from tapeflow.venues import Venue
 #: Rows wait in columns until there are so many, or until the engine is flushed.
 PATIENCE = 1 << 14
 
+#: A horizon that no trade is beyond.
+ENDLESS_US = 1 << 60
+
 #: Reasons of quarantine that show a message was understood.
 READABLE = frozenset(
     {"unsupported_market", "overlapping_ids", "number_too_large", "unattributable", "too_many_symbols"}
@@ -78,7 +81,8 @@ class Engine:
 
     ``of_tape`` is for frames of a tape, whose holes somebody fills: a hole stays open, and what it may still change is
     kept whatever the horizon, until it is filled or `give_up` says that it will not be; candles of a REST answer
-    stand in at once for windows that our trades do not cover. Otherwise nothing fills a hole, and only the end of the
+    stand in at once for windows that our trades do not cover. With ``is_endless`` no trade is late, however old; its
+    snapshot may be restored by an engine for which some are. Otherwise nothing fills a hole, and only the end of the
     input tells what the trades do not cover.
     """
 
@@ -93,9 +97,11 @@ class Engine:
         patience: int = PATIENCE,
         compiled: bool | None = None,
         of_tape: bool = False,
+        is_endless: bool = False,
     ) -> None:
         self.flow = flow
         self._of_tape = of_tape
+        horizon_us = ENDLESS_US if is_endless else flow.horizon_us
         self.venue = venue
         self.counts = Counts()
         self._act = act
@@ -107,7 +113,7 @@ class Engine:
         custom: list[CustomFold] = list(flow.of(CustomFold))
         self._intake = kernel.Intake(
             lateness_us=flow.lateness_us,
-            horizon_us=flow.horizon_us,
+            horizon_us=horizon_us,
             delay_us=venue.usual_delay_us,
             range_limit=flow.range_limit,
             keep_trades="trades" in self._channels or bool(custom),
@@ -120,17 +126,17 @@ class Engine:
         self._windows = kernel.Windows(
             candles=[_layout(node) for node in candles],
             means=[_layout(node) for node in flow.of(Mean) if node.input == "trades"],
-            horizon_us=flow.horizon_us,
+            horizon_us=horizon_us,
             keep_holes=of_tape,
         )
         scales = (venue.price_scale, venue.size_scale)
         steps: list[Indicator] = list(flow.of(Indicator)) if "indicators" in self._channels else []
         takes_klines = of_tape or any(node.input == "klines" for node in flow.nodes)
-        self._custom = CustomFolds(custom, flow.horizon_us, self._name, keep_holes=of_tape)
+        self._custom = CustomFolds(custom, horizon_us, self._name, keep_holes=of_tape)
         self._outlet = Outlet(
             sink,
             self._channels | set(ALWAYS),
-            stage=Stage(candles, steps, venue.price_scale, flow.horizon_us, keep_holes=of_tape),
+            stage=Stage(candles, steps, venue.price_scale, horizon_us, keep_holes=of_tape),
             venue_candles=VenueCandles(candles, self._intake.covers, *scales) if takes_klines else None,
             custom=self._custom,
             name_of=self._name,

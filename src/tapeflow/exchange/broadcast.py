@@ -11,6 +11,7 @@ from tapeflow.exchange.connection import Connection
 from tapeflow.exchange.frames import combined, frame
 from tapeflow.sim.edition import Edition
 from tapeflow.sim.streams import Stream, read_stream, sent
+from tapeflow.sim.wire import MICRO, MILLI
 
 #: So much is made at a time. The market is a function of time, so what will happen is known.
 AHEAD = 250 * MILLISECOND
@@ -47,6 +48,8 @@ class Broadcast:
         self.twist: Callable[[Connection, str, bytes], None] | None = None
         #: Called with a topic whose past must be computed before it can begin.
         self.warm: Callable[[Topic], None] = _at_once
+        #: Events come by `tell` instead of from the market.
+        self.is_told = False
         self._source = source
         self._made = now
         self._at = now
@@ -55,7 +58,7 @@ class Broadcast:
 
     def listen(self, client: Connection, name: str) -> None:
         """The client gets the stream's events from now on; a stream that the venue does not have sends nothing."""
-        stream = read_stream(name)
+        stream = Stream(name, "", "recorded") if self.is_told else read_stream(name)
         if stream is None:
             return
         topic = self.topics.get((name, client.unit))
@@ -81,6 +84,13 @@ class Broadcast:
         if not topic.is_ready:
             topic.is_ready = True
             self._join(topic)
+
+    def tell(self, name: str, payload: Callable[[int], bytes]) -> None:
+        """Send one event to those who listen to the stream, in their unit of time."""
+        for unit in (MILLI, MICRO):
+            topic = self.topics.get((name, unit))
+            if topic is not None:
+                self._send(topic, payload(unit).decode())
 
     def remake(self) -> None:
         """What lies ahead is made anew, because the market was changed."""

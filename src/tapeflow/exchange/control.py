@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -40,9 +41,12 @@ def routes(venue: SimulatedVenue, app: web.Application) -> None:
         return _json(venue.misbehaviour.run(schedule(int(wish["seed"]), float(wish["seconds"]))))
 
     async def trades(request: web.Request) -> web.Response:
-        edition, (start, end) = _edition(venue, request), _range(venue, request)
+        start, end = _range(venue, request)
+        if venue.playback is not None:
+            return _json(venue.playback.trade_rows(request.query.get("symbol", ""), MICRO, start, end))
+        edition = _edition(venue, request)
         runs = edition.trades(start, end)
-        rows = await asyncio.to_thread(lambda: ",".join(answers.trade_rows(edition, runs, MICRO)))
+        rows = await asyncio.to_thread(lambda: ",".join(islice(answers.trade_rows(edition, runs, MICRO), _MOST_ROWS)))
         return web.Response(text=f"[{rows}]", content_type="application/json")
 
     async def klines(request: web.Request) -> web.Response:

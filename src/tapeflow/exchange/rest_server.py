@@ -53,6 +53,9 @@ async def _answer(venue: SimulatedVenue, request: web.Request, path: str, endpoi
     header = request.headers.get("X-MBX-TIME-UNIT")
     unit = unit_of(header) if header else MILLI
     at = venue.clock.now()
+    if venue.playback is not None:
+        text = venue.playback.answer(path, params, at, unit)
+        return web.Response(text=text, content_type="application/json", headers=_headers(venue))
     stale = venue.faults.of("stale_depth", now) if path == "depth" else None
     asked = Asked(venue.listings, params, at, unit, at - (_STALE_US if stale else 0))
     text = endpoint.answer(asked) if path in _QUICK else await asyncio.to_thread(endpoint.answer, asked)

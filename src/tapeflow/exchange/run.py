@@ -27,7 +27,7 @@ async def _serve(venue: SimulatedVenue, faults: int | None) -> int:
         loop.add_signal_handler(number, stop.set)
     await venue.start()
     where = {"websocket": venue.websocket, "rest": venue.rest, "port": venue.port}
-    about = {"symbols": list(venue.listings.editions)}
+    about = {"symbols": list(venue.listings.editions if venue.playback is None else venue.playback.pasts)}
     sys.stdout.write(msgspec.json.encode(where | about).decode() + "\n")
     sys.stdout.flush()
     if faults is not None:

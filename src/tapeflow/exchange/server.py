@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from tapeflow.exchange.frames import frame
 from tapeflow.exchange.limits import Limits
 from tapeflow.exchange.listings import Listings
 from tapeflow.exchange.misbehaviour import Misbehaviour
+from tapeflow.exchange.playback import Playback
 from tapeflow.exchange.rest_server import routes as rest_routes
 from tapeflow.exchange.sockets import routes as socket_routes
 from tapeflow.exchange.twist import Twist
@@ -35,6 +37,8 @@ _PREPARED = 20_000_000
 
 class SimulatedVenue:
     """A venue from `start` to `stop`; the same seed, rate and symbols have the same past and the same ids again.
+
+    With ``replay`` it plays that recording instead, its times moved to now unless ``shift`` is false.
 
     ``port`` 0 takes a free one. ``websocket`` and ``rest`` are the addresses. Times in seconds are ours, not the
     venue's: ``ping_every``, ``pong_within``, ``lifetime``.
@@ -55,21 +59,26 @@ class SimulatedVenue:
         pong_within: float = 60.0,
         lifetime: float = 86_400.0,
         flat_errors: bool = False,
+        replay: Path | None = None,
+        shift: bool = True,
     ) -> None:
         self.host, self.port = host, port
         self.clock = Clock(speed, start_us)
-        self.listings = Listings(seed, rate, symbols, self.clock.now(), days)
+        self.playback = None if replay is None else Playback(replay, self.clock.now(), shift=shift)
+        self.listings = Listings(seed, rate, symbols if replay is None else 0, self.clock.now(), days)
         self.limits = Limits()
         self.faults = Faults(seed)
         self.twist = Twist(self.faults)
         self.broadcast = Broadcast(self.listings, self.clock.now())
         self.broadcast.warm = self._warm
+        self.broadcast.is_told = replay is not None
         self.misbehaviour = Misbehaviour(self)
         self.connections: dict[Connection, None] = {}
         self.requests: Counter[str] = Counter()
         self.ended_frames = self.ended_bytes = self.accepted = 0
         self.ping_every, self.pong_within, self.lifetime = ping_every, pong_within, lifetime
         self.flat_errors = flat_errors
+        self._is_preparing = False
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Future[object]] = set()
 
@@ -140,7 +149,10 @@ class SimulatedVenue:
 
     def _tick(self) -> None:
         self.broadcast.twist = self.twist.put if self.faults.on_frames() else None
-        self.broadcast.advance(self.clock.now())
+        if self.playback is None:
+            self.broadcast.advance(self.clock.now())
+        else:
+            self.playback.advance(self.clock.now(), self.broadcast.tell)
         self.twist.release()
         for client in list(self.connections):
             client.flush()
@@ -157,11 +169,19 @@ class SimulatedVenue:
                 client.close(1008, "Pong timeout")
             elif now - client.pinged >= self.ping_every:
                 client.ping()
+        if not self._is_preparing:
+            self._is_preparing = True
+            self.spawn(self._prepare())
+
+    async def _prepare(self) -> None:
+        """Make the blocks that are about to begin, one after the other, off the loop."""
         later = self.clock.now() + int(_PREPARED * max(1.0, self.clock.speed))
         for symbol in {topic.stream.symbol for topic in self.broadcast.topics.values()}:
             for edition in self.listings.chosen(symbol):
-                if edition.market.prepare(later):
-                    return
+                if not edition.market.is_prepared(later):
+                    await asyncio.to_thread(edition.market.prepare, later)
+        await asyncio.sleep(1.0)
+        self._is_preparing = False
 
     def _warm(self, topic: Topic) -> None:
         self.spawn(self._warm_up(topic))

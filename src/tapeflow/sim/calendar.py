@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from functools import lru_cache
 
+import numpy as np
+
 from tapeflow.domain.time import HOUR, SECOND
 from tapeflow.sim import mix
 from tapeflow.sim.spec import GROUP_TRADES, Spec
@@ -69,12 +71,11 @@ class Calendar:
 
 def _prefix(spec: Spec, seed: int) -> list[int]:
     """Groups before each hour of the cycle."""
-    days, hours = mix.key(seed, spec.symbol, "days"), mix.key(seed, spec.symbol, "hours")
-    usual = spec.rate * 3600 / GROUP_TRADES
-    before = [0]
-    for hour in range(_CYCLE):
-        day = hour // 24
-        share = _HOURS[hour % 24] / _PERCENT * _DAYS[day % 7] / _PERCENT
-        share *= (60 + mix.draw(days, day) % 81) / _PERCENT * (70 + mix.draw(hours, hour) % 61) / _PERCENT
-        before.append(before[-1] + max(1, int(usual * share + 0.5)))
-    return before
+    hours = np.arange(_CYCLE, dtype=np.int64)
+    days = hours // 24
+    share = np.array(_HOURS)[hours % 24] / _PERCENT * (np.array(_DAYS)[days % 7] / _PERCENT)
+    day_bits = mix.draws(mix.key(seed, spec.symbol, "days"), days)
+    hour_bits = mix.draws(mix.key(seed, spec.symbol, "hours"), hours)
+    share *= (60 + mix.field(day_bits, 0, 32) % 81) / _PERCENT * ((70 + mix.field(hour_bits, 0, 32) % 61) / _PERCENT)
+    groups = (spec.rate * 3600 / GROUP_TRADES * share + 0.5).astype(np.int64)
+    return [0, *np.cumsum(np.maximum(groups, 1)).tolist()]

@@ -61,9 +61,13 @@ class SpotMarket:
         self._books: _Kept[tuple[Side, Side]] = _Kept(self._make_book, _BOOKS)
         self._changes: _Kept[Changes] = _Kept(self._make_changes, _BOOKS)
 
-    def prepare(self, ts: int) -> bool:
-        """Have the block of this time at hand; True if it had to be made."""
-        return self._blocks.fill(self._calendar.block_at(ts))
+    def is_prepared(self, ts: int) -> bool:
+        """True if the block of this time is at hand."""
+        return self._blocks.peek(self._calendar.block_at(ts)) is not None
+
+    def prepare(self, ts: int) -> None:
+        """Have the block of this time at hand."""
+        self._blocks.get(self._calendar.block_at(ts))
 
     def trade_at(self, ts: int) -> int:
         """Id of the first trade at or after this time: so many have been since `ORIGIN`."""
@@ -206,10 +210,3 @@ class _Kept(Generic[_V]):
             if value is not None:
                 self._values.move_to_end(number)
             return value
-
-    def fill(self, number: int) -> bool:
-        """True if the value had to be made."""
-        if self.peek(number) is not None:
-            return False
-        self.get(number)
-        return True

@@ -17,7 +17,6 @@ import pyarrow as pa
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores import schema
 from tapeflow.stores.channels import CHANNELS, Channel
-from tapeflow.stores.covered import Run, join, union
 from tapeflow.stores.results import Results
 
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
@@ -43,7 +42,6 @@ class DuckStore:
         self._path = path
         self._channels = {name: CHANNELS[name] for name in channels}
         self._scales = (price_scale, size_scale)
-        self._runs: dict[str, list[Run]] | None = None
         self._newest: dict[str, dict[tuple[Any, ...], Any]] = {}
         try:
             self._db = duckdb.connect(str(path), read_only=read_only, config=_SETTINGS)
@@ -70,7 +68,6 @@ class DuckStore:
             self._set("schema_version", str(version))
         for channel in self._channels.values():
             self._db.execute(schema.create_table(channel, *self._scales))
-        self._db.execute(schema.FILLED)
         self._db.execute("COMMIT")
 
     def _check_version(self) -> None:
@@ -171,7 +168,7 @@ class DuckStore:
         if again:
             return [True] * rows.num_rows
         if channel.name == "trades":
-            return self._is_filled(rows)
+            return None  # the intake gives each trade once, and position and rows are one
         *series, last = channel.key
         newest = self._series(channel, series, last)
         columns = [rows.column(name).to_pylist() for name in series]
@@ -182,15 +179,6 @@ class DuckStore:
             known.append(best is not None and value <= best)
             if best is None or value > best:
                 newest[key] = value
-        return known if any(known) else None
-
-    def _is_filled(self, rows: pa.Table) -> list[bool] | None:
-        """The intake gives each trade once, and position and rows are one: only a backfill can have been before it."""
-        newest = {symbol: max(run.last for run in runs) for symbol, runs in self._filled().items()}
-        if not newest:
-            return None
-        ids = zip(rows.column("symbol").to_pylist(), rows.column("first_id"), rows.column("id"), strict=True)
-        known = [int((first if first.is_valid else id).as_py()) <= newest.get(symbol, -1) for symbol, first, id in ids]
         return known if any(known) else None
 
     def _series(self, channel: Channel, series: list[str], last: str) -> dict[tuple[Any, ...], Any]:
@@ -222,51 +210,12 @@ class DuckStore:
         self._db.unregister("fresh")
 
     def _cover(self, results: Results, coverage: list[dict[str, Any]]) -> int:
-        """The engine's coverage in the place of the one before, with what is known from elsewhere."""
-        of_symbols: dict[str, list[dict[str, Any]]] = {}
-        for row in coverage:
-            of_symbols.setdefault(row["symbol"], []).append(row)
-        rows = [row for symbol, known in of_symbols.items() for row in join(known, self._filled().get(symbol, ()))]
-        for symbol in of_symbols:
-            self._db.execute("DELETE FROM coverage WHERE stream = 'trades' AND symbol = ?", [symbol])
-        table = results.table_of("coverage", rows)
+        """The engine's coverage in the place of the one before."""
+        for stream in {row["stream"] for row in coverage}:
+            self._db.execute("DELETE FROM coverage WHERE stream = ?", [stream])
+        table = results.table_of("coverage", coverage)
         self._insert(self._channels["coverage"], table.to_arrow())
         return len(table)
-
-    def _filled(self) -> dict[str, list[Run]]:
-        """What a backfill or a repair has found complete, by symbol."""
-        if self._runs is None:
-            self._runs = {}
-            for symbol, *run in self._db.execute("SELECT * FROM filled").fetchall():
-                self._runs.setdefault(symbol, []).append(Run(*run))
-        return self._runs
-
-    def note_complete(self, results: Results, runs: list[dict[str, Any]]) -> None:
-        with self._said("cannot write to the store"):
-            self._db.execute("BEGIN")
-            for row in runs:
-                run = [row["first_id"], row["last_id"], row["ts_start"], row["ts_end"]]
-                self._db.execute("INSERT INTO filled VALUES (?, ?, ?, ?, ?)", [row["symbol"], *run])
-            self._runs = None
-            for symbol in {row["symbol"] for row in runs}:
-                rows = join(self._coverage_of(symbol), self._filled().get(symbol, ()))
-                self._db.execute("DELETE FROM filled WHERE symbol = ?", [symbol])
-                for one in union(self._filled()[symbol]):
-                    self._db.execute("INSERT INTO filled VALUES (?, ?, ?, ?, ?)", [symbol, *one])
-                self._db.execute("DELETE FROM coverage WHERE stream = 'trades' AND symbol = ?", [symbol])
-                table = results.table_of("coverage", [row | {"symbol": symbol} for row in rows])
-                self._insert(self._channels["coverage"], table.to_arrow())
-            self._runs = None
-            self._db.execute("COMMIT")
-
-    def _coverage_of(self, symbol: str) -> list[dict[str, Any]]:
-        names = ("symbol", "stream", "ts_start", "ts_end", "state", "reason", "first_id", "last_id", "guarantee")
-        found = self._db.execute(
-            "SELECT symbol, stream, epoch_us(ts_start), epoch_us(ts_end), state, reason, first_id, last_id, guarantee "
-            "FROM coverage WHERE stream = 'trades' AND symbol = ?",
-            [symbol],
-        ).fetchall()
-        return [dict(zip(names, row, strict=True)) for row in found]
 
     # -- reading -----------------------------------------------------------------------------------------
 

@@ -14,12 +14,6 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     2: ("INSERT INTO meta VALUES ('fingerprint', '')",),
 }
 
-#: Runs of trades found complete by a backfill or a repair: coverage says so of holes within them.
-FILLED = (
-    "CREATE TABLE IF NOT EXISTS filled "
-    "(symbol VARCHAR, first_id BIGINT, last_id BIGINT, ts_start BIGINT, ts_end BIGINT)"
-)
-
 META = "CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)"
 
 _PLAIN: dict[Kind, str] = {

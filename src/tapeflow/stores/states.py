@@ -13,8 +13,9 @@ from pathlib import Path
 import zstandard
 
 from tapeflow.domain.errors import StoreError
+from tapeflow.domain.time import DAY
 
-#: Checkpoints kept: the newest, and one to fall back on.
+#: Checkpoints kept: the newest, and one to fall back on; and the first of each day, on which a cut can stand.
 KEPT = 2
 
 _NAME = re.compile(r"state-([0-9]{20})\.zst")
@@ -37,10 +38,11 @@ class States:
         found = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
-    def save(self, position: int, state: bytes) -> None:
-        """Keep a state; the older ones beyond `KEPT` go, never the one that a cut of the tape stands on."""
+    def save(self, position: int, state: bytes, ts: int = 0) -> None:
+        """Keep a state as of ``ts``; of the older ones the first of each day stays, so that a tape can be cut there."""
         packed = zstandard.ZstdCompressor(level=1).compress(state)
-        whole = zlib.crc32(packed).to_bytes(4, "little") + packed
+        whole = ts.to_bytes(8, "little") + packed
+        whole = zlib.crc32(whole).to_bytes(4, "little") + whole
         path = self._path(position)
         staging = path.with_name(f".{path.name}")
         try:
@@ -49,11 +51,36 @@ class States:
                 file.flush()
                 os.fsync(file.fileno())
             staging.replace(path)
-            for old in self.positions()[:-KEPT]:
-                self._path(old).unlink()
+            self._thin_out()
         except OSError as error:
             staging.unlink(missing_ok=True)
             raise StoreError(f"cannot keep the state at {path}: {error.strerror}") from error
+
+    def _thin_out(self) -> None:
+        days = set()
+        for position in self.positions()[:-KEPT]:
+            day = self.time(position) // DAY
+            if day in days:
+                self._path(position).unlink()
+            days.add(day)
+
+    def time(self, position: int) -> int:
+        """The time that a checkpoint is of, in microseconds."""
+        try:
+            with self._path(position).open("rb") as file:
+                return int.from_bytes(file.read(12)[4:], "little")
+        except OSError:
+            return 0
+
+    def cut(self, ts: int) -> int:
+        """The position up to which a tape can be cut so that all after ``ts`` can still be computed from it."""
+        return max((position for position in self.positions() if self.time(position) <= ts), default=0)
+
+    def forget_before(self, position: int) -> None:
+        """Drop the checkpoints that the tape no longer reaches back to."""
+        for old in self.positions():
+            if old < position:
+                self._path(old).unlink(missing_ok=True)
 
     def load(self, position: int) -> bytes | None:
         """The state of a checkpoint, None if it is damaged."""
@@ -61,13 +88,13 @@ class States:
             whole = self._path(position).read_bytes()
             if zlib.crc32(whole[4:]).to_bytes(4, "little") != whole[:4]:
                 return None
-            return zstandard.ZstdDecompressor().decompress(whole[4:])
+            return zstandard.ZstdDecompressor().decompress(whole[12:])
         except (OSError, zstandard.ZstdError):
             return None
 
-    def drop(self) -> None:
-        """Forget all checkpoints: they are of another flow or version."""
-        for position in self.positions():
+    def drop(self, *, but_oldest: bool = False) -> None:
+        """Forget all checkpoints: they are of another flow or version, or out of date."""
+        for position in self.positions()[1 if but_oldest else 0 :]:
             self._path(position).unlink(missing_ok=True)
 
     def _path(self, position: int) -> Path:

@@ -41,13 +41,6 @@ class Store(Protocol):
         """
         ...
 
-    def note_complete(self, results: Results, runs: list[dict[str, Any]]) -> None:
-        """Note runs of trades (coverage rows) that were found complete by other means than the live capture.
-
-        From then on coverage says so of holes and late trades within them.
-        """
-        ...
-
     def claim(self, fingerprint: str) -> None:
         """Note which code and flow make the rows from now on."""
         ...

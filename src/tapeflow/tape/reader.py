@@ -33,6 +33,11 @@ class TapeReader:
         self._rest: Block | None = None
         segments(folder)
 
+    @property
+    def begins(self) -> int:
+        """The position of the oldest record that is kept; 0 on a tape that was never cut, or is empty."""
+        return min((first_position(path.name) for path in segments(self.folder)), default=0)
+
     def close(self) -> None:
         if self._segment is not None:
             self._segment.close()

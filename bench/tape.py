@@ -63,8 +63,8 @@ def trades(n: int) -> list[bytes]:
     return found
 
 
-def write_tape(folder: Path, frames: list[bytes]) -> float:
-    """Seconds until all of it is committed and synced."""
+def write_tape(folder: Path, frames: list[bytes], rate: float | None = None) -> float:
+    """Seconds until all of it is committed and synced; as fast as it goes, or at so many frames a second."""
     with TapeWriter(folder) as writer:
         began = time.perf_counter()
         spool = Spool(writer)
@@ -73,8 +73,8 @@ def write_tape(folder: Path, frames: list[bytes]) -> float:
             at += ARRIVAL * 3
             for frame in frames[start : start + ARRIVAL]:
                 put(Kind.FRAME, "binance-1", frame, at=at, mono=at)
-            while spool.is_full:
-                time.sleep(0.001)
+            while spool.is_full or (rate and time.perf_counter() - began < start / rate):
+                time.sleep(0.0005)
         spool.stop()
         return time.perf_counter() - began
 
@@ -146,7 +146,9 @@ def speed(n: int, repeats: int) -> None:
         print(f"{n:,} trades of {size / n:.0f} bytes")
         line("Write: gzip -1 lines, k frames/s", f"{n / written['gzip'] / 1e3:,.0f}", "1.00x", "")
         ratio = written["gzip"] / written["tape"]
-        line("  tape, group commit and fsync", f"{n / written['tape'] / 1e3:,.0f}", f"{ratio:.2f}x", "goal 300 k/s")
+        line("  tape, as fast as it goes", f"{n / written['tape'] / 1e3:,.0f}", f"{ratio:.2f}x", "goal 300 k/s")
+        paced = write_tape(root / "paced", frames, 300_000)
+        line("  frames arriving at 300 k/s", f"{n / paced / 1e3:,.0f}", "", "goal 300 k/s")
         few = frames[: n // 5]
         line("  put, us a frame", f"{put_time(root / 'puts', few) / len(few) * 1e6:.2f}", "", "goal about 1")
         line("Read: gzip lines in Python, M frames/s", f"{n / read['gzip'] / 1e6:.2f}", "1.00x", "")

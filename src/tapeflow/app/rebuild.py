@@ -91,9 +91,10 @@ class Rebuild:
         self._at = 0
         kept = [carried for carried in map(self._carried, reversed(self._states.positions())) if carried is not None]
         warmed = kept[0].warmed if kept else []
-        if tape is None or TapeReader(tape).begins == 0:
+        begins = 0 if tape is None else TapeReader(tape).begins
+        if not begins:
             return warmed
-        for carried in reversed(kept):
+        for carried in (one for one in reversed(kept) if one.position >= begins):
             try:
                 self._engine.restore(carried.engine)
             except SnapshotError:

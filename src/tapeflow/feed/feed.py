@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -78,7 +79,7 @@ class Feed:
         """Follow these symbols until cancelled."""
         try:
             await self.follow(symbols)
-            self._job(self.rest.ask(self._wire.instruments, BOOK))
+            self._job(self._check_symbols())
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._tick())
                 group.create_task(self.refill.run())
@@ -89,6 +90,26 @@ class Feed:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.rest.close()
+
+    async def _check_symbols(self) -> None:
+        """The venue accepts any name and then sends nothing: say which symbols it does not list."""
+        answer = await self.rest.ask(self._wire.instruments, BOOK)
+        if not answer.is_good:
+            self._say(f"cannot ask for the instruments: {answer.problem}")
+            return
+        try:
+            listed = self._wire.listed(answer.body)
+        except msgspec.DecodeError as error:
+            self._say(f"cannot read the instruments: {error}")
+            return
+        for symbol in self.symbols:
+            status = listed.get(symbol)
+            if status is None:
+                near = difflib.get_close_matches(symbol, listed, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                self._say(f"{symbol} is not listed by {self._wire.name}, nothing will come of it{hint}")
+            elif status != "TRADING":
+                self._say(f"{symbol} is not trading at present: {status}")
 
     def act(self, action: Action) -> None:
         """Do what the venue's codec asks for."""

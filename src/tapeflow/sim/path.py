@@ -49,6 +49,7 @@ class Path:
         bits = mix.draws(self._steps, slots)
         noise = mix.field(bits, 0, 14) + mix.field(bits, 14, 14) + mix.field(bits, 28, 14) + mix.field(bits, 42, 14)
         moves = np.where(mix.field(bits, 56, 2) == 0, activity, activity >> 6).astype(np.float64)
+        moves *= np.sqrt(moves)
         steps = (noise.astype(np.float64) * 4.0 - _MEAN) * _UNIT * np.sqrt(moves)
         walk, clock = np.cumsum(steps), np.cumsum(moves)
         groups = self._calendar.groups_before(block + 1) - self._calendar.groups_before(block)

@@ -26,6 +26,18 @@ INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h",
 _STREAMS = {"trades": "trade", "quotes": "bookTicker", "book": "depth@100ms", "tickers": "ticker"}
 
 
+class _Listed(msgspec.Struct):
+    symbol: str
+    status: str
+
+
+class _Listing(msgspec.Struct):
+    symbols: list[_Listed]
+
+
+_read_listing = msgspec.json.Decoder(_Listing).decode
+
+
 class BinanceWire:
     """The venue's side of a feed."""
 
@@ -74,6 +86,10 @@ class BinanceWire:
     def is_acknowledgement(self, frame: bytes) -> bool:
         """True for the answer to a message of ours."""
         return frame.startswith((b'{"result":', b'{"id":'))
+
+    def listed(self, instruments: bytes) -> dict[str, str]:
+        """The symbols of an answer to `instruments`, with their status."""
+        return {symbol.symbol: symbol.status for symbol in _read_listing(instruments).symbols}
 
     def refill(self, gap: Gap, attempt: int = 0) -> Fetch | None:
         """How to ask for the next of what a hole in the trades lacks; None when nothing more can be tried.

@@ -43,7 +43,7 @@ def test_ccxt_rest():
         assert ticker["low"] <= ticker["last"] <= ticker["high"]
         exchange.session.close()
 
-    against(test)
+    against(test, rate=40.0)
 
 
 def test_ccxt_pro():
@@ -64,7 +64,7 @@ def test_ccxt_pro():
         finally:
             await exchange.close()
 
-    against(test)
+    against(test, rate=40.0)
 
 
 def test_unicorn_binance_websocket_api():

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 
 import aiohttp
@@ -35,7 +36,7 @@ def test_every_stream_is_read_by_our_codec():
         assert codec.unknown_fields == 0
         await ws.close()
 
-    against(test)
+    against(test, rate=40.0)
 
 
 def test_raw_paths_units_and_frames():
@@ -230,7 +231,7 @@ def test_tickers_and_prices():
         assert (await client.rows("avgPrice", symbol="BTCUSDT"))["mins"] == 5
         assert (await client.rows("ticker", symbol="BTCUSDT", windowSize="2h"))["count"] > 0
 
-    against(test)
+    against(test, rate=40.0)
 
 
 def test_exchange_info_is_read_by_our_codec():
@@ -288,6 +289,8 @@ def test_weight_429_and_418():
         statuses = [(await client.get("ping"))[0] for _ in range(25)]
         assert statuses[0] == 429
         assert statuses[-1] == 418
+        until = int((await client.get("ping"))[1]["msg"].split("until ")[1].split(".")[0])
+        assert abs(until / 1000 - time.time() - 120) < 30
         assert (await client.get("/control/stats"))[0] == 200
 
     against(test)

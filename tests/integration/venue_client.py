@@ -7,13 +7,16 @@ import aiohttp
 
 from tapeflow.exchange.server import SimulatedVenue
 
+#: A busy time of the market, so that no test depends on when it is run.
+BUSY = 1_795_273_958_000_000
+
 
 def against(test, **options):
     """Run ``test(venue, client)`` against a venue of its own."""
 
     async def run():
         async with (
-            SimulatedVenue(**{"symbols": 4, "rate": 400.0, **options}) as venue,
+            SimulatedVenue(**{"symbols": 4, "rate": 400.0, "start_us": BUSY, **options}) as venue,
             aiohttp.ClientSession() as session,
         ):
             await asyncio.wait_for(test(venue, Client(venue, session)), 30)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import duckdb
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,7 +24,7 @@ from live.running import Live, Venue
 from live.truth import Found, compare
 
 #: Small segments, and connections that are replaced often: every state comes by.
-OFTEN = '[tape]\nsegment_bytes = 262144\n[feed]\nconnection_age = "3s"\nstreams_per_connection = 6\n'
+OFTEN = '[tape]\nsegment_bytes = 131072\nkeep = "4s"\n[feed]\nconnection_age = "3s"\nstreams_per_connection = 6\n'
 
 
 def kills(folder: Path, number: int, seed: int, rate: int = 150) -> tuple[Found, list[float]]:
@@ -43,6 +46,7 @@ def kills(folder: Path, number: int, seed: int, rate: int = 150) -> tuple[Found,
             else:
                 time.sleep(chance.uniform(0.05, 1.5))
             live.kill()
+            _between(chance, live)
         venue.calm()
         live.start()
         live.until_whole(25)
@@ -55,6 +59,29 @@ def kills(folder: Path, number: int, seed: int, rate: int = 150) -> tuple[Found,
         if live.process is not None:
             live.kill()
         venue.stop()
+
+
+def _between(chance: random.Random, live: Live) -> None:
+    """What else may be under way when the machine goes: a repair, a backfill, an upgrade."""
+    choice = chance.random()
+    store = live.data / "results.duckdb"
+    if choice < 0.1 and store.exists():
+        older(store)
+    elif choice < 0.3 and store.exists():
+        now = time.time_ns() // 1000
+        what = chance.choice(["repair", "backfill"])
+        command = [sys.executable, "-m", "tapeflow", what, str(live.config), "--start", str(now - 60_000_000)]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.3, 3.0))
+        process.kill()
+        process.wait()
+
+
+def older(store: Path) -> None:
+    """Make a store what it was before the last migration."""
+    with duckdb.connect(str(store)) as db:
+        db.execute("DELETE FROM meta WHERE name = 'fingerprint'")
+        db.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
 
 
 def main() -> None:

@@ -124,6 +124,7 @@ class Pipeline:
             self._states.drop()
         if self._store.fingerprint != fingerprint:
             self._store.claim(fingerprint)
+        self._states.forget_after(end)
         committed = 0 if self._again else min(self._store.position, end)
         carried = self._newest_state(committed)
         if carried is not None:
@@ -169,7 +170,8 @@ class Pipeline:
         """Play the tape to its end, commit, keep the state; raises what the thread died of."""
         self._is_stopping = True
         self._wake.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         if self._failure is not None:
             raise self._failure
 

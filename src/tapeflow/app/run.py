@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tapeflow.flow.nodes import Candles, Flow
 from tapeflow.settings import RunSettings
 from tapeflow.stores.duckdb import DuckStore
 from tapeflow.stores.states import States
+from tapeflow.tape.compact import compact
 from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.retain import retain
 from tapeflow.tape.spool import Spool
@@ -75,24 +77,24 @@ class Run:
     async def run(self) -> None:
         """Follow the venue until stopped."""
         self._loop = asyncio.get_running_loop()
-        self._open()
-        try:
+        async with AsyncExitStack() as stack:  # parts end in the order of the data's way, also if one of them fails
+            self._open(stack)
             self._signals(self._loop)
             self.pipeline.start()
             await self._work()
-        finally:
-            await self._close()
 
     # -- parts -------------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, stack: AsyncExitStack) -> None:
         settings, tape = self.settings, self.settings.tape
         self.folder.root.mkdir(parents=True, exist_ok=True)
         self.writer = TapeWriter(self.folder.tape, segment_bytes=tape.segment_bytes)
+        stack.callback(self.writer.close)
         if self.writer.recovered is not None:
             self._say(f"the tape ended torn, as after a kill: {self.writer.recovered.what}; cut back to what is whole")
         price, size = self._scales
         self.store = DuckStore(self.folder.store, settings.store.channels, price_scale=price, size_scale=size)
+        stack.callback(self.store.close)
         self.states = States(self.folder.states)
         self.pipeline = Pipeline(
             self.flow,
@@ -105,6 +107,8 @@ class Run:
             tell=self._told,
         )
         self.pipeline.restore(self.writer.position)
+        stack.callback(lambda: self._write_status(is_running=False))
+        stack.push_async_callback(asyncio.to_thread, self.pipeline.stop)
         self.spool = Spool(
             self.writer,
             commit_ms=parse_span(tape.commit) / 1000,
@@ -112,6 +116,7 @@ class Run:
             limit_bytes=tape.waiting_bytes,
             on_commit=lambda _: self.pipeline.wake(),
         )
+        stack.push_async_callback(asyncio.to_thread, self.spool.stop)
         clock = Clock()
         self._feed = Feed(
             self._feed_settings(),
@@ -142,17 +147,6 @@ class Run:
             give_up_s=parse_span(feed.give_up) / SECOND,
             weight_share=feed.weight_share,
         )
-
-    async def _close(self) -> None:
-        for part in ("spool", "pipeline"):
-            if hasattr(self, part):
-                await asyncio.to_thread(getattr(self, part).stop)
-        if hasattr(self, "pipeline"):
-            self._write_status(is_running=False)
-        if hasattr(self, "writer"):
-            self.writer.close()
-        if hasattr(self, "store"):
-            self.store.close()
 
     # -- work --------------------------------------------------------------------------------------------
 
@@ -256,13 +250,17 @@ class Run:
         }
 
     async def _keep(self) -> None:
-        """Drop what is older than the settings say."""
+        """Drop what is older than the settings say, and pack what is sealed."""
         while True:
-            try:
-                await asyncio.to_thread(self._drop_old)
-            except TapeflowError as error:
-                self._say(str(error))
+            for work in (self._drop_old, self._pack):
+                try:
+                    await asyncio.to_thread(work)
+                except TapeflowError as error:
+                    self._say(str(error))
             await asyncio.sleep(RETAIN_S)
+
+    def _pack(self) -> None:
+        compact(self.folder.tape)
 
     def _drop_old(self) -> None:
         now = time.time_ns() // 1000

@@ -29,6 +29,7 @@ def run(config: Config, data: Data = None) -> None:
         rest = "http://127.0.0.1:9200"
     """
     import asyncio
+    import gc
 
     import msgspec
 
@@ -50,6 +51,10 @@ def run(config: Config, data: Data = None) -> None:
     async def work() -> None:
         await Run(settings, say, load).run()
 
+    # What is there by now lives as long as the process, and frames make no cycles: look for garbage seldom.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 100)
     say(f"following {', '.join(settings.symbols[:20])} of {settings.venue}; data in {settings.data}; Ctrl-C stops")
     asyncio.run(work())
     say("stopped; everything that arrived is kept")

@@ -22,3 +22,8 @@ class Clock:
 def seconds() -> float:
     """Our own time, for what a client's patience is measured in: pings, limits, delays."""
     return time.monotonic()
+
+
+def epoch() -> float:
+    """What makes `seconds` those since 1970."""
+    return time.time() - time.monotonic()

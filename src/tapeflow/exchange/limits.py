@@ -16,10 +16,12 @@ _FIRST_BAN, _LONGEST_BAN = 120, 3 * 86_400
 class Limits:
     """The weight used in this minute by all clients of this machine; times are our own, in seconds."""
 
-    def __init__(self, weight: int = WEIGHT_LIMIT, connections: int = 300) -> None:
+    def __init__(self, weight: int = WEIGHT_LIMIT, connections: int = 300, epoch: float = 0.0) -> None:
         self.weight = weight
         self.connections = connections
         self.used = 0
+        #: What makes our seconds those since 1970.
+        self._epoch = epoch
         self._minute = -1
         self._refused = 0
         self._ban = _FIRST_BAN
@@ -65,7 +67,7 @@ class Limits:
             self.used = self._refused = 0
 
     def _banned(self, now: float) -> Refusal:
-        until = int(self._banned_until * 1000)
+        until = int((self._banned_until + self._epoch) * 1000)
         text = f"Way too much request weight used; IP banned until {until}. "
         text += "Please use WebSocket Streams for live updates to avoid bans."
         return Refusal(-1003, text, 418, {"Retry-After": str(int(self._banned_until - now) + 1)})

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from tapeflow.exchange.broadcast import Broadcast, Topic
-from tapeflow.exchange.clock import Clock, seconds
+from tapeflow.exchange.clock import Clock, epoch, seconds
 from tapeflow.exchange.connection import Connection
 from tapeflow.exchange.control import routes as control_routes
 from tapeflow.exchange.faults import Fault, Faults
@@ -66,7 +66,7 @@ class SimulatedVenue:
         self.clock = Clock(speed, start_us)
         self.playback = None if replay is None else Playback(replay, self.clock.now(), shift=shift)
         self.listings = Listings(seed, rate, symbols if replay is None else 0, self.clock.now(), days)
-        self.limits = Limits()
+        self.limits = Limits(epoch=epoch())
         self.faults = Faults(seed)
         self.twist = Twist(self.faults)
         self.broadcast = Broadcast(self.listings, self.clock.now())
@@ -135,7 +135,14 @@ class SimulatedVenue:
         """Run a coroutine until it ends or the venue stops."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[object]) -> None:
+        """A part of the venue that breaks must be seen at once: its clients would wait for ever."""
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            context = {"message": "the simulated venue broke", "exception": task.exception(), "task": task}
+            task.get_loop().call_exception_handler(context)
 
     async def _run(self) -> None:
         cared = 0.0

@@ -13,6 +13,8 @@ from tapeflow.sim.chance import Chance
 
 #: A frame that waits to be overtaken waits no longer than this.
 _PATIENCE = 0.1
+#: No more frames than these wait at a time; beyond it they go out at once.
+_MOST_WAITING = 200_000
 _PRICE = re.compile(rb'"(p|q|b|B|c|o)":"[0-9.]+"')
 _KEY = re.compile(rb'"(p|q|t|a|u|b|U|k|c)":("[^"]*"|[0-9]+)')
 
@@ -65,7 +67,7 @@ class Twist:
     def _put(self, client: Connection, data: bytes, wait: float, *, behind: bool) -> None:
         now = seconds()
         due = max(now + wait, self._latest.get(client, 0.0))
-        if due > now:
+        if due > now and len(self._waiting) < _MOST_WAITING:
             self._latest[client] = due
             self._number += 1
             heapq.heappush(self._waiting, (due, self._number, client, data))

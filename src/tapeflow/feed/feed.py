@@ -69,6 +69,7 @@ class Feed:
         self.refill = Refill(wire, self.rest, recorder, say, holes=holes, played=played, give_up_s=settings.give_up_s)
         self.warm = Warm(wire, self.rest, say, answered=answered, wanted=wanted)
         self._attempts: deque[float] = deque()
+        self._connections: set[Connection] = set()
         self.slots: list[Slot] = []
         self._slot_tasks: dict[str, asyncio.Task[None]] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
@@ -89,7 +90,17 @@ class Feed:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self.rest.close()
+            await self._end()
+
+    async def _end(self) -> None:
+        """Close what is open, so that the tape has the end of each connection; after that nothing is recorded."""
+        open_ones = list(self._connections)
+        for connection in open_ones:
+            connection.end("we stop")
+        if open_ones:
+            await asyncio.wait([connection.closed for connection in open_ones], timeout=2.0)
+        await self.rest.close()
+        self.recorder.end()
 
     async def _check_symbols(self) -> None:
         """The venue accepts any name and then sends nothing: say which symbols it does not list."""
@@ -183,7 +194,10 @@ class Feed:
         while self._attempts and self._attempts[0] <= loop.time() - limits.attempts_s:
             self._attempts.popleft()
         self._attempts.append(loop.time())
-        return await Connection.open(name, self._settings.websocket, self._wire, self.recorder)
+        connection = await Connection.open(name, self._settings.websocket, self._wire, self.recorder)
+        self._connections.add(connection)
+        connection.closed.add_done_callback(lambda _: self._connections.discard(connection))
+        return connection
 
     # -- time --------------------------------------------------------------------------------------------
 

@@ -17,17 +17,23 @@ class Recorder:
         self._spool = spool
         self._clock = clock
         self.position = position
+        self._has_ended = False
 
     @property
     def is_full(self) -> bool:
         """True while the tape cannot take more: whoever reads from a socket must stop."""
         return self._spool.is_full
 
+    def end(self) -> None:
+        """What comes from now on belongs to nobody."""
+        self._has_ended = True
+
     def frame(self, connection: str, body: bytes) -> int:
         """A message as received; the time of it, in monotonic microseconds."""
         at, mono = self._clock.now()
-        self._spool.put(Kind.FRAME, connection, body, at=at, mono=mono)
-        self.position += 1
+        if not self._has_ended:
+            self._spool.put(Kind.FRAME, connection, body, at=at, mono=mono)
+            self.position += 1
         return mono
 
     def sent(self, connection: str, body: bytes) -> None:
@@ -55,6 +61,8 @@ class Recorder:
         self._put(Kind.NOTE, "feed", write_note(note).decode())
 
     def _put(self, kind: Kind, connection: str, head: str = "", body: bytes = b"") -> None:
+        if self._has_ended:
+            return
         at, mono = self._clock.now()
         self._spool.put(kind, connection, body, at=at, mono=mono, head=head)
         self.position += 1

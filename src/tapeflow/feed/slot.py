@@ -61,7 +61,6 @@ class Slot:
             await asyncio.gather(self._renewal, return_exceptions=True)
         if self.current is not None:
             self.current.end("we stop")
-            await asyncio.wait([self.current.closed], timeout=1.0)
 
     async def _lost(self, connection: Connection) -> None:
         why = connection.closed.result() if connection.closed.done() else "it was dead"

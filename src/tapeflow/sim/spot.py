@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from threading import Lock
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 import msgspec
@@ -192,21 +192,19 @@ class _Kept(Generic[_V]):
         self._make = make
         self._most = most
         self._values: OrderedDict[int, _V] = OrderedDict()
-        self._lock = Lock()
 
     def get(self, number: int) -> _V:
         value = self.peek(number)
         if value is None:
-            value = self._make(number)
-            with self._lock:
-                self._values[number] = value
-                while len(self._values) > self._most:
-                    self._values.popitem(last=False)
+            value = self._values[number] = self._make(number)
+            while len(self._values) > self._most:
+                self._values.popitem(last=False)
         return value
 
     def peek(self, number: int) -> _V | None:
-        with self._lock:
-            value = self._values.get(number)
-            if value is not None:
+        value = self._values.get(number)
+        if value is not None:
+            # Another thread may have dropped it by now.
+            with suppress(KeyError):
                 self._values.move_to_end(number)
-            return value
+        return value

@@ -76,6 +76,12 @@ class States:
         """The position up to which a tape can be cut so that all after ``ts`` can still be computed from it."""
         return max((position for position in self.positions() if self.time(position) <= ts), default=0)
 
+    def forget_after(self, position: int) -> None:
+        """Drop the checkpoints of records that a power failure took: their positions are given to others."""
+        for lost in self.positions():
+            if lost > position:
+                self._path(lost).unlink(missing_ok=True)
+
     def forget_before(self, position: int) -> None:
         """Drop the checkpoints that the tape no longer reaches back to."""
         for old in self.positions():

@@ -71,8 +71,12 @@ class Taped:
 @contextlib.asynccontextmanager
 async def serving(answer: Answer) -> AsyncIterator[str]:
     """The address of a server of this machine that answers every request so."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await answer(request)
+
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
+    app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -48,7 +48,14 @@ ENDLESS_US = 1 << 60
 
 #: Reasons of quarantine that show a message was understood.
 READABLE = frozenset(
-    {"unsupported_market", "overlapping_ids", "number_too_large", "unattributable", "too_many_symbols"}
+    {
+        "unsupported_market",
+        "overlapping_ids",
+        "number_too_large",
+        "unattributable",
+        "too_many_symbols",
+        "impossible_time",
+    }
 )
 
 
@@ -325,6 +332,10 @@ class Engine:
         number, at = self._number(event.symbol), frames.ts_recv(i)
         if number < 0:
             self._quarantine(frames, i, Quarantine("too_many_symbols", event.symbol))
+            return
+        ts_event = None if isinstance(event, Gap) else event.ts_event
+        if ts_event is not None and self._intake.is_future(ts_event):
+            self._quarantine(frames, i, Quarantine("impossible_time", f"{ts_event} is a day ahead of all else"))
             return
         match event:
             case Trade():

@@ -24,6 +24,7 @@ from tapeflow.domain.book import OrderBook
 from tapeflow.domain.candle import StampedTrade
 from tapeflow.domain.events import Levels
 from tapeflow.domain.seen import RANGE_LIMIT, Range, Seen, SeenState, Verdict
+from tapeflow.domain.time import DAY
 from tapeflow.engine.columns import BOOK_ROW, LEVEL, NONE_TIME, QUOTE, RANGE, TRADE, pack, rows
 
 #: Symbols of one intake: beyond it a new symbol's frames are quarantined, so that memory stays bounded.
@@ -82,6 +83,7 @@ class Intake:
         self._sources: list[Source] = []
         self._clock: int | None = None
         self._skew: int | None = None
+        self._ts_newest: int | None = None  # greatest event time of any symbol
         self._events = self._duplicates = self._ignored = self._holes = 0
         self.trades: list[StampedTrade] = []
         self._late: list[StampedTrade] = []
@@ -128,8 +130,16 @@ class Intake:
         newest = self._ts_max[symbol]
         if newest is None or ts_event > newest:
             self._ts_max[symbol] = ts_event
+        if self._ts_newest is None or ts_event > self._ts_newest:
+            self._ts_newest = ts_event
         if ts_recv is not None and (self._skew is None or ts_recv - ts_event < self._skew):
             self._skew = ts_recv - ts_event
+
+    def is_future(self, ts_event: int) -> bool:
+        """True for a time more than a day ahead of all that was heard: damage, which would run the watermark away."""
+        if not self._keep_holes or self._clock is None:
+            return False
+        return ts_event > max(self._clock, self._ts_newest or 0) + DAY
 
     def watermark(self, symbol: int) -> int | None:
         ts = self._ts_max[symbol]
@@ -357,6 +367,7 @@ class Intake:
         for name, ts_max, source, floor, ranges, book, newest, given_up in symbols:
             number = self.symbol(name)
             self._ts_max[number] = _missing(ts_max)
+            self._ts_newest = max(self._ts_newest or ts_max, ts_max)
             self._sources[number] = Source(source)
             self._seen.become(name, SeenState(floor, [Range(*r) for r in rows(ranges, RANGE).tolist()]))
             self._books[number].restore(book)

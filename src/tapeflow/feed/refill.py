@@ -89,7 +89,10 @@ class Refill:
     def _begin(self, symbol: str, gap: Gap, now: float) -> None:
         work = self._work.get(symbol)
         first, last = gap.first_id or 0, gap.last_id or 0
-        if work is None or last < work.first_id or first > work.last_id:
+        if work is not None and (last < work.first_id or first > work.last_id):
+            self._done(symbol)  # that one is filled, this is another
+            work = None
+        if work is None:
             work = self._work[symbol] = Work(first, last, now)
         if now - work.seen < GRACE_S:
             return

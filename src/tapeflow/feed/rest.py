@@ -72,6 +72,8 @@ class Rest:
                 while not response.content.at_eof() and len(body) < ANSWER_LIMIT:
                     body += await response.content.read(ANSWER_LIMIT - len(body))
                 self._obey(response)
+                if not response.content.at_eof() and len(body) >= ANSWER_LIMIT:
+                    raise aiohttp.ClientPayloadError(f"an answer of more than {ANSWER_LIMIT} bytes")
                 problem = "" if response.status == 200 else self._problem(response.status, body)
                 position = self._recorder.answered(response.status, request, body)
                 return Answer(response.status, body, position, problem)
@@ -82,11 +84,11 @@ class Rest:
 
     def _obey(self, response: aiohttp.ClientResponse) -> None:
         used = response.headers.get(self._wire.limits.used_weight_header, "")
-        if used.isdigit():
+        if used.isdecimal():
             self.budget.counted(int(used))
         if response.status in (429, 418):
             wait = response.headers.get("Retry-After", "")
-            seconds = float(wait) if wait.isdigit() else 30.0
+            seconds = float(wait) if wait.isdecimal() else 30.0
             self.budget.refuse(seconds)
             self._say(f"{self._address} answers {response.status}: nothing is asked for {seconds:.0f} s")
 

@@ -49,8 +49,16 @@ void intake_clock(Intake *intake, i64 ts_recv) {
 void intake_touch(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv) {
     Progress *progress = &intake->progress[symbol];
     if (ts_event > progress->ts_max) progress->ts_max = ts_event;
+    if (ts_event > intake->newest) intake->newest = ts_event;
     if (ts_recv != NONE_TIME && (intake->skew == NONE_TIME || ts_recv - ts_event < intake->skew))
         intake->skew = ts_recv - ts_event;
+}
+
+#define DAY 86400000000LL
+
+bool intake_is_future(const Intake *intake, i64 ts_event) {
+    if (!intake->keep_holes || intake->clock == NONE_TIME) return false;
+    return ts_event > (intake->newest > intake->clock ? intake->newest : intake->clock) + DAY;
 }
 
 i64 intake_watermark(const Intake *intake, int32_t symbol) {
@@ -167,6 +175,7 @@ static inline const Level *behind(const Level *levels, i64 n) { return n ? level
 int intake_delta(Intake *intake, int32_t symbol, const Frame *frame, const Level *levels, i64 ts_recv) {
     Book *book = &intake->markets[symbol].book;
     if (!book->live || frame->first_id > book->id + 1) return 0;
+    if (intake_is_future(intake, frame->ts_event)) return 0;
     if (frame->last_id <= book->id) return 1; /* contained already: no event, as for the codec's BookSync */
     intake->events++;
     intake_touch(intake, symbol, frame->ts_event, ts_recv);
@@ -244,6 +253,7 @@ static int put_trade(Intake *intake, const Frame *frame, int32_t symbol, i64 ts_
                    .ts_event = frame->ts_event,
                    .ts_recv = ts_recv};
     intake_clock(intake, ts_recv);
+    if (intake_is_future(intake, frame->ts_event)) return 0;
     switch (intake_put(intake, &trade)) {
     case PUT_NO_MEMORY: return NO_MEMORY;
     case PUT_OVERLAP:

@@ -191,6 +191,7 @@ typedef struct {
     int32_t progress_cap, markets_cap;
     i64 clock; /* newest receive time, NONE_TIME before the first */
     i64 skew;  /* least receive time less event time so far, NONE_TIME before the first */
+    i64 newest; /* greatest event time of any symbol, NONE_TIME before the first */
     Trade *trades, *late;
     i64 n_trades, n_folded, cap_trades, n_late, cap_late;
     Quote *quotes;
@@ -214,6 +215,8 @@ int32_t intake_symbol(Intake *intake, const char *text, int size, uint32_t hash)
 void intake_clock(Intake *intake, i64 ts_recv);
 void intake_touch(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv);
 i64 intake_watermark(const Intake *intake, int32_t symbol);
+/* True for a time more than a day ahead of all that was heard: damage, which would run the watermark away. */
+bool intake_is_future(const Intake *intake, i64 ts_event);
 Put intake_put(Intake *intake, Trade *trade);
 /* The time from which on nothing may be dropped: the start of the first open hole, else the newest trade's. */
 i64 intake_hold(Intake *intake, int32_t symbol);

@@ -81,7 +81,7 @@ static PyObject *intake_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     IntakeObject *self = (IntakeObject *)PyType_GenericAlloc(type, 0);
     if (!self) return NULL;
     self->intake = (Intake){.lateness_us = lateness, .horizon_us = horizon, .delay_us = delay, .range_limit = limit,
-                            .keep_trades = keep_trades, .keep_quotes = keep_quotes, .depth = depth, .symbol_limit = symbol_limit, .keep_holes = keep_holes, .clock = NONE_TIME, .skew = NONE_TIME};
+                            .keep_trades = keep_trades, .keep_quotes = keep_quotes, .depth = depth, .symbol_limit = symbol_limit, .keep_holes = keep_holes, .clock = NONE_TIME, .skew = NONE_TIME, .newest = NONE_TIME};
     return (PyObject *)self;
 }
 
@@ -375,6 +375,12 @@ static PyObject *intake_forget_method(IntakeObject *self, PyObject *object) {
     Py_RETURN_NONE;
 }
 
+static PyObject *intake_is_future_method(IntakeObject *self, PyObject *object) {
+    i64 ts;
+    if (!number(object, &ts)) return NULL;
+    return PyBool_FromLong(intake_is_future(&self->intake, ts));
+}
+
 static PyObject *intake_hold_method(IntakeObject *self, PyObject *object) {
     int32_t symbol;
     if (!known_symbol(&self->intake, object, &symbol)) return NULL;
@@ -477,6 +483,7 @@ static PyObject *intake_restore(IntakeObject *self, PyObject *state) {
         }
         Progress *progress = &intake->progress[symbol];
         progress->ts_max = ts_max;
+        if (ts_max > intake->newest) intake->newest = ts_max;
         progress->source = (Source)source;
         progress->seen.floor = floor;
         bool good = elements(ranges, sizeof(Range), (void **)&progress->seen.at, &progress->seen.n, &progress->seen.cap) &&
@@ -527,6 +534,7 @@ static PyMethodDef intake_methods[] = {
     {"source", (PyCFunction)intake_source_method, METH_O, "Where the trades of a symbol come from."},
     {"forget", (PyCFunction)intake_forget_method, METH_O, "Begins a symbol anew."},
     {"counts", (PyCFunction)intake_counts, METH_NOARGS, "events, duplicates, ignored aggregates, and what waits."},
+    {"is_future", (PyCFunction)intake_is_future_method, METH_O, "True for a time more than a day ahead of all that was heard."},
     {"hold", (PyCFunction)intake_hold_method, METH_O, "The time from which on nothing of a symbol may be dropped."},
     {"give_up", (PyCFunction)intake_give_up_method, METH_FASTCALL, "A hole (symbol, first id, last id) will not be filled."},
     {"given_up", (PyCFunction)intake_given_up, METH_O, "The holes that will not be filled, as RANGE columns."},

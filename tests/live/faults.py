@@ -1,4 +1,6 @@
-"""Misbehaviour of the venue, each kind alone and in random schedules: ``python tests/live/faults.py [--seeds N] [KIND...]``.
+"""Misbehaviour of the venue, each kind alone or in random schedules.
+
+    python tests/live/faults.py [KIND...]      python tests/live/faults.py --seeds N
 
 Candles must equal the truth wherever coverage says complete, and coverage must not say complete where the truth
 differs. Prints for each run what was compared; a schedule is replayed by its seed.

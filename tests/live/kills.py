@@ -36,7 +36,8 @@ def kills(folder: Path, number: int, seed: int, rate: int = 150) -> tuple[Found,
     try:
         for _ in range(number):
             if chance.random() < 0.3:
-                venue.fault(chance.choice(["cut", "drop", "duplicate", "reorder", "slow_rest"]), seconds=1, permille=200, ms=200)
+                kind = chance.choice(["cut", "drop", "duplicate", "reorder", "slow_rest"])
+                venue.fault(kind, seconds=1, permille=200, ms=200)
             started = time.monotonic()
             live.start()
             if chance.random() < 0.5:

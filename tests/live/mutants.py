@@ -26,7 +26,6 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from live.running import Live
-
 from tapeflow.sim.sample import sample_frames
 from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.records import Kind

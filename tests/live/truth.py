@@ -107,7 +107,9 @@ def _trades(store: Any, symbol: str, first: int, last: int, truth: list[tuple[An
     expected = first
     for low, high, price, size in rows:
         if low != expected:
-            wrong.append(f"{symbol}: stored trade {low} where {expected} was due ({'twice' if low < expected else 'lost'})")
+            wrong.append(
+                f"{symbol}: stored trade {low} where {expected} was due ({'twice' if low < expected else 'lost'})"
+            )
         expected = high + 1
         parts = [sizes[n] for n in range(low, high + 1) if n in sizes]
         if len(parts) != high - low + 1 or {p for p, _ in parts} != {price} or sum(s for _, s in parts) != size:
@@ -157,7 +159,9 @@ def _doubled(data: Path) -> list[str]:
     }
     wrong = []
     for table, key in keys.items():
-        count = store.execute(f"SELECT count(*) FROM (SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1)").fetchone()
+        count = store.execute(
+            f"SELECT count(*) FROM (SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1)"
+        ).fetchone()
         if count and count[0]:
             wrong.append(f"{table}: {count[0]} keys have more than one row")
     store.close()

@@ -149,10 +149,11 @@ class _Fetching:
     def _done(self) -> dict[str, bytes]:
         """The answers that are on the tape already."""
         found: dict[str, bytes] = {}
-        for block in TapeReader(self._where).blocks():
-            for i, (status, request) in answered(block, 0, len(block)).items():
-                if status == 200:
-                    found[request] = block.body(i)
+        with TapeReader(self._where) as reader:
+            for block in reader.blocks():
+                for i, (status, request) in answered(block, 0, len(block)).items():
+                    if status == 200:
+                        found[request] = block.body(i)
         return found
 
     async def _ask(self, fetch: Fetch, done: dict[str, bytes]) -> bytes:

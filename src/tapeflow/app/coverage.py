@@ -14,7 +14,6 @@ from tapeflow.domain.errors import InputError
 from tapeflow.domain.time import DAY, SECOND, time_text
 from tapeflow.stores.duckdb import DuckStore
 
-
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -50,6 +50,7 @@ class Progress(msgspec.Struct, frozen=True):
     is_live: bool = False
     holes: tuple[Gap, ...] = ()
     wanted: tuple[tuple[str, str, int, int], ...] = ()
+    edges: dict[str, tuple[int, int]] = {}
     error: str = ""
     rows: int = 0
     symbols: int = 0
@@ -135,7 +136,7 @@ class Pipeline:
         self._rebuilt_to = self._store.position if self._again else 0
         if self._store.position > end:
             self._rebuilt_to = 1 << 62
-        self.progress = Progress(played=at, committed=committed)
+        self.progress = Progress(played=at, committed=committed, edges=self._engine.edges())
 
     def _newest_state(self, committed: int) -> Carried | None:
         for position in reversed(self._states.positions()):
@@ -258,7 +259,7 @@ class Pipeline:
         if self._to_retain:
             self._drop_old()
         if now - self._looked_at >= LOOK_S:
-            self._say(wanted=tuple(self._engine.wanted_candles()))
+            self._say(wanted=tuple(self._engine.wanted_candles()), edges=self._engine.edges())
             self._looked_at = now
         if now - self._kept_at >= max(self._state_s, 20 * self._keeping_took):
             self._keep_state()
@@ -267,6 +268,7 @@ class Pipeline:
         if self.progress.played > self.progress.committed:
             self._commit()
         self._keep_state()
+        self._reader.close()
 
     def _note_answers(self, block: Block, start: int, stop: int) -> None:
         for status, request in answered(block, start, stop).values():

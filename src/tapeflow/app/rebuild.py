@@ -40,7 +40,7 @@ class Rebuild:
     """Plays history (tapes of backfills, which have no time of their own) and then the tape of the run.
 
     No trade is late here, however old. The engine's state at the end is kept as that of the run, so what was filled
-    stays known. Where retention has cut the tape it begins with the state kept at the cut. The store must not be in use.
+    stays known. Where retention has cut the tape it begins with the state kept at the cut. The store must be free.
     """
 
     def __init__(
@@ -111,8 +111,9 @@ class Rebuild:
             return None
 
     def _play(self, reader: TapeReader, start: int, *, is_timeless: bool) -> None:
-        for block in reader.blocks():
-            self._block(block, start, is_timeless=is_timeless)
+        with reader:
+            for block in reader.blocks():
+                self._block(block, start, is_timeless=is_timeless)
         self._done.damage += [str(damage) for damage in reader.damage]
 
     def _block(self, block: Block, start: int, *, is_timeless: bool) -> None:

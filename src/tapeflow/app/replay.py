@@ -201,16 +201,16 @@ def _tape_of(paths: list[Path]) -> Path | None:
 
 
 def _play(engine: Engine, tape: Path, batch: int, progress: Progress | None) -> dict[str, str]:
-    reader = TapeReader(tape)
     total = sum(file.stat().st_size for file in tape.iterdir())
     done = records = 0
-    for block in reader.blocks():
-        for at in range(0, len(block), batch):
-            play(block, engine, at, min(at + batch, len(block)))
-        records += len(block)
-        done += len(block.buffer)
-        if progress is not None:
-            progress(min(done, total), total)
+    with TapeReader(tape) as reader:
+        for block in reader.blocks():
+            for at in range(0, len(block), batch):
+                play(block, engine, at, min(at + batch, len(block)))
+            records += len(block)
+            done += len(block.buffer)
+            if progress is not None:
+                progress(min(done, total), total)
     if not records:
         raise InputError(f"{tape} is a tape without a record")
     what = "; ".join(str(damage) for damage in reader.damage)

@@ -126,6 +126,7 @@ class Run:
             self._say,
             holes=lambda: self.pipeline.progress.holes,
             played=lambda: self.pipeline.progress.played,
+            edges=lambda: self.pipeline.progress.edges,
             answered=self.pipeline.warmed,
             wanted=lambda: self.pipeline.progress.wanted,
         )

@@ -51,10 +51,8 @@ def run(config: Config, data: Data = None) -> None:
     async def work() -> None:
         await Run(settings, say, load).run()
 
-    # What is there by now lives as long as the process, and frames make no cycles: look for garbage seldom.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(100_000, 20, 100)  # frames make no cycles: look for garbage seldom
+    sys.setswitchinterval(0.001)  # the feed must not wait long for the pipeline's thread
     say(f"following {', '.join(settings.symbols[:20])} of {settings.venue}; data in {settings.data}; Ctrl-C stops")
     asyncio.run(work())
     say("stopped; everything that arrived is kept")

@@ -7,7 +7,6 @@ venue's time and None where it gives none. ``unit_us`` tells how fine the venue 
 from __future__ import annotations
 
 from typing import Literal
-
 from urllib.parse import urlencode
 
 import msgspec

@@ -23,7 +23,6 @@ from tapeflow.domain.events import (
     Ticker,
     Trade,
 )
-from tapeflow.domain.number import ratio
 from tapeflow.engine import columns, intake
 from tapeflow.engine.columns import NONE_TIME, Rows
 from tapeflow.engine.coverage import coverage_rows, gap_row, trade_gaps
@@ -238,6 +237,9 @@ class Engine:
         self._take(self.venue.receive(frame, at, request), frames, i)
 
     def _take(self, outputs: list[Output], frames: Frames, i: int) -> None:
+        if self._of_tape and frames.request(i) is not None and outputs and isinstance(outputs[0], Kline):
+            self._history([output for output in outputs if isinstance(output, Kline)], frames, i)
+            return
         for output in outputs:
             if isinstance(output, Quarantine):
                 self._quarantine(frames, i, output)
@@ -275,6 +277,15 @@ class Engine:
         if number >= 0:
             self._intake.give_up(number, first_id, last_id)
             self._given_up.setdefault(number, []).append((first_id, last_id, reason))
+
+    def edges(self) -> dict[str, tuple[int, int]]:
+        """Id and time of each symbol's newest trade: what happened since may be missing after a disconnection."""
+        found = {}
+        for number in range(len(self.symbols)):
+            ranges = columns.rows(self._intake.ranges(number), columns.RANGE)
+            if len(ranges):
+                found[self._name(number)] = (int(ranges["hi"][-1]), int(ranges["ts_hi"][-1]))
+        return found
 
     def wanted_candles(self) -> list[tuple[str, str, int, int]]:
         """(symbol, interval, start, end) of closed windows that our trades do not cover whole, nor will.
@@ -345,7 +356,7 @@ class Engine:
             case BookDelta() | BookSnapshot():
                 self._book(number, event, at)
             case Kline():
-                self._kline(number, event, at, is_answer=frames.request(i) is not None)
+                self._kline(number, event, at)
             case Ticker():
                 self._ticker(number, event, at)
             case Gap():
@@ -390,15 +401,27 @@ class Engine:
         else:
             self._outlet.books(*_partial(number, event, at))
 
-    def _kline(self, number: int, kline: Kline, at: int | None, *, is_answer: bool) -> None:
+    def _kline(self, number: int, kline: Kline, at: int | None) -> None:
         self._add()
         self._give_windows()  # what trades gave before this push must not wait for what it says
         ts_watermark = self._intake.watermark(number)
         self._intake.touch(number, kline.ts_event, at)
-        row = msgspec.structs.asdict(kline) | {"source": "venue", "revision": 0, "ts_recv": at}
-        self._outlet.rows("klines", [row | {"vwap": _vwap(kline, self.venue)}])
+        self._outlet.klines([kline], at, self.venue)
         self._outlet.rows("moving_average", self._kline_means.add(kline, ts_watermark))
-        self._outlet.kline(number, kline, _time(ts_watermark), at_once=self._of_tape and is_answer)
+        self._outlet.kline(number, kline, _time(ts_watermark))
+
+    def _history(self, klines: list[Kline], frames: Frames, i: int) -> None:
+        """The candles of an answer: at once they stand in for windows that our trades do not cover."""
+        number, at = self._number(klines[0].symbol), frames.ts_recv(i)
+        if number < 0:
+            self._quarantine(frames, i, Quarantine("too_many_symbols", klines[0].symbol))
+            return
+        self._add()
+        self._give_windows()
+        for kline in klines:
+            self._intake.touch(number, kline.ts_event, at)
+        self._outlet.klines(klines, at, self.venue)
+        self._outlet.history(number, klines, _time(self._intake.watermark(number)))
 
     def _ticker(self, number: int, ticker: Ticker, at: int | None) -> None:
         self._intake.touch(number, ticker.ts_event, at)
@@ -512,12 +535,6 @@ def _layout(node: Candles | Mean) -> tuple[int, int, int, int]:
 
 def _time(ts: int | None) -> int:
     return NONE_TIME if ts is None else ts
-
-
-def _vwap(kline: Kline, venue: Venue) -> float | None:
-    if not kline.volume:
-        return None
-    return ratio(kline.quote_volume, venue.price_scale + venue.size_scale, kline.volume, venue.size_scale)
 
 
 def _partial(number: int, event: BookSnapshot, at: int | None) -> tuple[bytes, bytes]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tapeflow.domain.events import Kline
+from tapeflow.domain.number import ratio
 from tapeflow.engine import columns
 from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
 from tapeflow.engine.coverage import late_row
@@ -15,6 +17,7 @@ from tapeflow.engine.custom import CustomFolds
 from tapeflow.engine.indicators import Stage
 from tapeflow.engine.results import Sink
 from tapeflow.engine.venue_candles import VenueCandles
+from tapeflow.venues import Venue
 
 Watermark = Callable[[int], int | None]
 
@@ -68,10 +71,22 @@ class Outlet:
         if len(rows):
             self._sink.columns("moving_average", rows)
 
-    def kline(self, number: int, kline: Kline, ts_watermark: int, *, at_once: bool) -> None:
-        """A push of the venue's own candle; ``at_once`` it stands in for a window that our trades do not cover."""
+    def klines(self, klines: list[Kline], at: int | None, venue: Venue) -> None:
+        """Pushes of the venue's own candles, or an answer of them, to their channel."""
+        if "klines" in self._channels:
+            extra = {"source": "venue", "revision": 0, "ts_recv": at}
+            rows = [msgspec.structs.asdict(kline) | extra | {"vwap": _vwap(kline, venue)} for kline in klines]
+            self._sink.rows("klines", rows)
+
+    def kline(self, number: int, kline: Kline, ts_watermark: int) -> None:
+        """A push of the venue's own candle."""
         if self._venue_candles is not None:
-            self.candles(self._venue_candles.add(number, kline, ts_watermark, at_once=at_once))
+            self.candles(self._venue_candles.add(number, kline, ts_watermark))
+
+    def history(self, number: int, klines: list[Kline], ts_watermark: int) -> None:
+        """Candles of an answer stand in at once for windows that our trades do not cover."""
+        if self._venue_candles is not None:
+            self.candles(self._venue_candles.add_history(number, klines, ts_watermark))
 
     def lacking(self, number: int, ts_start: int, ts_end: int, ts_watermark: int) -> list[tuple[str, int, int]]:
         """(interval, start, end) of the closed windows about a time without trades whose venue candle is not known."""
@@ -157,6 +172,12 @@ class Outlet:
             self._venue_candles.restore(state["venue_candles"])
         self._custom.restore(state["custom"])
         self._late = {number: (a, b, c, d) for number, a, b, c, d in state["late"]}
+
+
+def _vwap(kline: Kline, venue: Venue) -> float | None:
+    if not kline.volume:
+        return None
+    return ratio(kline.quote_volume, venue.price_scale + venue.size_scale, kline.volume, venue.size_scale)
 
 
 def _widest(known: tuple[int, int, int, int] | None, late: Rows) -> tuple[int, int, int, int]:

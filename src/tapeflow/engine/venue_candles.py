@@ -38,24 +38,39 @@ class VenueCandles:
         self._klines: dict[tuple[int, int], dict[int, Kline]] = {}
         self._given: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}  # revision and count of each window's row
 
-    def add(self, symbol: int, kline: Kline, ts_watermark: int, *, at_once: bool = False) -> Rows:
-        """Keep a push if it is the newest of its window; the row of the window that leaves, if the venue's stands.
-
-        ``at_once`` gives the row of a closed window there and then.
-        """
+    def add(self, symbol: int, kline: Kline, ts_watermark: int) -> Rows:
+        """Keep a push if it is the newest of its window; the row of the window that leaves, if the venue's stands."""
         fold = self._folds.get(kline.interval)
         if fold is None or not kline.count:
             return np.empty(0, CANDLE_ROW)
-        key = (symbol, fold)
+        kept = self._keep((symbol, fold), kline)
+        if len(kept) <= KEPT:
+            return np.empty(0, CANDLE_ROW)
+        rows = self._stand_in((symbol, fold), min(kept), ts_watermark)
+        del kept[min(kept)]
+        return np.array(rows, CANDLE_ROW)
+
+    def add_history(self, symbol: int, klines: Sequence[Kline], ts_watermark: int) -> Rows:
+        """Keep candles of an answer; the rows of the closed ones that stand, there and then."""
+        rows: list[Any] = []
+        for kline in klines:
+            fold = self._folds.get(kline.interval)
+            if fold is None or not kline.count:
+                continue
+            kept = self._keep((symbol, fold), kline)
+            if kline.closed:
+                rows += self._stand_in((symbol, fold), kline.ts_start, ts_watermark)
+            if len(kept) > KEPT:
+                del kept[min(kept)]
+        return np.array(rows, CANDLE_ROW)
+
+    def _keep(self, key: tuple[int, int], kline: Kline) -> dict[int, Kline]:
+        """Keep a candle if it is the newest of its window; all that are kept."""
         kept = self._klines.setdefault(key, {})
         known = kept.get(kline.ts_start)
         if known is None or _order(kline) > _order(known):
             kept[kline.ts_start] = kline
-        rows = self._stand_in(key, kline.ts_start, ts_watermark) if at_once and kline.closed else []
-        if len(kept) > KEPT:
-            rows += [] if at_once else self._stand_in(key, min(kept), ts_watermark)
-            del kept[min(kept)]
-        return np.array(rows, CANDLE_ROW)
+        return kept
 
     def replace(self, rows: Rows) -> Rows:
         """The candle rows with the venue's values where our trades do not cover the window."""

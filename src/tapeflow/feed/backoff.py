@@ -8,7 +8,7 @@ import random
 class Backoff:
     """Waits that double from ``first_s`` to ``most_s``, each cut to a random part between half and whole."""
 
-    def __init__(self, first_s: float = 0.25, most_s: float = 30.0, chance: random.Random | None = None) -> None:
+    def __init__(self, first_s: float = 0.25, most_s: float = 5.0, chance: random.Random | None = None) -> None:
         self._first_s = first_s
         self._most_s = most_s
         self._chance = chance or random.Random()

@@ -48,17 +48,17 @@ class Connection(WSListener):
     async def open(cls, name: str, address: str, wire: Wire, recorder: Recorder) -> Connection:
         """A connection that is open; raises OSError or a picows error if it cannot be."""
         url = address.rstrip("/") + wire.socket_path
-        _, listener = await ws_connect(
-            lambda: cls(name, wire, recorder),
+        made = cls(name, wire, recorder)
+        await ws_connect(
+            lambda: made,
             url,
             max_frame_size=FRAME_LIMIT,
             websocket_handshake_timeout=HANDSHAKE_S,
             enable_auto_pong=True,
             logger_name="feed",
         )
-        assert isinstance(listener, Connection)
         recorder.connected(name, url)
-        return listener
+        return made
 
     # -- what the socket tells ---------------------------------------------------------------------------
 

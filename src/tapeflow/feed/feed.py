@@ -43,7 +43,7 @@ class FeedSettings(msgspec.Struct, frozen=True):
 class Feed:
     """Follows symbols of a venue: everything that arrives goes to the recorder, holes are filled.
 
-    ``holes``, ``played`` and ``wanted`` tell what the engine knows; its questions come by `act`.
+    ``holes``, ``played``, ``edges`` and ``wanted`` tell what the engine knows; its questions come by `act`.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Feed:
         *,
         holes: Callable[[], tuple[Gap, ...]],
         played: Callable[[], int],
+        edges: Callable[[], dict[str, tuple[int, int]]],
         answered: Iterable[str],
         wanted: Callable[[], tuple[Wanted, ...]],
     ) -> None:
@@ -66,7 +67,9 @@ class Feed:
         self._say = say
         budget = Budget(wire.limits.weight_per_minute, lambda: clock.now()[0] / 1e6, settings.weight_share)
         self.rest = Rest(settings.rest, wire, budget, recorder, say)
-        self.refill = Refill(wire, self.rest, recorder, say, holes=holes, played=played, give_up_s=settings.give_up_s)
+        self.refill = Refill(
+            wire, self.rest, recorder, say, holes=holes, played=played, edges=edges, give_up_s=settings.give_up_s
+        )
         self.warm = Warm(wire, self.rest, say, answered=answered, wanted=wanted)
         self._attempts: deque[float] = deque()
         self._connections: set[Connection] = set()
@@ -133,7 +136,12 @@ class Feed:
     def _job(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
+        task.add_done_callback(self._job_done)
+
+    def _job_done(self, task: asyncio.Task[Any]) -> None:
+        self._jobs.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._say(f"a task of the feed failed: {task.exception()!r}")
 
     # -- symbols -----------------------------------------------------------------------------------------
 
@@ -170,16 +178,15 @@ class Feed:
                 await slot.change([*slot.streams, *names[:free]])
                 names = names[free:]
         for at in range(0, len(names), room):
-            slot = Slot(
-                f"{self._wire.name}-{self._next_slot}",
-                names[at : at + room],
-                self._open,
-                self._say,
-                most_s=self._most_s,
-            )
+            name = f"{self._wire.name}-{self._next_slot}"
+            part = names[at : at + room]
+            slot = Slot(name, part, self._open, self._missed, self._say, most_s=self._most_s)
             self._next_slot += 1
             self.slots.append(slot)
             self._slot_tasks[slot.name] = asyncio.create_task(slot.run())
+
+    def _missed(self, streams: list[str]) -> None:
+        self._job(self.refill.catch_up(dict.fromkeys(self._wire.symbol_of(name) for name in streams)))
 
     @property
     def _most_s(self) -> float:

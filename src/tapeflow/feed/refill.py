@@ -8,7 +8,7 @@ the hole is given up, on the tape.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -39,7 +39,9 @@ class Work(msgspec.Struct):
 
 
 class Refill:
-    """Fills holes. ``holes`` gives the open ones and ``played`` the tape position up to which that is known."""
+    """Fills holes. ``holes`` gives the open ones, ``edges`` the newest trade of each symbol, and ``played`` the tape
+    position up to which that is known.
+    """
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Refill:
         *,
         holes: Callable[[], tuple[Gap, ...]],
         played: Callable[[], int],
+        edges: Callable[[], dict[str, tuple[int, int]]],
         give_up_s: float = UNANSWERED_S,
     ) -> None:
         self._wire = wire
@@ -58,6 +61,7 @@ class Refill:
         self._say = say
         self._holes = holes
         self._played = played
+        self._edges = edges
         self._give_up_s = give_up_s
         self._work: dict[str, Work] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -74,6 +78,17 @@ class Refill:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def catch_up(self, symbols: Iterable[str]) -> None:
+        """Ask for what happened since the newest trade that is known: the next one may be minutes away."""
+        edges = self._edges()
+        async with asyncio.TaskGroup() as group:
+            for symbol in symbols:
+                if symbol in edges:
+                    id, ts = edges[symbol]
+                    fetch = self._wire.refill(Gap("trades", symbol, id + 1, id + 1, ts, ts, "reconnect"))
+                    if fetch is not None:
+                        group.create_task(self._rest.ask(fetch, HOLE))
 
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -110,6 +125,9 @@ class Refill:
     async def _page(self, gap: Gap, work: Work) -> None:
         try:
             await self._ask(gap, work)
+        except Exception as error:  # noqa: BLE001 - the hole is still open, and looked at again
+            self._say(f"{gap.symbol}: {error!r}")
+            await asyncio.sleep(1.0)
         finally:
             del self._tasks[gap.symbol]
 

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from picows import WSError
-
 from tapeflow.feed.backoff import Backoff
 from tapeflow.feed.clock import monotonic_us
 from tapeflow.feed.connection import Connection
@@ -22,6 +20,9 @@ PATIENCE_S = 10.0
 #: A connection that lived so long was a good one: the next attempt is made at once.
 GOOD_S = 20.0
 
+#: Told the streams that were not followed for a while.
+Missed = Callable[[list[str]], None]
+
 #: Opens a connection under a name, within the venue's limit of attempts.
 Open = Callable[[str], Awaitable[Connection]]
 
@@ -29,13 +30,14 @@ Open = Callable[[str], Awaitable[Connection]]
 class Slot:
     """One share of the streams. ``streams`` may change while it runs: `change`."""
 
-    def __init__(self, name: str, streams: list[str], open: Open, say: Say, *, most_s: float) -> None:
+    def __init__(self, name: str, streams: list[str], open: Open, missed: Missed, say: Say, *, most_s: float) -> None:
         self.name = name
         self.streams = list(streams)
         self.current: Connection | None = None
         self.reconnects = 0
         self.problem = ""
         self._open = open
+        self._missed = missed
         self._say = say
         self._most_us = int(most_s * 1_000_000)
         self._number = 0
@@ -47,8 +49,10 @@ class Slot:
         """Keep the share connected until cancelled."""
         try:
             while True:
-                connection = self.current or await self._connect()
-                self.current = connection
+                connection = self.current
+                if connection is None:
+                    connection = self.current = await self._connect()
+                    self._missed(self.streams)
                 await self._watch(connection)
                 if self.current is connection:  # it ended before another took over
                     await self._lost(connection)
@@ -79,7 +83,7 @@ class Slot:
         while True:
             try:
                 connection = await self._fresh()
-            except (OSError, WSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever went wrong with one attempt, there is a next
                 self.problem = f"{type(error).__name__}: {error}"
                 wait = self._backoff.next_s()
                 self._say(f"{self.name}: cannot connect ({self.problem}); again in {wait:.1f} s")
@@ -126,7 +130,7 @@ class Slot:
         old = self.current
         try:
             connection = await self._fresh()
-        except (OSError, WSError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001 - the connection there is goes on
             self.problem = f"{type(error).__name__}: {error}"
             self._say(f"{self.name}: cannot open another connection ({self.problem})")
             await asyncio.sleep(self._backoff.next_s())
@@ -140,6 +144,7 @@ class Slot:
         if self.current is old or self.current is None:
             self.current = connection
             self.reconnects += 1
+            self._missed(self.streams)  # the old one may have been silent for a while
         if old is not None:
             old.end("replaced")
 

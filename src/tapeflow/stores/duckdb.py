@@ -198,7 +198,8 @@ class DuckStore:
         name = schema.table_name(channel.name)
         same = " AND ".join(f'kept."{key}" = fresh."{key}"' for key in channel.key)
         if channel.name == "trades":  # an aggregate and the single trades in it are the same trades
-            same = f"kept.symbol = fresh.symbol AND {_first('kept')} <= {_last('fresh')} AND {_last('kept')} >= {_first('fresh')}"
+            same = "kept.symbol = fresh.symbol"
+            same += f" AND {_first('kept')} <= {_last('fresh')} AND {_last('kept')} >= {_first('fresh')}"
         fewer = ' AND kept."count" <= fresh."count"' if ("count", "int") in channel.fields else ""
         time = _time(channel)
         self._db.register("fresh", rows)

@@ -71,7 +71,8 @@ def test_a_hole_of_many_pages_is_filled_with_what_is_true(tmp_path: Path) -> Non
                 taped.results.names = taped.engine.symbols
                 trades = [json.loads(line) for line in taped.results.table("trades").json_lines()]
                 seen = [id for t in trades for id in range(int(t["first_id"] or t["id"]), int(t["last_id"] or t["id"]) + 1)]
-                assert sorted(seen) == [row["id"] for row in rows]
+                assert len(seen) == len(set(seen))  # a page may reach beyond the hole
+                assert {row["id"] for row in rows} <= set(seen)
                 assert not taped.holes()
                 assert not notes(taped)
                 assert refill.given_up == 0

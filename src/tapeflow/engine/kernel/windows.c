@@ -310,7 +310,7 @@ Key *windows_key(Windows *windows, int32_t symbol) {
     Key *key = (Key *)memory;
     key->ts_watermark = NONE_TIME;
     key->next_close = INT64_MAX;
-    key->hold = windows->keep_holes ? INT64_MIN : INT64_MAX;
+    key->hold = windows->keep_holes ? INT64_MIN / 2 : INT64_MAX; /* far in the past; a window's size can be taken off it */
     key->means = (MeanTrack *)(memory + sizeof(Key));
     key->pending = (Candle *)(memory + sizeof(Key) + means);
     key->candles = (CandleTrack *)(key->pending + windows->n_candle);

@@ -20,6 +20,9 @@ BATCH = 200
 #: Rows of one answer.
 PAGE = 1000
 
+#: Candles of the past that make indicators warm: after so many an EMA of 26 has forgotten how it began (4e-17).
+WARM = 500
+
 #: The venue's intervals that are ours too.
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w")
 
@@ -114,7 +117,8 @@ class BinanceWire:
         """How to ask for candles that begin in ``[start, end)``, or for the newest; None for another interval."""
         if interval not in INTERVALS:
             return None
-        query = {"symbol": symbol, "interval": interval, "limit": str(PAGE)}
+        limit = WARM if start is None and end is None else PAGE
+        query = {"symbol": symbol, "interval": interval, "limit": str(limit)}
         if start is not None:
             query["startTime"] = str(start // MILLISECOND)
         if end is not None:

@@ -31,7 +31,17 @@ from tapeflow.domain.errors import TapeflowError
 from tapeflow.flow import catalogue
 from tapeflow.flow.builder import Builder, Series, Stream
 from tapeflow.indicators._parameters import LONGEST
-from tapeflow.settings import BookSettings, CandlesSettings, FlowSettings, MovingAverageSettings
+from tapeflow.settings import (
+    BookSettings,
+    CandlesSettings,
+    EndpointSettings,
+    FeedFileSettings,
+    FlowSettings,
+    MovingAverageSettings,
+    RunSettings,
+    StoreSettings,
+    TapeSettings,
+)
 from tapeflow.stores.channels import CHANNELS
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -150,7 +160,7 @@ FIELDS = {
     "bars": "Candles since the seed, this one included.",
     "stream": "The channel it is about: `trades` or `book`.",
     "state": "`complete`, `gap` or `unknown`.",
-    "coverage.reason": "Of a gap or unknown: see [quarantine.md](quarantine.md#reasons-in-coverage); else null.",
+    "coverage.reason": "Of a gap or unknown: see [coverage.md](coverage.md#reasons); else null.",
     "guarantee": "How we know: `sequence`, the ids follow on each other.",
     "ts_watermark": "The symbol's watermark when the trade came.",
     "connection": "Where the frame came from: in a replay, the file's name.",
@@ -176,6 +186,36 @@ KEYS = {
     "moving_average.slide": "Time from one window to the next, whole milliseconds.",
     "moving_average.source": "Means of trade prices, or of the close of every kline push (`klines`).",
     "book.depth": "Levels of each side in a row.",
+}
+
+RUN_KEYS = {
+    "symbols": "What to follow, in the venue's spelling, in upper or lower case; at least one.",
+    "venue": "The venue: `binance`.",
+    "data": "The data folder, made if it is not there. Relative to the file, not to where you are.",
+    "endpoints": "Where the venue is; see below.",
+    "feed": "How the venue is followed; see below.",
+    "tape": "How long messages are kept, and how they are written; see below.",
+    "store": "Which results are kept, and how long; see below.",
+    "flow": "What is computed: the keys of [the flow file](flow-file.md). Without it what the store's channels need, "
+    "with the contract's intervals and indicators.",
+    "endpoints.websocket": "Address of the streams, such as `ws://127.0.0.1:9200`. Empty: the venue's public one.",
+    "endpoints.rest": "Address of REST, such as `http://127.0.0.1:9200`. Empty: the venue's public one.",
+    "feed.streams_per_connection": "Streams on one connection. What a connection takes with it when it breaks.",
+    "feed.connection_age": "Span. A connection is replaced at this age, with an overlap. Unless given, ten minutes "
+    "before the venue cuts it.",
+    "feed.give_up": "Span. A hole that the venue has not answered for so long is given up, and coverage says so.",
+    "feed.history": "Candles of the past asked for when a symbol is followed first, for each interval, so that "
+    "indicators are warm; `0` for none.",
+    "feed.weight_share": "The part of the venue's request weight that is used: others may share your address.",
+    "tape.keep": "Span. Whole segments that are older are removed.",
+    "tape.keep_bytes": "Bytes. The oldest segments beyond it are removed.",
+    "tape.segment_bytes": "Bytes. A segment is closed at this size; what is removed is whole segments.",
+    "tape.commit": "Span between two commits: what a kill can cost.",
+    "tape.sync": "Span between two fsyncs: what a power failure can cost.",
+    "tape.waiting_bytes": "Bytes that wait in memory while the disk refuses. Then the sockets are not read any more.",
+    "store.channels": "The channels kept; each is a table. `coverage` is written if it is among them.",
+    "store.keep": 'A span for a channel, such as `{ quotes = "1d" }`: older rows are dropped, every ten minutes. A '
+    "channel without one is kept for ever.",
 }
 
 SUMMARY = {
@@ -205,6 +245,33 @@ PYTHON = {
     "Flow": "A validated graph of nodes; `explain()` prints it, `channels` are those it fills.",
     "Summary": "What a replay did; its fields are those of the [last line of `replay`](commands.md).",
 }
+
+
+RUN_EXAMPLE = """\
+```toml
+symbols = ["BTCUSDT", "ETHUSDT"]
+data = "data"
+
+[endpoints]                      # leave it out for the venue itself
+websocket = "ws://127.0.0.1:9200"
+rest = "http://127.0.0.1:9200"
+
+[tape]
+keep = "3d"
+keep_bytes = 20_000_000_000
+
+[store]
+channels = ["trades", "candles", "indicators", "coverage", "late", "quarantine"]
+keep = { trades = "30d" }
+
+[flow]
+lateness = "2s"
+
+[flow.candles]
+intervals = ["1s", "1m", "1h"]
+indicators = ["sma_20", "rsi_14"]
+```
+"""
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -287,18 +354,25 @@ def channels() -> str:
 
 def commands() -> str:
     """commands.md."""
-    listed = list(get_command(app).commands)  # type: ignore[attr-defined]
     parts = [
         "# Commands\n",
         "Progress and complaints go to standard error. Exit status: 0 done, 1 failed, 2 wrong usage or "
         "configuration.\n",
         f"## tapeflow\n\n```text\n{help_of()}```\n",
-        *(f"## tapeflow {name}\n\n```text\n{help_of(name)}```\n" for name in listed),
+        *(f"## tapeflow {' '.join(name)}\n\n```text\n{help_of(*name)}```\n" for name in named(get_command(app))),
         "## The last line of `tapeflow replay`\n",
         "One JSON object:\n",
         fields_of(Summary, Meanings("SUMMARY", SUMMARY)),
     ]
     return "\n".join(parts)
+
+
+def named(command: Any, *before: str) -> list[tuple[str, ...]]:
+    """The commands below one, each by its words; a group before its own."""
+    found: list[tuple[str, ...]] = []
+    for name, each in getattr(command, "commands", {}).items():
+        found += [(*before, name), *named(each, *before, name)]
+    return found
 
 
 def fields_of(struct: type[msgspec.Struct], meanings: Meanings) -> str:
@@ -315,6 +389,43 @@ def help_of(*command: str) -> str:
     if result.exit_code:
         sys.exit(f"docs/generate.py: tapeflow {' '.join(command)} --help ended with {result.exit_code}")
     return "\n".join(line.rstrip() for line in result.output.strip().splitlines()) + "\n"
+
+
+def run_file() -> str:
+    """run-file.md."""
+    meanings = Meanings("RUN_KEYS", RUN_KEYS)
+    tables: list[tuple[str, str, type[msgspec.Struct]]] = [
+        ("", "Keys", RunSettings),
+        ("endpoints.", "[endpoints]", EndpointSettings),
+        ("feed.", "[feed]", FeedFileSettings),
+        ("tape.", "[tape]", TapeSettings),
+        ("store.", "[store]", StoreSettings),
+    ]
+    parts = [
+        "# The run file\n",
+        "A TOML file for `tapeflow run`, `backfill` and `repair`. A key that is not here is an error, and nothing is "
+        "started. SIGHUP has a run read it again: of what has changed then only `symbols` counts; the rest needs a new "
+        "start.\n",
+        RUN_EXAMPLE,
+        "Spans are a whole number and one of `us`, `ms`, `s`, `m`, `h`, `d`, `w`. No key holds a secret: market data "
+        "needs none.\n",
+    ]
+    for prefix, title, struct in tables:
+        hints = get_type_hints(struct)
+        rows = (
+            (code(field.name), kind(hints[field.name], field.type), default(field), meanings.of(prefix + field.name))
+            for field in msgspec.structs.fields(struct)
+        )
+        about = "" if struct is RunSettings else plain((struct.__doc__ or "").partition(":")[2].strip()) + "\n"
+        parts += [f"## {title}\n", *([about[:1].upper() + about[1:]] if about else [])]
+        parts.append(table(("key", "type", "default", "meaning"), rows))
+    parts.append(
+        "## [flow]\n\nThe keys of [the flow file](flow-file.md), with `[flow.candles]`, `[[flow.moving_average]]` and "
+        "`[flow.book]` for its tables. Another flow, or another version of Tapeflow that computes otherwise, has the "
+        "results computed again from the tape at the next start.\n"
+    )
+    meanings.done()
+    return "\n".join(parts)
 
 
 def flow_file() -> str:
@@ -351,7 +462,9 @@ def flow_file() -> str:
 
 def kind(hint: Any, declared: Any) -> str:
     """A type in the words of TOML."""
-    words: dict[Any, str] = {str: "text", bool: "true or false", int: "number"}
+    words: dict[Any, str] = {str: "text", bool: "true or false", int: "number", float: "number"}
+    if get_origin(hint) is dict:
+        return "table of text"
     if get_origin(hint) is types.UnionType:
         return kind(get_args(hint)[0], None)
     if get_origin(hint) is tuple:
@@ -363,15 +476,28 @@ def kind(hint: Any, declared: Any) -> str:
         return "table"
     bounds = next((m for m in getattr(declared, "__metadata__", ()) if isinstance(m, msgspec.Meta)), None)
     if bounds is not None:
-        return f"{words[hint]}, {bounds.ge} to {bounds.le}"
+        return f"{words.get(hint) or kind(hint, None)}{bounds_of(bounds)}"
     return words.get(hint) or " or ".join(code(f'"{choice}"') for choice in get_args(hint))
+
+
+def bounds_of(bounds: msgspec.Meta) -> str:
+    """What a number may be."""
+    if bounds.gt is not None:
+        return f", above {bounds.gt}, at most {bounds.le}"
+    return f", {bounds.ge} or more" if bounds.le is None else f", {bounds.ge} to {bounds.le}"
 
 
 def default(field: msgspec.structs.FieldInfo) -> str:
     """A default as TOML writes it."""
     value = field.default
+    if value is msgspec.NODEFAULT:
+        return "none" if field.default_factory is not msgspec.NODEFAULT else "must be given"
     if value is None or value == ():
         return "none"
+    if isinstance(value, msgspec.Struct):
+        return "as below"
+    if isinstance(value, int) and value >= 1 << 20:
+        return f"{code(value)} ({value >> 20:,} MiB)"
     return code(msgspec.json.encode(value).decode().replace(",", ", "))
 
 
@@ -487,6 +613,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "flow-file": flow_file,
     "indicators": indicator_pages,
     "python": python,
+    "run-file": run_file,
 }
 
 

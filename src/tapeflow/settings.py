@@ -121,6 +121,8 @@ class FeedFileSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connection_age: str | None = None
     #: A hole that the venue does not answer for so long is given up, and coverage says so.
     give_up: str = "30m"
+    #: Candles of the past asked for when a symbol is followed first, for each interval; 0 for none.
+    history: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 500
     #: The part of the venue's request weight that may be used.
     weight_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.9
 

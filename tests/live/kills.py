@@ -81,6 +81,8 @@ def _between(chance: random.Random, live: Live) -> None:
 def older(store: Path) -> None:
     """Make a store what it was before the last migration."""
     with duckdb.connect(str(store)) as db:
+        if not db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'meta'").fetchone():
+            return  # killed before the first transaction
         db.execute("DELETE FROM meta WHERE name = 'fingerprint'")
         db.execute("UPDATE meta SET value = '1' WHERE name = 'schema_version'")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,6 @@ class Venue:
         post(f"{self.rest}/control/faults", {"kind": kind, **more})
 
     def calm(self) -> None:
-        import urllib.request
-
         request = urllib.request.Request(f"{self.rest}/control/faults", method="DELETE")
         urllib.request.urlopen(request, timeout=10).close()
 
@@ -53,6 +52,8 @@ class Venue:
             self.process.wait(20)
         self.process.kill()
         self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         self._errors.close()
 
 
@@ -80,6 +81,10 @@ class Live:
         threading.Thread(target=self._listen, args=(self.process.stderr,), daemon=True).start()
 
     def _listen(self, stream: Any) -> None:
+        with stream:
+            self._hear(stream)
+
+    def _hear(self, stream: Any) -> None:
         for line in stream:
             self.said.append((time.monotonic(), line.decode("utf-8", "replace").rstrip()))
 

@@ -88,9 +88,11 @@ def _truth(rest: str, symbol: str, start: int, end: int, first: int, last: int) 
     while at <= end:
         until = min(at + 600_000_000, end + 1)
         url = f"{rest}/control/truth/trades?symbol={symbol}&start={at}&end={until}"
-        for t in get(url):
-            if first <= t["id"] <= last:
-                trades.append((t["time"], t["id"], Decimal(t["price"]), Decimal(t["qty"]), t["isBuyerMaker"]))
+        trades += [
+            (t["time"], t["id"], Decimal(t["price"]), Decimal(t["qty"]), t["isBuyerMaker"])
+            for t in get(url)
+            if first <= t["id"] <= last
+        ]
         at = until
     return sorted(trades, key=lambda t: t[1])
 

@@ -178,8 +178,11 @@ class Dying:
         return count
 
 
-def life(folder: Path, chance: random.Random, end: int, *, is_last: bool) -> bool:
-    """One life of a pipeline, step by step, to the end of the tape or to its death; True if it got there."""
+def life(folder: Path, chance: random.Random, end: int, *, is_last: bool, begun_at: int | None = None) -> bool:
+    """One life of a pipeline, step by step, to the end of the tape or to its death; True if it got there.
+
+    ``begun_at`` is where the tape ended when the life began, if it has grown since.
+    """
     store = DuckStore(folder / "results.duckdb", STORED)
     dying = Dying(store, chance, 0.0 if is_last else 0.25)
     pipeline = Pipeline(
@@ -187,7 +190,7 @@ def life(folder: Path, chance: random.Random, end: int, *, is_last: bool) -> boo
         channels=CHANNELS, act=lambda _: None, tell=lambda _: None,
     )  # fmt: skip
     try:
-        pipeline.restore(end)
+        pipeline.restore(end if begun_at is None else begun_at)
         while pipeline.progress.played < end:
             pipeline._play_some()
             pipeline._is_stopping = pipeline.progress.played >= end  # the last commit has the last coverage
@@ -242,13 +245,15 @@ def test_records_that_a_power_failure_took_leave_no_second_row(tmp_path: Path) -
     for file in (tmp_path / "tape").iterdir():
         file.unlink()
     gone = [r for r in all_records[lost_from:lost_to] if r[0] == Kind.FRAME]
-    found_again = [r for r in gone if json.loads(r[5] if b"cut" not in r[5] else b"{}").get("data", {}).get("e") == "trade"]
+    found_again = [
+        r for r in gone if json.loads(r[5] if b"cut" not in r[5] else b"{}").get("data", {}).get("e") == "trade"
+    ]
     trades = [json.loads(r[5])["data"] for r in found_again]
     at = all_records[lost_to][2]
     answers = [answer(s, [t for t in trades if t["s"] == s], at) for s in SYMBOLS]
     answers += [r for r in all_records[lost_from:lost_to] if r[0] == Kind.ANSWER]
     end = append(tmp_path / "tape", [*all_records[:lost_from], *all_records[lost_to:], *answers, *all_records[-7:]])
-    assert life(tmp_path, random.Random(2), end, is_last=True)
+    assert life(tmp_path, random.Random(2), end, is_last=True, begun_at=lost_from)
     found, expected = stored(tmp_path), replayed(tmp_path)
     assert found["trades"]
     ids = [identity(row) for row in found["trades"]]
@@ -258,7 +263,10 @@ def test_records_that_a_power_failure_took_leave_no_second_row(tmp_path: Path) -
 
 def identity(row: str) -> str:
     """Symbol and id of a row as text."""
-    symbol, id = row.split("'symbol': '")[1].split("'")[0], row.split("'id': '")[1].split("'")[0]
+    symbol, id = (
+        row.split("'symbol': '")[1].split("'", maxsplit=1)[0],
+        row.split("'id': '")[1].split("'", maxsplit=1)[0],
+    )
     return f"{symbol} {id}"
 
 

@@ -147,6 +147,7 @@ class Run:
             connection_s=parse_span(feed.connection_age) / SECOND if feed.connection_age else 0.0,
             give_up_s=parse_span(feed.give_up) / SECOND,
             weight_share=feed.weight_share,
+            history=feed.history,
         )
 
     # -- work --------------------------------------------------------------------------------------------

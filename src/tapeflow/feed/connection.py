@@ -27,6 +27,7 @@ class Connection(WSListener):
     def __init__(self, name: str, wire: Wire, recorder: Recorder) -> None:
         super().__init__()
         self.name = name
+        self.streams: list[str] = []
         self.opened = monotonic_us()
         self.rhythms = Rhythms(self.opened)
         self.heard = self.opened

@@ -38,6 +38,7 @@ class FeedSettings(msgspec.Struct, frozen=True):
     connection_s: float = 0.0  # 0: the venue's limit less ten minutes
     give_up_s: float = 1800.0
     weight_share: float = 0.9
+    history: int = 500
 
 
 class Feed:
@@ -157,7 +158,7 @@ class Feed:
             await self._shrink(slot, streams)
         await self._place([name for name in wanted if name in kept])
         if added:
-            self._job(self.warm.history(added, self._settings.intervals))
+            self._job(self.warm.history(added, self._settings.intervals, self._settings.history))
 
     def _streams(self, symbol: str) -> list[str]:
         return self._wire.streams(symbol, self._settings.channels, self._settings.intervals)

@@ -95,7 +95,7 @@ class Slot:
     async def _fresh(self) -> Connection:
         self._number += 1
         connection = await self._open(f"{self.name}-{self._number}")
-        await connection.subscribe(self.streams)
+        await self._bring_up(connection)
         if self.current is not None:
             connection.rhythms.adopt(self.current.rhythms, monotonic_us())
         return connection
@@ -141,6 +141,7 @@ class Slot:
             self._say(f"{connection.name}: {connection.closed.result()}")
             return
         await asyncio.sleep(OVERLAP_S)
+        await self._bring_up(connection)
         if self.current is old or self.current is None:
             self.current = connection
             self.reconnects += 1
@@ -150,14 +151,19 @@ class Slot:
 
     async def change(self, streams: list[str]) -> None:
         """Follow these streams from now on."""
-        more = [name for name in streams if name not in self.streams]
-        fewer = [name for name in self.streams if name not in streams]
         self.streams = list(streams)
-        if self.current is None:
-            return
-        if fewer:
-            await self.current.unsubscribe(fewer)
-            for name in fewer:
-                self.current.rhythms.streams.pop(name.encode(), None)
-        if more:
-            await self.current.subscribe(more)
+        if self.current is not None:
+            await self._bring_up(self.current)
+
+    async def _bring_up(self, connection: Connection) -> None:
+        """Have a connection follow what is wanted now: that may have changed while it was made."""
+        while connection.streams != self.streams:
+            had, connection.streams = connection.streams, list(self.streams)
+            fewer = [name for name in had if name not in connection.streams]
+            more = [name for name in connection.streams if name not in had]
+            if fewer:
+                await connection.unsubscribe(fewer)
+                for name in fewer:
+                    connection.rhythms.streams.pop(name.encode(), None)
+            if more:
+                await connection.subscribe(more)

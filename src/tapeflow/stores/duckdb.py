@@ -1,7 +1,7 @@
 """Results in a DuckDB file: rows and tape position in one transaction.
 
 Rows with a key are written once: what is later than all that its series has is appended, anything else replaces the row
-of its key (never one of a higher count, which only a repair may lower).
+of its key, but never one of a higher count: what is computed from a tape that was cut knows less.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class DuckStore:
                 rows = _from(table.to_arrow(), _time(channel), start)
                 count += rows.num_rows
                 self._write_rows(channel, rows, again=again)
-        if coverage is not None:
+        if coverage is not None and "coverage" in self._channels:
             count += self._cover(results, coverage)
         return count
 

@@ -110,7 +110,9 @@ def page(trades: list[tuple[int, int, int]]) -> Message:
 def stories(draw: st.DrawFn) -> tuple[list[tuple[int, int, int]], int, int]:
     """Trades (id, time, price) in order, over hours, and a hole ``lo..hi`` among them that is hours old at the end."""
     count = draw(st.integers(8, 30))
-    gaps = draw(st.lists(st.sampled_from([0, 1000, 400_000, SECOND, 40 * SECOND, 7 * MINUTE]), min_size=count, max_size=count))
+    gaps = draw(
+        st.lists(st.sampled_from([0, 1000, 400_000, SECOND, 40 * SECOND, 7 * MINUTE]), min_size=count, max_size=count)
+    )
     lo = draw(st.integers(1, count - 4))
     hi = draw(st.integers(lo, count - 3))
     ts, trades = US, []
@@ -237,9 +239,9 @@ def test_a_hole_given_up_twice_and_one_of_another_symbol_change_nothing(compiled
     ]
 
 
-def candle(start: int, count: int, close: str = "7", size_s: int = 1) -> list[Any]:
-    row = [start, "5", "9", "4", close, "33", start + size_s * SECOND - 1, "99", count, "1", "3", "0"]
-    return row
+def candle(start: int, count: int) -> list[Any]:
+    """A candle of a second, as REST has it."""
+    return [start, "5", "9", "4", "7", "33", start + SECOND - 1, "99", count, "1", "3", "0"]
 
 
 def klines(interval: str, *rows: list[Any]) -> Message:
@@ -280,3 +282,25 @@ def test_trades_that_come_later_win_again(compiled: bool) -> None:
     running.feed([wire(4, US + 4000, 8)])
     (row,) = [r for r in running.rows()["candles"] if r["interval"] == "1s" and r["ts_start"] == US]
     assert (row["source"], row["count"], row["close"]) == ("trades", 4, "8.5")
+
+
+@pytest.mark.parametrize("compiled", KERNELS)
+@pytest.mark.parametrize("restarts", [False, True], ids=["going on", "restarted"])
+@pytest.mark.parametrize("batch", [50, 10_000])
+def test_of_many_windows_none_is_dropped_that_a_hole_may_change(compiled: bool, restarts: bool, batch: int) -> None:
+    """So many that what lies beyond the horizon is really dropped where nothing holds it."""
+    times = [US + n * SECOND + (120 * MINUTE if n >= 300 else 0) for n in range(600)]
+    trades = [(n + 1, ts, 100 + n % 7) for n, ts in enumerate(times)]
+    whole = Running(compiled=compiled)
+    whole.feed([wire(*trade) for trade in trades])
+    expected = whole.rows()
+    running = Running(compiled=compiled)
+    for piece in pieces([wire(*t) for t in trades if not 20 <= t[0] <= 25], [batch] * 20):
+        running.feed(piece)
+        running.engine.flush()
+        if restarts:
+            running.restart()
+    running.feed([page([t for t in trades if 20 <= t[0] <= 25])])
+    found = running.rows()
+    assert values(found) == values(expected)
+    assert not found["late"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -28,7 +29,9 @@ def put(taped: Taped, symbol: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         data = {"e": "trade", "E": row["time"], "s": symbol, "t": row["id"], "p": row["price"], "q": row["qty"]}
         data |= {"T": row["time"], "m": row["isBuyerMaker"], "M": True}
-        taped.recorder.frame("c", json.dumps({"stream": f"{symbol.lower()}@trade", "data": data}, separators=(",", ":")).encode())
+        taped.recorder.frame(
+            "c", json.dumps({"stream": f"{symbol.lower()}@trade", "data": data}, separators=(",", ":")).encode()
+        )
     taped.spool.flush(10)
 
 
@@ -39,7 +42,16 @@ def refilling(folder: Path, address: str, test: Callable[[Taped, Refill], Awaita
         taped = Taped(folder)
         clock, talk = Clock(), wire("binance")
         rest = Rest(address, talk, Budget(6000, lambda: clock.now()[0] / 1e6), taped.recorder, taped.said.append)
-        refill = Refill(talk, rest, taped.recorder, taped.said.append, holes=taped.holes, played=taped.played, **options)
+        refill = Refill(
+            talk,
+            rest,
+            taped.recorder,
+            taped.said.append,
+            holes=taped.holes,
+            played=taped.played,
+            edges=taped.engine.edges,
+            **options,
+        )
         task = asyncio.create_task(refill.run())
         try:
             await test(taped, refill)
@@ -70,7 +82,9 @@ def test_a_hole_of_many_pages_is_filled_with_what_is_true(tmp_path: Path) -> Non
                 taped.engine.flush()
                 taped.results.names = taped.engine.symbols
                 trades = [json.loads(line) for line in taped.results.table("trades").json_lines()]
-                seen = [id for t in trades for id in range(int(t["first_id"] or t["id"]), int(t["last_id"] or t["id"]) + 1)]
+                seen = [
+                    id for t in trades for id in range(int(t["first_id"] or t["id"]), int(t["last_id"] or t["id"]) + 1)
+                ]
                 assert len(seen) == len(set(seen))  # a page may reach beyond the hole
                 assert {row["id"] for row in rows} <= set(seen)
                 assert not taped.holes()
@@ -97,7 +111,7 @@ def test_ids_that_the_venue_never_issued_are_given_up_on_the_tape(tmp_path: Path
             await asyncio.sleep(1.5)
             rows = venue.truth_trades("BTCUSDT", start, venue.clock.now() - SECOND // 10)
             ids = [row["id"] for row in rows]
-            (before,) = (id for id, following in zip(ids, ids[1:], strict=False) if following - id > 1)
+            (before,) = (id for id, following in itertools.pairwise(ids) if following - id > 1)
 
             async def test(taped: Taped, refill: Refill) -> None:
                 put(taped, "BTCUSDT", rows)
@@ -119,10 +133,20 @@ def test_ids_that_the_venue_never_issued_are_given_up_on_the_tape(tmp_path: Path
 
 def row(id: int) -> dict[str, Any]:
     time = 1_700_000_000_000_000 + id * 10_000
-    return {"id": id, "price": "1.5", "qty": "2", "quoteQty": "3.0", "time": time, "isBuyerMaker": True, "isBestMatch": True}
+    return {
+        "id": id,
+        "price": "1.5",
+        "qty": "2",
+        "quoteQty": "3.0",
+        "time": time,
+        "isBuyerMaker": True,
+        "isBestMatch": True,
+    }
 
 
-def given(folder: Path, answer: Callable[[web.Request], Awaitable[web.StreamResponse]], test: Any, **options: Any) -> None:
+def given(
+    folder: Path, answer: Callable[[web.Request], Awaitable[web.StreamResponse]], test: Any, **options: Any
+) -> None:
     async def work() -> None:
         async with serving(answer) as address:
             await refilling(folder, address, test, **options)
@@ -193,6 +217,23 @@ def test_trades_that_only_come_out_of_order_are_not_asked_for(tmp_path: Path) ->
 
     given(tmp_path, answer, test)
     assert asked == []
+
+
+def test_after_a_disconnection_what_happened_since_is_asked_for(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(f"{request.path} {request.query['startTime']}")
+        return web.json_response([])
+
+    async def test(taped: Taped, refill: Refill) -> None:
+        put(taped, "X", [row(1), row(2)])
+        taped.played()
+        await refill.catch_up(["X", "UNKNOWN"])
+        assert taped.holes() == ()
+
+    given(tmp_path, answer, test)
+    assert asked == ["/api/v3/aggTrades 1700000000020"]
 
 
 def test_the_oldest_hole_of_a_symbol_is_filled_first(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Questions to a REST API, against a real server: what is tried again, what is told, and that all of it is on the tape."""
+"""Questions to a REST API, against a real server: what is tried again, what is told, and all of it on the tape."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def asking(folder: Path, server: Asked, test: Callable[[Rest, Taped], Awaitable[
         taped = Taped(folder)
         clock = Clock()
         async with serving(server) as address:
-            rest = Rest(address, wire("binance"), Budget(6000, lambda: clock.now()[0] / 1e6), taped.recorder, taped.said.append)
+            rest = Rest(
+                address, wire("binance"), Budget(6000, lambda: clock.now()[0] / 1e6), taped.recorder, taped.said.append
+            )
             try:
                 await test(rest, taped)
             finally:
@@ -52,7 +54,9 @@ def asking(folder: Path, server: Asked, test: Callable[[Rest, Taped], Awaitable[
 
 
 def status(code: int, body: str = "{}", **headers: str) -> web.Response:
-    return web.Response(status=code, text=body, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return web.Response(
+        status=code, text=body, headers={name.replace("_", "-"): value for name, value in headers.items()}
+    )
 
 
 def test_question_and_answer_are_on_the_tape_before_anybody_sees_them(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from tapeflow.feed.rhythm import KNOWN, LEAST_US, MOST_US, SECOND, Rhythms
 
 def heard(every: dict[bytes, float], until: float, begin: float = 0.0) -> Rhythms:
     """The rhythms after frames of streams, each so many seconds apart."""
-    frames = sorted((begin + n * gap, name) for name, gap in every.items() for n in range(int((until - begin) / gap) + 1))
+    frames = sorted(
+        (begin + n * gap, name) for name, gap in every.items() for n in range(int((until - begin) / gap) + 1)
+    )
     rhythms = Rhythms(int(begin * SECOND))
     for at, name in frames:
         rhythms.frame(name, int(at * SECOND))
@@ -56,10 +58,7 @@ def test_silence_of_all_is_told_of_the_connection() -> None:
 
 def test_the_same_silence_is_told_again_only_after_twice_the_time() -> None:
     rhythms = heard({b"x": 0.1}, until=10.0)
-    told = []
-    for tenth in range(101, 10 * 10 + 400):
-        if rhythms.silent(tenth * SECOND // 10) == ["*"]:
-            told.append(tenth / 10 - 10)
+    told = [n / 10 - 10 for n in range(101, 500) if rhythms.silent(n * SECOND // 10) == ["*"]]
     assert [round(after) for after in told] == [4, 8, 16, 32]
     rhythms.frame(b"x", 60 * SECOND)
     assert rhythms.whole.patience == rhythms.streams[b"x"].patience == 1

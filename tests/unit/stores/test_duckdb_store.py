@@ -25,6 +25,8 @@ CHANNELS = ("trades", "quotes", "candles", "indicators", "coverage", "late", "qu
 US = 1_700_000_000_000_000
 SECOND = 1_000_000
 
+Message = bytes | tuple[int | None, bytes]
+
 
 def flow() -> Any:
     made = Builder("stored")
@@ -54,7 +56,7 @@ class Source:
 
     def __init__(self) -> None:
         self.results = self._new()
-        self.engine = Engine(flow(), venues.create("binance"), self, of_tape=True)  # type: ignore[arg-type]
+        self.engine = Engine(flow(), venues.create("binance"), self, of_tape=True)
 
     def _new(self) -> Results:
         return Results(flow(), "binance", CHANNELS, price_scale=8, size_scale=8)
@@ -62,7 +64,7 @@ class Source:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.results, name)
 
-    def take(self, *messages: bytes | tuple[int | None, bytes]) -> Results:
+    def take(self, *messages: Message) -> Results:
         self.engine.feed(Frames.of([m if isinstance(m, tuple) else (None, m) for m in messages]))
         self.engine.tick(US)  # closes what the trades' own times allow
         self.engine.flush()
@@ -131,7 +133,7 @@ def test_after_a_failed_commit_the_same_one_is_written_once(tmp_path: Path) -> N
 
 def test_the_same_commit_again_gives_no_second_row(tmp_path: Path) -> None:
     store, source = opened(tmp_path), Source()
-    messages = [trade(1), trade(2, 1), quote(5, 1), trade(3, 2), trade(4, 9), quote(6, 9)]
+    messages: list[Message] = [trade(1), trade(2, 1), quote(5, 1), trade(3, 2), trade(4, 9), quote(6, 9)]
     results = source.take(*messages)
     assert store.commit(results, 4, coverage=source.engine.coverage())
     before = {channel: rows(store, channel) for channel in CHANNELS}
@@ -197,6 +199,13 @@ def test_coverage_is_that_of_the_last_commit(tmp_path: Path) -> None:
     assert [(row["state"], row["last_id"]) for row in rows(store, "coverage")] == [("complete", "5")]
     store.commit(source.take(trade(6, 2)), 6)  # without: it stays
     assert [row["last_id"] for row in rows(store, "coverage")] == ["5"]
+    store.close()
+
+
+def test_a_store_may_be_without_coverage(tmp_path: Path) -> None:
+    store, source = DuckStore(tmp_path / "results.duckdb", ("trades",)), Source()
+    assert store.commit(source.take(trade(1)), 1, coverage=source.engine.coverage()) == 1
+    assert (ids(store), store.position) == (["1"], 1)
     store.close()
 
 

@@ -56,11 +56,11 @@ def test_every_row_is_taken_once() -> None:
 
 def test_nothing_new_is_no_row() -> None:
     sink = SwappedResults(new)
-    assert not sink.has_rows
+    before = sink.has_rows
     sink.rows("quarantine", [{"ts_recv": 1, "connection": "", "reason": "not_json", "frame": b"{"}])
-    assert sink.has_rows
+    between = sink.has_rows
     assert len(sink.take(["X"]).table("quarantine")) == 1
-    assert not sink.has_rows
+    assert (before, between, sink.has_rows) == (False, True, False)
     empty = sink.take(["X", "Y"])
     assert [len(empty.table(channel)) for channel in CHANNELS] == [0] * len(CHANNELS)
     assert empty.names == ["X", "Y"]

@@ -20,9 +20,6 @@ BATCH = 200
 #: Rows of one answer.
 PAGE = 1000
 
-#: Candles of the past that make indicators warm: after so many an EMA of 26 has forgotten how it began (4e-17).
-WARM = 500
-
 #: The venue's intervals that are ours too.
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w")
 
@@ -113,11 +110,12 @@ class BinanceWire:
             return Fetch("/api/v3/historicalTrades", query, gap.reason, gap.symbol, weight=25)
         return None
 
-    def candles(self, symbol: str, interval: str, start: int | None = None, end: int | None = None) -> Fetch | None:
+    def candles(
+        self, symbol: str, interval: str, start: int | None = None, end: int | None = None, limit: int = PAGE
+    ) -> Fetch | None:
         """How to ask for candles that begin in ``[start, end)``, or for the newest; None for another interval."""
         if interval not in INTERVALS:
             return None
-        limit = WARM if start is None and end is None else PAGE
         query = {"symbol": symbol, "interval": interval, "limit": str(limit)}
         if start is not None:
             query["startTime"] = str(start // MILLISECOND)

@@ -37,9 +37,9 @@ horizon = "10m"
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--minutes", type=float, default=5)
+    options.add_argument("--minutes", type=float, default=15)
     options.add_argument("--symbols", type=int, default=500)
-    options.add_argument("--speed", type=float, default=60)
+    options.add_argument("--speed", type=float, default=8)
     options.add_argument("--rate", type=float, default=20)
     chosen = options.parse_args()
     command = [sys.executable, "-m", "tapeflow", "simulate", "binance", "--port", "0", "--days", "1"]

@@ -182,12 +182,14 @@ class SimulatedVenue:
 
     async def _prepare(self) -> None:
         """Make the blocks that are about to begin, one after the other, off the loop."""
-        later = self.clock.now() + int(_PREPARED * max(1.0, self.clock.speed))
+        reach = int(_PREPARED * max(1.0, self.clock.speed))
         for symbol in {topic.stream.symbol for topic in self.broadcast.topics.values()}:
             for edition in self.listings.chosen(symbol):
+                # The one that begins next, and no other: the blocks between would be left out.
+                later = self.clock.now() + min(reach, edition.market.spec.block_us)
                 if not edition.market.is_prepared(later):
                     await asyncio.to_thread(edition.market.prepare, later)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0 / max(1.0, self.clock.speed))
         self._is_preparing = False
 
     def _warm(self, topic: Topic) -> None:

@@ -68,6 +68,12 @@ def test() -> None:
     task("broken")
 
 
+def bench() -> None:
+    """All benchmarks but the long one (bench-memory)."""
+    for name in ("bench-replay", "bench-tape", "bench-live"):
+        task(name)
+
+
 def can_install(command: str) -> bool:
     """True if a system package would bring the command, and we may install it."""
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -85,7 +91,10 @@ TASKS: dict[str, tuple[str, ...]] = {
     "docs": (PYTHON.name, "docs/generate.py"),
     "fuzz": (PYTHON.name, "fuzz/run.py"),
     "broken": (PYTHON.name, "tests/broken.py"),
-    "bench": (PYTHON.name, "bench/run.py"),
+    "bench-replay": (PYTHON.name, "bench/run.py"),
+    "bench-tape": (PYTHON.name, "bench/tape.py"),
+    "bench-live": (PYTHON.name, "bench/live.py"),
+    "bench-memory": (PYTHON.name, "bench/memory.py"),
 }
 
 
@@ -99,7 +108,7 @@ def task(name: str, *more: str) -> None:
 def main() -> None:
     """Do what the first argument says."""
     name, *more = sys.argv[1:] or ["help"]
-    own = {"setup": setup, "run": run, "test": test}
+    own = {"setup": setup, "run": run, "test": test, "bench": bench}
     if name not in own and name not in TASKS:
         sys.exit(f"{__doc__}\nAlso: setup {' '.join(TASKS)}")
     setup()

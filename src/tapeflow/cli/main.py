@@ -7,7 +7,7 @@ import sys
 from typer import Exit, Option, Typer, echo
 from typer.main import get_command
 
-from tapeflow.cli import backfill, coverage, explain, replay, run, sample, show, simulate, tape
+from tapeflow.cli import backfill, coverage, explain, query, replay, run, sample, show, simulate, tape
 from tapeflow.domain.errors import TapeflowError
 
 app = Typer(
@@ -20,6 +20,7 @@ app = Typer(
 )
 app.command("run")(run.run)
 app.command("coverage")(coverage.coverage)
+app.command("query")(query.query)
 app.command("backfill")(backfill.backfill)
 app.command("repair")(backfill.repair)
 app.command("simulate")(simulate.simulate)

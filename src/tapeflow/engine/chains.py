@@ -117,9 +117,9 @@ class Chain:
         return rows
 
     def prune(self, reach: int) -> None:
-        """Drop bars that start before ``reach``, in whole strides, when there are many."""
+        """Drop bars that start before ``reach``, in whole strides."""
         gone = bisect_right(self._bars, reach, key=lambda bar: bar.ts_start) // STRIDE
-        if gone < 4 or self._dirty is not None:
+        if not gone or self._dirty is not None:
             return
         self._dropped += gone * STRIDE
         self._dropped_revision += sum(bar.revision for bar in self._bars[: gone * STRIDE])

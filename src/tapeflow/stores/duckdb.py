@@ -302,6 +302,24 @@ def _from(rows: pa.Table, time: str, start: int | None) -> pa.Table:
     return rows.filter(pa.array(rows.column(time).cast(pa.int64()).to_numpy() >= start))
 
 
+def query(path: Path, sql: str) -> pa.Table:
+    """The rows of one statement that reads, over a store that nobody writes; it sees no other file.
+
+    Raises `StoreError`.
+    """
+    try:
+        with duckdb.connect(str(path), read_only=True, config=_SETTINGS) as db:
+            db.execute("SET TimeZone = 'UTC'")
+            db.execute("SET enable_external_access = false")
+            db.execute("SET lock_configuration = true")
+            found = db.sql(sql)
+            if found is None:
+                raise StoreError("expected a statement that gives rows, such as SELECT * FROM candles LIMIT 10")
+            return found.to_arrow_table()
+    except duckdb.Error as error:
+        raise StoreError(_opening(path, error).replace("cannot open the store", "cannot ask")) from error
+
+
 def _time(channel: Channel) -> str:
     """The column by which ranges of a channel are asked for."""
     names = [name for name, _ in channel.fields]

@@ -116,26 +116,26 @@ class Pipeline:
     def restore(self, end: int) -> None:
         """Become what the newest state says that the store has reached; ``end`` is that of the tape.
 
-        A store that is ahead of its tape has outlived records that a power failure took: what follows is written as
-        if its rows might be there already. Raises `StoreError`.
+        Rows made by other code, or by another flow, are made again from the whole tape. A store that is ahead of its
+        tape has outlived records that a power failure took. Either way rows up to now may be there already. Raises
+        `StoreError`.
         """
         fingerprint = self._engine.fingerprint
-        self._again = bool(self._store.fingerprint) and self._store.fingerprint != fingerprint
-        if self._again:
+        is_of_other = self._store.fingerprint not in ("", fingerprint)
+        if is_of_other:
             self._states.drop()
+        self._states.forget_after(end)
+        if is_of_other or self._store.position > end:
+            self._store.rewind(0 if is_of_other else end, time.time_ns() // 1000)
         if self._store.fingerprint != fingerprint:
             self._store.claim(fingerprint)
-        self._states.forget_after(end)
-        committed = 0 if self._again else min(self._store.position, end)
+        committed = self._store.position
         carried = self._newest_state(committed)
         if carried is not None:
             self._pending = {fetch.request: fetch for fetch in carried.pending}
             self._warmed = set(carried.warmed)
         at = carried.position if carried is not None else 0
         self._reader = TapeReader(self._tape, at)
-        self._rebuilt_to = self._store.position if self._again else 0
-        if self._store.position > end:
-            self._rebuilt_to = 1 << 62
         self.progress = Progress(played=at, committed=committed, edges=self._engine.edges())
 
     def _newest_state(self, committed: int) -> Carried | None:
@@ -293,8 +293,7 @@ class Pipeline:
         position, coverage = self.progress.played, self._coverage()
         while True:
             try:
-                again = position <= self._rebuilt_to
-                rows = self._store.commit(results, position, coverage=coverage, again=again)
+                rows = self._store.commit(results, position, coverage=coverage)
             except StoreError as error:
                 self._say(error=str(error))
                 time.sleep(RETRY_S)

@@ -6,6 +6,8 @@ times a second may not be for five seconds. Pings of the server prove nothing ab
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 SECOND = 1_000_000
@@ -56,14 +58,27 @@ class Rhythms:
     def __init__(self, at: int) -> None:
         self.whole = Stream(at)
         self.streams: dict[bytes, Stream] = {}
+        self._forgotten: set[bytes] = set()
 
     def frame(self, name: bytes, at: int) -> None:
         """A frame of a stream has come."""
         self.whole.frame(at)
         stream = self.streams.get(name)
         if stream is None:
+            if name in self._forgotten:
+                return  # it was on its way when the stream was given up
             stream = self.streams[name] = Stream(at)
         stream.frame(at)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """These streams are followed no more: their silence is no news."""
+        for name in names:
+            self.streams.pop(name.encode(), None)
+            self._forgotten.add(name.encode())
+
+    def expect(self, names: Iterable[str]) -> None:
+        """These streams are followed again."""
+        self._forgotten.difference_update(name.encode() for name in names)
 
     def adopt(self, other: Rhythms, at: int) -> None:
         """Know the rhythms of the connection before this one: silence from now on is judged by them."""

@@ -41,6 +41,7 @@ class Slot:
         self._say = say
         self._most_us = int(most_s * 1_000_000)
         self._number = 0
+        self._next: Connection | None = None  # the one that is to take over
         self._renewal: asyncio.Task[None] | None = None
         self._renew_after = 0
         self._backoff = Backoff()
@@ -63,8 +64,9 @@ class Slot:
         if self._renewal is not None:
             self._renewal.cancel()
             await asyncio.gather(self._renewal, return_exceptions=True)
-        if self.current is not None:
-            self.current.end("we stop")
+        for connection in (self.current, self._next):
+            if connection is not None:
+                connection.end("not followed any more")
 
     async def _lost(self, connection: Connection) -> None:
         why = connection.closed.result() if connection.closed.done() else "it was dead"
@@ -94,7 +96,7 @@ class Slot:
 
     async def _fresh(self) -> Connection:
         self._number += 1
-        connection = await self._open(f"{self.name}-{self._number}")
+        connection = self._next = await self._open(f"{self.name}-{self._number}")
         await self._bring_up(connection)
         if self.current is not None:
             connection.rhythms.adopt(self.current.rhythms, monotonic_us())
@@ -145,6 +147,7 @@ class Slot:
         if self.current is old or self.current is None:
             self.current = connection
             self.reconnects += 1
+            self.problem = ""
             self._missed(self.streams)  # the old one may have been silent for a while
         if old is not None:
             old.end("replaced")
@@ -163,7 +166,7 @@ class Slot:
             more = [name for name in connection.streams if name not in had]
             if fewer:
                 await connection.unsubscribe(fewer)
-                for name in fewer:
-                    connection.rhythms.streams.pop(name.encode(), None)
+                connection.rhythms.forget(fewer)
             if more:
+                connection.rhythms.expect(more)
                 await connection.subscribe(more)

@@ -27,6 +27,10 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+#: What tells rows of a channel without a key apart.
+_CONTENT = ("ts_recv", "connection", "reason", "frame")
+
+
 class DuckStore:
     """A `tapeflow.stores.store.Store` in one file; ``read_only`` for a look at one that nobody writes."""
 
@@ -71,6 +75,7 @@ class DuckStore:
         self._db.execute("COMMIT")
 
     def _check_version(self) -> None:
+        self._doubtful_to = int(self._meta("doubtful_to") or 0)
         found = int(self._meta("schema_version") or 0)
         if found != schema.VERSION:
             schema.steps(found)
@@ -91,6 +96,14 @@ class DuckStore:
     @property
     def fingerprint(self) -> str:
         return self._meta("fingerprint") or ""
+
+    def rewind(self, position: int, doubtful_to: int) -> None:
+        with self._said("cannot write to the store"):
+            self._db.execute("BEGIN")
+            self._set("position", str(position))
+            self._set("doubtful_to", str(doubtful_to))
+            self._db.execute("COMMIT")
+        self._doubtful_to = doubtful_to
 
     def claim(self, fingerprint: str) -> None:
         with self._said("cannot write to the store"):
@@ -163,12 +176,10 @@ class DuckStore:
 
     def _is_known(self, channel: Channel, rows: pa.Table, *, again: bool) -> list[bool] | None:
         """Which rows may be in the table already: those not later than the newest of their series. None: none may."""
-        if not channel.key:
-            return None
         if again:
             return [True] * rows.num_rows
-        if channel.name == "trades":
-            return None  # the intake gives each trade once, and position and rows are one
+        if channel.name == "trades" or not channel.key:
+            return self._is_doubtful(channel, rows)
         *series, last = channel.key
         newest = self._series(channel, series, last)
         columns = [rows.column(name).to_pylist() for name in series]
@@ -179,6 +190,14 @@ class DuckStore:
             known.append(best is not None and value <= best)
             if best is None or value > best:
                 newest[key] = value
+        return known if any(known) else None
+
+    def _is_doubtful(self, channel: Channel, rows: pa.Table) -> list[bool] | None:
+        """Such rows come once, and position and rows are one: but for what was there before a rewind."""
+        if not self._doubtful_to:
+            return None
+        at = rows.column(_time(channel)).cast(pa.int64()).to_pylist()
+        known = [ts is not None and ts <= self._doubtful_to for ts in at]
         return known if any(known) else None
 
     def _series(self, channel: Channel, series: list[str], last: str) -> dict[tuple[Any, ...], Any]:
@@ -196,7 +215,7 @@ class DuckStore:
     def _replace(self, channel: Channel, rows: pa.Table) -> None:
         """Put rows in the place of those of their keys."""
         name = schema.table_name(channel.name)
-        same = " AND ".join(f'kept."{key}" = fresh."{key}"' for key in channel.key)
+        same = " AND ".join(f'kept."{key}" = fresh."{key}"' for key in channel.key or _CONTENT)
         if channel.name == "trades":  # an aggregate and the single trades in it are the same trades
             same = "kept.symbol = fresh.symbol"
             same += f" AND {_first('kept')} <= {_last('fresh')} AND {_last('kept')} >= {_first('fresh')}"

@@ -41,6 +41,10 @@ class Store(Protocol):
         """
         ...
 
+    def rewind(self, position: int, doubtful_to: int) -> None:
+        """Go back to a position: from now on rows of events up to a time (microseconds) may be there already."""
+        ...
+
     def claim(self, fingerprint: str) -> None:
         """Note which code and flow make the rows from now on."""
         ...

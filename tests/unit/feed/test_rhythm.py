@@ -77,3 +77,15 @@ def test_the_health_is_the_longest_present_silence() -> None:
     rhythms = heard({b"a": 0.1, b"b": 3.0}, until=9.0)
     assert rhythms.oldest_us(11 * SECOND) == pytest.approx(2 * SECOND, abs=2)
     assert Rhythms(0).oldest_us(5) == 0
+
+
+def test_a_frame_on_its_way_does_not_bring_back_a_stream_given_up() -> None:
+    rhythms = Rhythms(0)
+    for at in range(10):
+        rhythms.frame(b"a@trade", at * SECOND)
+    rhythms.forget(["a@trade"])
+    rhythms.frame(b"a@trade", 10 * SECOND)
+    assert b"a@trade" not in rhythms.streams
+    rhythms.expect(["a@trade"])
+    rhythms.frame(b"a@trade", 11 * SECOND)
+    assert b"a@trade" in rhythms.streams

@@ -144,6 +144,27 @@ def test_the_same_commit_again_gives_no_second_row(tmp_path: Path) -> None:
     store.close()
 
 
+def test_after_a_rewind_nothing_is_written_twice_even_after_another_kill(tmp_path: Path) -> None:
+    """A power failure took the end of the tape: its rows come again, over several lives of the store."""
+    messages: list[Message] = [(US, trade(1)), (US, b"damage"), (US + 1, trade(2, 1)), (US + 2, trade(3, 9))]
+    store = opened(tmp_path)
+    store.commit(Source().take(*messages), 40)
+    before = {channel: rows(store, channel) for channel in CHANNELS if channel != "coverage"}
+    assert before["quarantine"]
+    store.rewind(10, US + 20 * SECOND)
+    assert store.position == 10
+    store.close()
+    for _ in range(2):
+        store = opened(tmp_path)
+        store.commit(Source().take(*messages), 20)
+        assert {channel: rows(store, channel) for channel in before} == before
+        store.close()
+    store = opened(tmp_path)
+    store.commit(Source().take((US + 30 * SECOND, trade(9, 30))), 21)
+    assert ids(store) == ["1", "2", "3", "9"]
+    store.close()
+
+
 def test_single_trades_and_the_aggregate_of_them_are_the_same_trades(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.commit(Source().take(trade(7), trade(8), trade(9), trade(10, 1)), 4)

@@ -34,7 +34,7 @@ from tapeflow.engine.klines import KlineMeans
 from tapeflow.engine.outlet import Outlet
 from tapeflow.engine.results import Sink
 from tapeflow.engine.snapshot import read_snapshot, tuples, write_snapshot
-from tapeflow.engine.venue_candles import VenueCandles
+from tapeflow.engine.venue_candles import GIVEN_LIVE, KEPT, VenueCandles
 from tapeflow.flow.catalogue import ALWAYS
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Indicator, LatestQuote, Mean
 from tapeflow.venues import Venue
@@ -143,7 +143,9 @@ class Engine:
             sink,
             self._channels | set(ALWAYS),
             stage=Stage(candles, steps, venue.price_scale, horizon_us, keep_holes=of_tape),
-            venue_candles=VenueCandles(candles, self._intake.covers, *scales) if takes_klines else None,
+            venue_candles=VenueCandles(candles, self._intake.covers, *scales, GIVEN_LIVE if of_tape else KEPT)
+            if takes_klines
+            else None,
             custom=self._custom,
             name_of=self._name,
         )

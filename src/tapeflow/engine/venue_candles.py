@@ -21,6 +21,8 @@ from tapeflow.flow.nodes import Candles
 
 #: Venue candles kept for one symbol and interval; the oldest go first.
 KEPT = 4096
+#: Rows given that are remembered live, where what the venue says of a window comes soon or never.
+GIVEN_LIVE = 256
 
 #: covers(symbol, first id, last id)
 Covers = Callable[[int, int, int], bool]
@@ -29,7 +31,10 @@ Covers = Callable[[int, int, int], bool]
 class VenueCandles:
     """Keeps the newest push of each window of the flow's intervals, and puts it where trades are missing."""
 
-    def __init__(self, candles: Sequence[Candles], covers: Covers, price_scale: int, size_scale: int) -> None:
+    def __init__(
+        self, candles: Sequence[Candles], covers: Covers, price_scale: int, size_scale: int, given: int = KEPT
+    ) -> None:
+        self._given_limit = given
         self._folds = {node.interval: fold for fold, node in enumerate(candles)}
         self._windows = [node.window for node in candles]
         self._sizes = [window.size_us for window in self._windows]
@@ -81,8 +86,8 @@ class VenueCandles:
         ):
             given = self._given.setdefault((symbol, fold), {})
             given[ts_start] = (revision, count)
-            if len(given) > KEPT:
-                del given[min(given)]
+            if len(given) > self._given_limit:
+                del given[next(iter(given))]  # the one that was given first
             kline = self._klines.get((symbol, fold), {}).get(ts_start) if self._klines else None
             if kline is not None and not self._is_covered(symbol, kline, count):
                 found.append((i, kline))

@@ -2,8 +2,8 @@
 
     python bench/memory.py [--minutes N] [--symbols N] [--speed N] [--rate N]
 
-The venue's clock runs so many times faster than ours. Prints the size of the run every half minute: it must be flat once
-a horizon (here ten minutes of the market) is over.
+The venue's clock runs so many times faster than ours. Prints the size of the run every half minute: it must become flat
+once a horizon (here ten minutes of the market) is over.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def watch(run: subprocess.Popen[bytes], status: Path, seconds: float, speed: flo
         past = time.monotonic() - started
         print(
             f"{past:4.0f} s, {past * speed / 3600:5.1f} h of market: {process.memory_info().rss / 1e6:5.0f} MB, "
-            f"{now['counts']['frames']:9,} frames, {now['symbols']} symbols, {now['position'] - now['committed']} behind, "
-            f"late {now['counts']['late']}, holes {now['holes']}",
+            f"{now['counts']['frames']:9,} frames, {now['symbols']} symbols, "
+            f"{now['position'] - now['committed']} behind, late {now['counts']['late']}, holes {now['holes']}",
             flush=True,
         )
 

@@ -33,9 +33,7 @@ def test_a_time_more_than_a_day_ahead_is_quarantined(compiled: bool | None) -> N
     engine.feed(Frames.of([(received + i, frame) for i, frame in enumerate(frames)]))
     engine.finish()
     sink.names = engine.symbols
-    assert [row["reason"] for row in _rows(sink, "quarantine")] == [
-        "impossible_time"
-    ]
+    assert [row["reason"] for row in _rows(sink, "quarantine")] == ["impossible_time"]
     assert len(sink.table("late")) == 0
     assert len(sink.table("trades")) == 4
 

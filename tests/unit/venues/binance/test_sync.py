@@ -192,11 +192,10 @@ def test_rule_11_asks_again_after_ten_seconds() -> None:
     assert sync.on_time(10**15) == []
 
 
-def test_start_asks_once() -> None:
+def test_the_first_delta_asks_once() -> None:
     sync = BookSync("X")
-    assert sync.start() == [fetch("start")]
-    assert sync.start() == []
-    assert sync.on_delta(delta(10)) == []
+    assert sync.on_delta(delta(10)) == [fetch("start")]
+    assert sync.on_delta(delta(11)) == []
 
 
 def test_state_is_a_value() -> None:

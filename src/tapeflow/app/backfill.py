@@ -105,9 +105,13 @@ def _store(settings: RunSettings) -> Iterator[DuckStore]:
 def _compute(settings: RunSettings, store: DuckStore, start: int, progress: Progress | None = None) -> Rebuilt:
     folder = Folder(settings.data)
     history = sorted(path for path in folder.history.glob("*") if path.is_dir() and any(path.glob("tape-*.tape")))
-    channels = tuple(name for name in settings.store.channels if name != "coverage")
     again = Rebuild(
-        store, States(folder.states), settings.make_flow(), settings.venue, channels=channels, progress=progress
+        store,
+        States(folder.states),
+        settings.make_flow(),
+        settings.venue,
+        channels=settings.store.channels,
+        progress=progress,
     )
     return again.run(folder.tape if any(folder.tape.glob("tape-*.tape")) else None, history, start)
 

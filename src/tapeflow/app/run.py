@@ -102,7 +102,7 @@ class Run:
             self.folder.tape,
             self.store,
             self.states,
-            channels=tuple(name for name in settings.store.channels if name != "coverage"),
+            channels=settings.store.channels,
             act=self._act,
             tell=self._told,
         )

@@ -28,7 +28,10 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 
 
 #: What tells rows of a channel without a key apart.
-_CONTENT = ("ts_recv", "connection", "reason", "frame")
+_CONTENT = {
+    "quarantine": ("ts_recv", "connection", "reason", "frame"),
+    "coverage": ("symbol", "stream", "ts_start", "first_id"),
+}
 
 
 class DuckStore:
@@ -144,8 +147,6 @@ class DuckStore:
         for symbol in results.retracted:
             self._retract(symbol)
         for name, channel in self._channels.items():
-            if name == "coverage":
-                continue
             table = results.table(name)
             if len(table):
                 rows = _from(table.to_arrow(), _time(channel), start)
@@ -215,7 +216,7 @@ class DuckStore:
     def _replace(self, channel: Channel, rows: pa.Table) -> None:
         """Put rows in the place of those of their keys."""
         name = schema.table_name(channel.name)
-        same = " AND ".join(f'kept."{key}" = fresh."{key}"' for key in channel.key or _CONTENT)
+        same = " AND ".join(f'kept."{key}" = fresh."{key}"' for key in channel.key or _CONTENT[channel.name])
         if channel.name == "trades":  # an aggregate and the single trades in it are the same trades
             same = "kept.symbol = fresh.symbol"
             same += f" AND {_first('kept')} <= {_last('fresh')} AND {_last('kept')} >= {_first('fresh')}"

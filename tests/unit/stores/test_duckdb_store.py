@@ -397,3 +397,16 @@ def test_a_migration_that_fails_can_be_tried_again(tmp_path: Path, monkeypatch: 
     store = opened(tmp_path)
     assert (store.position, ids(store)) == (1234, ["1"])
     store.close()
+
+
+def test_gaps_of_books_stay_beside_the_coverage_of_trades(tmp_path: Path) -> None:
+    store, source = opened(tmp_path), Source()
+    store.commit(source.take(trade(1)), 1, coverage=source.engine.coverage())
+    gap = {"symbol": "X", "stream": "book", "ts_start": US, "ts_end": US + 5, "state": "gap", "first_id": 4}
+    results = source.take(trade(2, 1))
+    results.rows("coverage", [gap | {"reason": "missing_updates", "last_id": 6, "guarantee": "sequence"}])
+    store.commit(results, 2, coverage=source.engine.coverage())
+    store.commit(source.take(trade(3, 2)), 3, coverage=source.engine.coverage())
+    found = [(row["stream"], row["state"], row["first_id"], row["last_id"]) for row in rows(store, "coverage")]
+    assert sorted(found) == [("book", "gap", "4", "6"), ("trades", "complete", "1", "3")]
+    store.close()

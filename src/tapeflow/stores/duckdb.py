@@ -27,6 +27,9 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+#: A live row begins at most so long before the newest one of its table: a window of a week, and a day.
+REACH_DAYS = 8
+
 #: What tells rows of a channel without a key apart.
 _CONTENT = {
     "quarantine": ("ts_recv", "connection", "reason", "frame"),
@@ -188,8 +191,8 @@ class DuckStore:
         known = []
         for key, value in zip(zip(*columns, strict=True), order, strict=True):
             best = newest.get(key)
-            known.append(best is not None and value <= best)
-            if best is None or value > best:
+            known.append(value is None or (best is not None and value <= best))
+            if value is not None and (best is None or value > best):
                 newest[key] = value
         return known if any(known) else None
 
@@ -202,21 +205,25 @@ class DuckStore:
         return known if any(known) else None
 
     def _series(self, channel: Channel, series: list[str], last: str) -> dict[tuple[Any, ...], Any]:
-        """The greatest time or id of each series of a table, read once."""
+        """The greatest time or id of each series of a table, read once; none of what no live row can come to."""
         newest = self._newest.get(channel.name)
         if newest is None:
             names = ", ".join(f'"{name}"' for name in series)
             value = f'CAST("{last}" AS BIGINT)' if dict(channel.fields)[last] == "id" else f'epoch_us("{last}")'
+            table, time = schema.table_name(channel.name), _time(channel)
             found = self._db.execute(
-                f'SELECT {names}, max({value}) FROM "{schema.table_name(channel.name)}" GROUP BY ALL'
+                f'SELECT {names}, max({value}) FROM "{table}" '
+                f'WHERE "{time}" >= (SELECT max("{time}") FROM "{table}") - INTERVAL {REACH_DAYS} DAY GROUP BY ALL'
             ).fetchall()
-            newest = self._newest[channel.name] = {tuple(row[:-1]): row[-1] for row in found}
+            newest = self._newest[channel.name] = {tuple(row[:-1]): row[-1] for row in found if row[-1] is not None}
         return newest
 
     def _replace(self, channel: Channel, rows: pa.Table) -> None:
         """Put rows in the place of those of their keys."""
         name = schema.table_name(channel.name)
-        same = " AND ".join(f'kept."{key}" = fresh."{key}"' for key in channel.key or _CONTENT[channel.name])
+        same = " AND ".join(
+            f'kept."{key}" IS NOT DISTINCT FROM fresh."{key}"' for key in channel.key or _CONTENT[channel.name]
+        )
         if channel.name == "trades":  # an aggregate and the single trades in it are the same trades
             same = "kept.symbol = fresh.symbol"
             same += f" AND {_first('kept')} <= {_last('fresh')} AND {_last('kept')} >= {_first('fresh')}"

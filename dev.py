@@ -70,7 +70,7 @@ def test() -> None:
 
 def bench() -> None:
     """All benchmarks but the long one (bench-memory)."""
-    for name in ("bench-replay", "bench-tape", "bench-live"):
+    for name in ("bench-replay", "bench-tape", "bench-feed", "bench-live"):
         task(name)
 
 
@@ -94,6 +94,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "bench-replay": (PYTHON.name, "bench/run.py"),
     "bench-tape": (PYTHON.name, "bench/tape.py"),
     "bench-live": (PYTHON.name, "bench/live.py"),
+    "bench-feed": (PYTHON.name, "bench/feed.py"),
     "bench-memory": (PYTHON.name, "bench/memory.py"),
 }
 

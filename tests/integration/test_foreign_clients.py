@@ -6,9 +6,12 @@ import time
 
 import ccxt
 import ccxt.pro
+import pytest
 from unicorn_binance_websocket_api import BinanceWebSocketApiManager
 
 from integration.venue_client import against
+
+pytestmark = pytest.mark.slow
 
 
 def pointed(exchange, venue):

@@ -14,6 +14,8 @@ from tapeflow.flow.catalogue import default
 from tapeflow.stores.duckdb import DuckStore
 from tapeflow.stores.results import Results
 
+pytestmark = pytest.mark.slow
+
 START = 1_767_225_600_000_000
 
 

@@ -19,6 +19,8 @@ from tapeflow.domain.time import HOUR, MINUTE, SECOND
 from tapeflow.exchange.server import SimulatedVenue
 from tapeflow.venues.binance.codec import Binance
 
+pytestmark = pytest.mark.slow
+
 PLAIN = ("trade", "aggTrade", "bookTicker", "depth", "depth@100ms", "depth5", "kline_1s", "kline_1m", "avgPrice")
 DAILY = ("miniTicker", "ticker", "ticker_1h")
 

@@ -11,6 +11,8 @@ from integration.venue_client import Ended, against, ended, take
 from tapeflow.domain.time import SECOND
 from tapeflow.exchange.faults import KINDS, schedule
 
+pytestmark = pytest.mark.slow
+
 TRADES = "/ws/btcusdt@trade?timeUnit=MICROSECOND"
 
 

@@ -8,6 +8,8 @@ from tapeflow.cli.simulate import simulate
 from tapeflow.domain.errors import InputError
 from tapeflow.domain.time import DAY, SECOND
 
+pytestmark = pytest.mark.slow
+
 SAMPLE_START = 1_767_225_600 * SECOND
 
 

@@ -1,7 +1,7 @@
 """How many frames a second a live run takes before its queues grow: ``python bench/feed.py [-n FRAMES]``.
 
-A server in another process sends trades of 50 symbols as fast as the run reads them (TCP holds it back). Printed: frames
-a second to the tape and to committed rows, against a client that only counts what it receives.
+A server in another process sends trades of 50 symbols as fast as the run reads them (TCP holds it back). Printed are
+frames a second to the tape and to committed rows, against a client that only counts what it receives.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from make_input import trades_ndjson
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_connect, ws_create_server
 
+from make_input import trades_ndjson
 from tapeflow.app.run import Run
 from tapeflow.settings import EndpointSettings, FeedFileSettings, RunSettings
 

@@ -158,12 +158,13 @@ async def through(folder: Path, seed: int, number: int) -> Seen:
 
 def _look(data: Path, told: list[Any], status: dict[str, Any], sizes: list[float], wrong: list[str]) -> Seen:
     count, checksum, frames = 0, 0, set()
-    for block in TapeReader(data / "tape").blocks():
-        for i in np.flatnonzero(block.kinds == Kind.FRAME).tolist():
-            body = block.body(i)
-            checksum = zlib.crc32(body, checksum)
-            count += 1
-            frames.add(zlib.crc32(body))
+    with TapeReader(data / "tape") as reader:
+        for block in reader.blocks():
+            for i in np.flatnonzero(block.kinds == Kind.FRAME).tolist():
+                body = block.body(i)
+                checksum = zlib.crc32(body, checksum)
+                count += 1
+                frames.add(zlib.crc32(body))
     if (count, checksum) != (told[1], told[2]):
         wrong.append(f"{told[1]} frames were sent, {count} are on the tape, or they differ")
     with duckdb.connect(str(data / "results.duckdb"), read_only=True) as store:

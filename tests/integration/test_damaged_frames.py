@@ -1,4 +1,4 @@
-"""A short run of damaged frames, and one random schedule of misbehaviour; the long runs are commands of `tests/live`."""
+"""A short run of damaged frames, and a random schedule of misbehaviour; the long runs are commands in tests/live."""
 
 from __future__ import annotations
 

@@ -64,6 +64,10 @@ def refilling(folder: Path, address: str, test: Callable[[Taped, Refill], Awaita
     return work()
 
 
+#: A moment of the simulated market at which there is enough trade: it has busy and quiet hours.
+BUSY = 1_790_032_400_000_000
+
+
 def notes(taped: Taped) -> list[Any]:
     return [json.loads(head) for head, _ in taped.records(Kind.NOTE)]
 
@@ -71,10 +75,12 @@ def notes(taped: Taped) -> list[Any]:
 @pytest.mark.slow
 def test_a_hole_of_many_pages_is_filled_with_what_is_true(tmp_path: Path) -> None:
     async def work() -> None:
-        async with SimulatedVenue(symbols=1, rate=300.0, days=1) as venue:
+        async with SimulatedVenue(symbols=1, rate=300.0, days=1, start_us=BUSY) as venue:
             now = venue.clock.now()
-            rows = venue.truth_trades("BTCUSDT", now - 25 * SECOND, now - SECOND)
-            assert len(rows) > 3000
+            rows, seconds = [], 25
+            while len(rows) <= 3000:  # the market has busy and quiet hours
+                rows = venue.truth_trades("BTCUSDT", now - seconds * SECOND, now - SECOND)
+                seconds *= 2
 
             async def test(taped: Taped, refill: Refill) -> None:
                 put(taped, "BTCUSDT", rows[:5] + rows[-5:])
@@ -104,7 +110,7 @@ def test_a_hole_of_many_pages_is_filled_with_what_is_true(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_ids_that_the_venue_never_issued_are_given_up_on_the_tape(tmp_path: Path) -> None:
     async def work() -> None:
-        async with SimulatedVenue(symbols=1, rate=100.0, days=1) as venue:
+        async with SimulatedVenue(symbols=1, rate=1000.0, days=1, start_us=BUSY) as venue:
             start = venue.clock.now()
             await asyncio.sleep(0.5)
             venue.fault("skip_ids", count=5)

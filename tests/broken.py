@@ -131,7 +131,7 @@ BREAKS = (
     Break(
         "give rows again after a restart",
         "src/tapeflow/app/pipeline.py",
-        "        committed = 0 if self._again else min(self._store.position, end)\n",
+        "        committed = self._store.position\n",
         "        committed = 0\n",
     ),
     Break(

@@ -7,7 +7,7 @@ of its key, but never one of a higher count: what is computed from a tape that w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,8 @@ class DuckStore:
                 self._db.execute("COMMIT")
             except BaseException:
                 self._newest.clear()  # it may tell of rows that are not there
-                self._db.execute("ROLLBACK")
+                with suppress(duckdb.Error):  # a failed COMMIT, as on a full disk, has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
         return count
 

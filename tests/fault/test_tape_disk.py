@@ -124,7 +124,7 @@ def test_a_read_only_disk(small_disk: Path) -> None:
 
 def test_no_right_to_write(tmp_path: Path) -> None:
     if os.name == "nt" or os.getuid() == 0:
-        pytest.skip("root may write everywhere")
+        pytest.skip("root may write everywhere; a disk that is read-only for root too is tested above")
     tmp_path.chmod(0o500)
     with pytest.raises(TapeError, match="Permission denied"):
         TapeWriter(tmp_path)

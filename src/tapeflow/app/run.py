@@ -72,7 +72,7 @@ class Run:
         self._feed: Feed | None = None
         self._stop = asyncio.Event()
         self._live_s: float | None = None
-        self._last_error = ""
+        self._last_error = self._status_problem = ""
 
     async def run(self) -> None:
         """Follow the venue until stopped."""
@@ -222,8 +222,11 @@ class Run:
         try:
             staging.write_bytes(msgspec.json.encode(status))
             staging.replace(self.folder.status)
+            self._status_problem = ""
         except OSError as error:
-            self._say(f"cannot write {self.folder.status}: {error.strerror}")
+            if self._status_problem != error.strerror:  # told once, not every second
+                self._say(f"cannot write {self.folder.status}: {error.strerror}")
+            self._status_problem = error.strerror or ""
         return status
 
     def status(self) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def check_symbols(data: Path, *, left: str, added: str) -> None:
 
 def check_replay(data: Path) -> None:
     """What the live run gave is what a replay of its tape gives, for windows that are closed in both."""
-    done = tf.replay([data], channels=["candles", "trades"])
+    done = tf.replay([data], channels=["candles", "trades", "coverage"])
     store = duckdb.connect(str(data / "results.duckdb"), read_only=True)
     store.execute("SET TimeZone = 'UTC'")
     for channel, key in (("candles", ("symbol", "interval", "ts_start")), ("trades", ("symbol", "id"))):
@@ -146,6 +146,12 @@ def check_replay(data: Path) -> None:
         assert len(both) > 50
         assert live.keys() == both
         assert not [key for key in both if live[key] != again[key]]
+    kept = "symbol, stream, epoch_us(ts_start), epoch_us(ts_end), state, reason, first_id"
+    covered = store.sql(f"SELECT {kept} FROM coverage").fetchall()
+    replayed = done.arrow("coverage")  # noqa: F841 - the query below reads it
+    assert sorted(map(str, covered)) == sorted(map(str, duckdb.sql(f"SELECT {kept} FROM replayed").fetchall()))
+    states = {(row[1], row[4]) for row in covered}
+    assert {("quotes", "complete"), ("quotes", "gap"), ("trades", "complete")} <= states  # it was stopped for a while
     store.close()
 
 

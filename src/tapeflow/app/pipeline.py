@@ -92,7 +92,8 @@ class Pipeline:
         self._engine = self._new_engine()
         self._wake = threading.Event()
         now = time.monotonic()
-        self._covered = self._keeping_took = 0.0
+        self._covered = 0  # the position of which the store knows the coverage
+        self._cover_after = self._keeping_took = 0.0
         self._committed_at = self._looked_at = self._kept_at = now
         self._rest: Block | None = None
         self._to_retain: dict[str, int] = {}
@@ -265,7 +266,7 @@ class Pipeline:
             self._keep_state()
 
     def _end(self) -> None:
-        if self.progress.played > self.progress.committed:
+        if self.progress.played > min(self.progress.committed, self._covered):
             self._commit()
         self._keep_state()
         self._reader.close()
@@ -305,10 +306,12 @@ class Pipeline:
     def _coverage(self) -> list[dict[str, Any]] | None:
         """What the engine has seen, as often as the store need know it."""
         now = time.monotonic()
-        if now - self._covered < COMMIT_S and not self._is_stopping:
+        if now < self._cover_after and not self._is_stopping:
             return None
-        self._covered = now
-        return self._engine.coverage()
+        coverage = self._engine.coverage()
+        took = time.monotonic() - now
+        self._cover_after, self._covered = now + max(COMMIT_S, 20 * took), self.progress.played
+        return coverage
 
     def _drop_old(self) -> None:
         older_than, self._to_retain = self._to_retain, {}

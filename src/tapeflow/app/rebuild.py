@@ -63,7 +63,7 @@ class Rebuild:
         )
         self._progress = progress
         self._done = Rebuilt()
-        self._played = 0
+        self._played = self._ts_recv = 0
 
     def run(self, tape: Path | None, history: Sequence[Path], start: int) -> Rebuilt:
         """Compute, and write all rows from ``start`` on; raises `TapeError` where there is nothing to play."""
@@ -83,7 +83,8 @@ class Rebuild:
         self._commit(start, position, coverage)
         self._store.claim(self._engine.fingerprint)
         self._states.drop(but_oldest=self._at > 0)
-        self._states.save(position, msgspec.msgpack.encode(Carried(position, self._engine.snapshot(), [], warmed)))
+        carried = Carried(position, self._engine.snapshot(), [], warmed)
+        self._states.save(position, msgspec.msgpack.encode(carried), self._ts_recv)
         return self._done
 
     def _begin(self, tape: Path | None) -> list[str]:
@@ -118,6 +119,8 @@ class Rebuild:
 
     def _block(self, block: Block, start: int, *, is_timeless: bool) -> None:
         play(block, self._engine, is_timeless=is_timeless)
+        if not is_timeless and len(block):
+            self._ts_recv = int(block.ts_recv[-1])
         self._done.records += len(block)
         self._played += len(block)
         if self._played >= GROUP:

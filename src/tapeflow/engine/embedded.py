@@ -31,7 +31,9 @@ from tapeflow.engine.frames import Frames
 from tapeflow.engine.indicators import Stage
 from tapeflow.engine.kernels import choose
 from tapeflow.engine.klines import KlineMeans
+from tapeflow.engine.merged import merged
 from tapeflow.engine.outlet import Outlet
+from tapeflow.engine.presence import Presence, PresenceState
 from tapeflow.engine.results import Sink
 from tapeflow.engine.snapshot import read_snapshot, tuples, write_snapshot
 from tapeflow.engine.venue_candles import GIVEN_LIVE, KEPT, VenueCandles
@@ -110,6 +112,7 @@ class Engine:
         horizon_us = ENDLESS_US if is_endless else flow.horizon_us
         self.venue = venue
         self.counts = Counts()
+        self.presence = Presence()
         self._act = act
         self._holds = self._has_read_held = False
         self._given_up: dict[int, list[tuple[int, int, str]]] = {}
@@ -210,6 +213,7 @@ class Engine:
         self._windows.advance(self._intake)
         self._give_windows()
         self._outlet.tick(self._intake.watermark)
+        self._outlet.rows("coverage", self.presence.settled())
 
     def number_of(self, symbol: str) -> int:
         """The number that stands for a symbol in columns."""
@@ -423,6 +427,7 @@ class Engine:
         for kline in klines:
             self._intake.touch(number, kline.ts_event, at)
         self._outlet.klines(klines, at, self.venue)
+        klines += merged(klines, self.flow.of(Candles))
         self._outlet.history(number, klines, _time(self._intake.watermark(number)))
 
     def _ticker(self, number: int, ticker: Ticker, at: int | None) -> None:
@@ -488,9 +493,9 @@ class Engine:
         )
 
     def coverage(self) -> list[dict[str, Any]]:
-        """What was seen of the trades, what is missing and why, and what came too late: as of now."""
+        """What was seen of each stream, what is missing and why, and what came too late: as of now."""
         rows = [row for number in range(len(self.symbols)) for row in self._coverage(number)]
-        return rows + self._outlet.late_coverage()
+        return rows + self._outlet.late_coverage() + self.presence.rows()
 
     def _coverage(self, number: int) -> list[dict[str, Any]]:
         ranges = columns.rows(self._intake.ranges(number), columns.RANGE)
@@ -515,6 +520,7 @@ class Engine:
             "counts": self.counts,
             "outlet": self._outlet.state(),
             "given_up": list(self._given_up.items()),
+            "presence": self.presence.state(),
         }
         return write_snapshot(self.fingerprint, parts)
 
@@ -527,6 +533,7 @@ class Engine:
         self.venue.restore(parts["venue"])
         self.counts = msgspec.convert(parts["counts"], Counts)
         self._outlet.restore(parts["outlet"])
+        self.presence.restore(msgspec.convert(parts["presence"], PresenceState))
         self._given_up = {number: [(lo, hi, why) for lo, hi, why in given] for number, given in parts["given_up"]}
 
 

@@ -9,7 +9,7 @@ import msgspec
 from tapeflow.domain.errors import SnapshotError
 
 #: The form of the state; a snapshot of another one is refused, and the tape replayed instead.
-VERSION = 2
+VERSION = 3
 
 
 _WIDE = 1  # our code for an integer beyond 64 bits

@@ -19,7 +19,7 @@ from tapeflow.feed.refill import Refill
 from tapeflow.feed.rest import Rest
 from tapeflow.feed.slot import Slot
 from tapeflow.feed.warm import Wanted, Warm
-from tapeflow.tape.playback import Said
+from tapeflow.tape.playback import STARTED, Said
 from tapeflow.venues.wire import Wire
 
 TICK_S = 0.25
@@ -82,6 +82,7 @@ class Feed:
 
     async def run(self, symbols: Sequence[str]) -> None:
         """Follow these symbols until cancelled."""
+        self.recorder.note(Said(STARTED))
         try:
             await self.follow(symbols)
             self._job(self._check_symbols())

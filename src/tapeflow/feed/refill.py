@@ -2,12 +2,14 @@
 
 The engine says which holes are open; that alone is the state, so a restart needs no other. For each symbol the oldest
 hole is worked on, a page at a time. A page that brought nothing leads to the next way of asking, and when there is none
-the hole is given up, on the tape.
+the hole is given up, on the tape. A page by id takes the holes after it along: a stream that lost one message in ten
+has hundreds of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -23,6 +25,8 @@ from tapeflow.venues.wire import Wire
 LOOK_S = 0.1
 #: A hole is left alone so long: the trades may only have come out of order.
 GRACE_S = 0.3
+#: Ids that one page reaches.
+REACH = 1000
 #: What the venue does not answer for so long is given up.
 UNANSWERED_S = 1800.0
 
@@ -65,6 +69,7 @@ class Refill:
         self._give_up_s = give_up_s
         self._work: dict[str, Work] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[str, deque[tuple[int, int]]] = {}  # ranges of ids that were asked for, and answered
         self.filled = 0
         self.given_up = 0
 
@@ -108,13 +113,25 @@ class Refill:
             self._done(symbol)  # that one is filled, this is another
             work = None
         if work is None:
-            work = self._work[symbol] = Work(first, last, now)
+            work = self._work[symbol] = Work(first, last, now, self._tried(symbol, first, last))
         if now - work.seen < GRACE_S:
             return
         if first > work.first_id or last < work.last_id:
             work.attempt = 0  # the last page brought something
         work.first_id, work.last_id = first, last
         self._tasks[symbol] = asyncio.create_task(self._page(gap, work))
+
+    def _tried(self, symbol: str, first: int, last: int) -> int:
+        """The attempt to begin with: holes that pages by id have reached already are not asked for by time again."""
+        reached = sum(lo <= first and last <= hi for lo, hi in self._asked.get(symbol, ()))
+        return reached and 1 + reached
+
+    def _with_next(self, gap: Gap) -> Gap:
+        """A hole together with the others that a page by id from its first trade on reaches."""
+        first = gap.first_id or 0
+        lasts = [other.last_id or 0 for other in self._holes() if other.symbol == gap.symbol]
+        last = max((last for last in lasts if last < first + REACH), default=0)
+        return msgspec.structs.replace(gap, last_id=max(last, gap.last_id or 0))
 
     def _done(self, symbol: str) -> None:
         work = self._work.pop(symbol)
@@ -132,7 +149,8 @@ class Refill:
             del self._tasks[gap.symbol]
 
     async def _ask(self, gap: Gap, work: Work) -> None:
-        fetch = self._wire.refill(gap, work.attempt)
+        asked = self._with_next(gap) if work.attempt else gap
+        fetch = self._wire.refill(asked, work.attempt)
         if fetch is None:
             self._give_up(gap, "not_at_venue")
             return
@@ -142,6 +160,9 @@ class Refill:
         answer = await self._rest.ask(fetch, HOLE)
         work.pages += 1
         if answer.is_good:
+            if work.attempt:
+                ranges = self._asked.setdefault(gap.symbol, deque(maxlen=8))
+                ranges.append((asked.first_id or 0, min(asked.last_id or 0, (asked.first_id or 0) + REACH - 1)))
             work.attempt += 1
             await self._until_played(answer.position)
         elif 400 <= answer.status < 500 and answer.status not in (403, 418, 429):

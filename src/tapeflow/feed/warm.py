@@ -44,7 +44,8 @@ class Warm:
         """
         names = list(intervals) if limit else []
         questions = [self._wire.candles(symbol, name, limit=limit) for symbol in symbols for name in names]
-        fetches = [fetch for fetch in questions if fetch is not None and fetch.request not in self._asked]
+        by_request = {fetch.request: fetch for fetch in questions if fetch is not None}
+        fetches = [fetch for request, fetch in by_request.items() if request not in self._asked]
         self._asked |= {fetch.request for fetch in fetches}
         self.waiting += len(fetches)
         if fetches:

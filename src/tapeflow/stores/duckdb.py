@@ -13,22 +13,23 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores import schema
 from tapeflow.stores.channels import CHANNELS, Channel
 from tapeflow.stores.results import Results
-
-_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 2,
-    "memory_limit": "1GB",
-    "wal_autocheckpoint": "64MB",
-    "autoinstall_known_extensions": False,
-}
-
+from tapeflow.stores.sql import CONFIG, lock, opening
 
 #: A live row begins at most so long before the newest one of its table: a window of a week, and a day.
 REACH_DAYS = 8
+
+_RENEWED = """
+    DELETE FROM coverage AS kept
+    USING (SELECT symbol, stream, guarantee, min(ts_start) AS first FROM fresh GROUP BY ALL) AS told
+    WHERE kept.symbol = told.symbol AND kept.stream = told.stream AND kept.guarantee = told.guarantee
+        AND kept.ts_start >= told.first
+"""
 
 #: What tells rows of a channel without a key apart.
 _CONTENT = {
@@ -54,10 +55,10 @@ class DuckStore:
         self._scales = (price_scale, size_scale)
         self._newest: dict[str, dict[tuple[Any, ...], Any]] = {}
         try:
-            self._db = duckdb.connect(str(path), read_only=read_only, config=_SETTINGS)
-            self._db.execute("SET TimeZone = 'UTC'")
+            self._db = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
+            lock(self._db)
         except duckdb.Error as error:
-            raise StoreError(_opening(path, error)) from error
+            raise StoreError(opening(path, error)) from error
         with self._said(f"cannot open the store {path}"):
             if not read_only:
                 self._prepare()
@@ -165,6 +166,8 @@ class DuckStore:
             if name in self._channels:
                 self._db.execute(f'DELETE FROM "{schema.table_name(name)}" WHERE symbol = ?', [symbol])
                 self._newest.pop(name, None)
+        if "coverage" in self._channels:
+            self._db.execute("DELETE FROM coverage WHERE symbol = ? AND stream = 'trades'", [symbol])
 
     def _write_rows(self, channel: Channel, rows: pa.Table, *, again: bool) -> None:
         known = self._is_known(channel, rows, again=again)
@@ -239,11 +242,13 @@ class DuckStore:
         self._db.unregister("fresh")
 
     def _cover(self, results: Results, coverage: list[dict[str, Any]]) -> int:
-        """The engine's coverage in the place of the one before."""
-        for stream in {row["stream"] for row in coverage}:
-            self._db.execute("DELETE FROM coverage WHERE stream = ?", [stream])
+        """The engine's coverage in the place of the one before: of each stream from the first time on that it tells."""
         table = results.table_of("coverage", coverage)
-        self._insert(self._channels["coverage"], table.to_arrow())
+        rows = table.to_arrow()
+        self._db.register("fresh", rows)
+        self._db.execute(_RENEWED)
+        self._db.unregister("fresh")
+        self._insert(self._channels["coverage"], rows)
         return len(table)
 
     # -- reading -----------------------------------------------------------------------------------------
@@ -297,12 +302,22 @@ class DuckStore:
 
     def export(self, channel: str, path: str) -> int:
         known = self._known(channel)
+        query = f'SELECT * FROM "{schema.table_name(channel)}" ORDER BY {", ".join(_order(known))}'
+        count = 0
         with self._said(f"cannot write {path}"):
-            found = self._db.execute(
-                f'COPY (SELECT * FROM "{schema.table_name(channel)}" ORDER BY {", ".join(_order(known))}) '
-                f"TO '{path.replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)"
-            ).fetchone()
-        return int(found[0]) if found else 0
+            reader = self._db.cursor().sql(query).to_arrow_reader(1 << 16)
+            try:
+                with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+                    for batch in reader:
+                        writer.write_batch(batch)
+                        count += batch.num_rows
+            except (OSError, pa.ArrowException) as error:
+                raise StoreError(f"cannot write {path}: {error}") from error
+        return count
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own for one reader, in any thread; it sees what is committed."""
+        return self._db.cursor()
 
     def close(self) -> None:
         self._db.close()
@@ -330,24 +345,6 @@ def _from(rows: pa.Table, time: str, start: int | None) -> pa.Table:
     return rows.filter(pa.array(rows.column(time).cast(pa.int64()).to_numpy() >= start))
 
 
-def query(path: Path, sql: str) -> pa.Table:
-    """The rows of one statement that reads, over a store that nobody writes; it sees no other file.
-
-    Raises `StoreError`.
-    """
-    try:
-        with duckdb.connect(str(path), read_only=True, config=_SETTINGS) as db:
-            db.execute("SET TimeZone = 'UTC'")
-            db.execute("SET enable_external_access = false")
-            db.execute("SET lock_configuration = true")
-            found = db.sql(sql)
-            if found is None:
-                raise StoreError("expected a statement that gives rows, such as SELECT * FROM candles LIMIT 10")
-            return found.to_arrow_table()
-    except duckdb.Error as error:
-        raise StoreError(_opening(path, error).replace("cannot open the store", "cannot ask")) from error
-
-
 def _time(channel: Channel) -> str:
     """The column by which ranges of a channel are asked for."""
     names = [name for name, _ in channel.fields]
@@ -368,10 +365,3 @@ def _order(channel: Channel) -> list[str]:
         text = f'coalesce("{first}", "{second}")' if second else f'"{first}"'
         terms.append(f"try_cast({text} AS HUGEINT)" if kinds[first] == "id" else text)
     return terms
-
-
-def _opening(path: Path, error: duckdb.Error) -> str:
-    text = str(error).splitlines()[0]
-    if "lock" in text.lower():
-        return f"the store {path} is in use by another process; stop it, or ask it: {text}"
-    return f"cannot open the store {path}: {text}"

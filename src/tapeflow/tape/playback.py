@@ -30,6 +30,14 @@ class Said(msgspec.Struct, frozen=True, tag_field="note", tag="said"):
 
 Note = GiveUp | Said
 
+#: What is said first in each life of the program: no connection outlives it.
+STARTED = "started"
+
+_OF_CONNECTIONS = (Kind.CONNECT, Kind.DISCONNECT, Kind.SEND)
+
+#: Up to so many messages a set of their connections is made faster than by numpy.
+FEW = 64
+
 _read_note = msgspec.json.Decoder(Note).decode
 write_note = msgspec.json.Encoder().encode
 
@@ -45,11 +53,11 @@ def play(block: Block, engine: Engine, start: int = 0, stop: int | None = None, 
     at = start
     for i in _others(block, frames, start, stop):
         if at < i:
-            engine.feed(frames, at, i)
+            _messages(block, frames, engine, at, i)
         _control(block, engine, i)
         at = i + 1
     if at < stop:
-        engine.feed(frames, at, stop)
+        _messages(block, frames, engine, at, stop)
 
 
 def answered(block: Block, start: int, stop: int) -> dict[int, tuple[int, str]]:
@@ -77,11 +85,38 @@ def _others(block: Block, frames: Frames, start: int, stop: int) -> list[int]:
     return [i for i in places.tolist() if i not in frames.requests]
 
 
+def _messages(block: Block, frames: Frames, engine: Engine, start: int, stop: int) -> None:
+    engine.feed(frames, start, stop)
+    numbers, times = block.connections[start:stop], block.ts_recv
+    for number in {*numbers.tolist()} if stop - start < FEW else np.unique(numbers).tolist():
+        at = np.flatnonzero(numbers == number)
+        engine.presence.heard(block.names[number], int(times[start + at[0]]), int(times[start + at[-1]]))
+
+
 def _control(block: Block, engine: Engine, i: int) -> None:
     kind = int(block.kinds[i])
     if kind == Kind.TICK:
         engine.tick(int(block.ts_recv[i]))
     elif kind == Kind.NOTE:
-        note = _read_note(block.head(i))
-        if isinstance(note, GiveUp):
-            engine.give_up(note.symbol, note.first_id, note.last_id, note.reason)
+        _note(_read_note(block.head(i)), engine)
+    elif kind in _OF_CONNECTIONS:
+        _connection(block, engine, i, kind)
+
+
+def _note(note: Note, engine: Engine) -> None:
+    if isinstance(note, GiveUp):
+        engine.give_up(note.symbol, note.first_id, note.last_id, note.reason)
+    elif note.what == STARTED:
+        engine.presence.started()
+
+
+def _connection(block: Block, engine: Engine, i: int, kind: int) -> None:
+    presence, name = engine.presence, block.names[block.connections[i]]
+    if kind == Kind.CONNECT:
+        presence.connected(name, int(block.ts_recv[i]))
+    elif kind == Kind.DISCONNECT:
+        presence.disconnected(name)
+    else:
+        more, fewer = engine.venue.followed(block.body(i))
+        presence.asked(name, [(stream, (channel, symbol)) for stream, channel, symbol in more])
+        presence.given_up(name, fewer)

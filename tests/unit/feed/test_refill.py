@@ -253,9 +253,45 @@ def test_the_oldest_hole_of_a_symbol_is_filled_first(tmp_path: Path) -> None:
         return web.json_response([row(n) for n in range(first, first + int(request.query["limit"]))])
 
     async def test(taped: Taped, refill: Refill) -> None:
-        put(taped, "X", [row(1), row(5), row(9)])
+        put(taped, "X", [row(1), row(5), row(1400), row(1404)])
         await until(lambda: not taped.holes())
         await until(lambda: refill.filled == 2)
 
     given(tmp_path, answer, test)
-    assert asked == [2, 6]
+    assert asked == [2, 6, 1006]  # the last page takes the last hole along
+
+
+def test_many_small_holes_are_filled_by_few_pages(tmp_path: Path) -> None:
+    """A stream that loses single messages: each page by id takes the holes after the first along."""
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        if request.path.endswith("aggTrades"):
+            return web.json_response([])
+        first = int(request.query["fromId"])
+        return web.json_response([row(n) for n in range(first, first + int(request.query["limit"]))])
+
+    async def test(taped: Taped, refill: Refill) -> None:
+        put(taped, "X", [row(n) for n in range(1, 2000) if n % 3])
+        await until(lambda: not taped.holes(), seconds=20)
+        assert refill.given_up == 0
+
+    given(tmp_path, answer, test)
+    assert len(asked) <= 6
+
+
+def test_many_ids_never_issued_are_given_up_by_few_pages(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.json_response([])
+
+    async def test(taped: Taped, refill: Refill) -> None:
+        put(taped, "X", [row(n) for n in range(1, 101) if n % 3])
+        await until(lambda: refill.given_up == 33, seconds=30)
+        assert not taped.holes()
+
+    given(tmp_path, answer, test)
+    assert len(asked) <= 5

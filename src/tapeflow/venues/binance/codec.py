@@ -30,6 +30,7 @@ from tapeflow.venues.binance.fields import SCALE, Reading
 from tapeflow.venues.binance.frames import read_frame
 from tapeflow.venues.binance.rest import read_answer
 from tapeflow.venues.binance.sync import BookSync, BookSyncState
+from tapeflow.venues.binance.wire import changes
 
 
 class Counters(msgspec.Struct):
@@ -147,6 +148,10 @@ class Binance:
         for book in self.books.values():
             outputs += book.on_time(at)
         return outputs
+
+    def followed(self, message: bytes) -> tuple[list[tuple[str, str, str]], list[str]]:
+        """The streams that a SUBSCRIBE asks for and an UNSUBSCRIBE gives up; of another message none."""
+        return changes(message)
 
     def snapshot(self) -> bytes:
         """All state as a value: `restore` of it in another codec gives the same outputs from here on."""

@@ -23,6 +23,12 @@ PAGE = 1000
 #: The venue's intervals that are ours too.
 INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w")
 
+#: Channels whose coverage follows from the connection; trades have ids.
+_FOLLOWED = ("quotes", "book", "tickers", "klines")
+
+#: Intervals that whole candles of a second make.
+SECONDS = ("2s", "5s", "10s", "15s", "20s", "30s")
+
 _STREAMS = {"trades": "trade", "quotes": "bookTicker", "book": "depth@100ms", "tickers": "ticker"}
 
 
@@ -113,7 +119,12 @@ class BinanceWire:
     def candles(
         self, symbol: str, interval: str, start: int | None = None, end: int | None = None, limit: int = PAGE
     ) -> Fetch | None:
-        """How to ask for candles that begin in ``[start, end)``, or for the newest; None for another interval."""
+        """How to ask for candles that begin in ``[start, end)``, or for the newest; None for another interval.
+
+        Those of some seconds are made of candles of one second, as many as there are in an answer.
+        """
+        if interval in SECONDS:
+            interval, limit = "1s", PAGE
         if interval not in INTERVALS:
             return None
         query = {"symbol": symbol, "interval": interval, "limit": str(limit)}
@@ -133,6 +144,37 @@ class BinanceWire:
         """How to ask for the aggregates from one on."""
         query = {"symbol": symbol, "fromId": str(aggregate_id), "limit": str(PAGE)}
         return Fetch("/api/v3/aggTrades", query, "backfill", symbol, weight=4)
+
+
+class _Control(msgspec.Struct):
+    method: str
+    params: list[str] = []
+
+
+_read_control = msgspec.json.Decoder(_Control).decode
+_CHANNELS = {stream: channel for channel, stream in _STREAMS.items()}
+
+
+def changes(message: bytes) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """What a message of ours asks for, as (stream, channel, symbol), and the streams that it gives up.
+
+    >>> changes(b'{"method":"SUBSCRIBE","params":["btcusdt@kline_1m"],"id":1}')
+    ([('btcusdt@kline_1m', 'klines', 'BTCUSDT')], [])
+    """
+    try:
+        control = _read_control(message)
+    except msgspec.DecodeError:
+        return [], []
+    if control.method == "UNSUBSCRIBE":
+        return [], control.params
+    if control.method != "SUBSCRIBE":
+        return [], []
+    named = [(name, *name.partition("@")[::2]) for name in control.params]
+    channels = [(name, symbol.upper(), _CHANNELS.get(stream, stream)) for name, symbol, stream in named]
+    known = [
+        (name, "klines" if channel.startswith("kline_") else channel, symbol) for name, symbol, channel in channels
+    ]
+    return [(name, channel, symbol) for name, channel, symbol in known if channel in _FOLLOWED], []
 
 
 def stream_name(symbol: str, stream: str) -> str:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tapeflow.domain.events import Fetch, Gap
-from tapeflow.venues.binance.wire import BinanceWire
+from tapeflow.venues.binance.wire import BinanceWire, changes
 
 WIRE = BinanceWire()
 
@@ -28,7 +28,28 @@ def test_streams_are_subscribed_in_batches_each_once() -> None:
 
 def test_klines_only_of_intervals_that_the_venue_has() -> None:
     assert WIRE.streams("A", {"klines"}, ("1s", "5s", "1m")) == ["a@kline_1s", "a@kline_1m"]
-    assert WIRE.candles("A", "5s") is None
+    assert WIRE.candles("A", "7m") is None
+    fetch = WIRE.candles("A", "5s", 2_000_000, 7_000_000)  # merged from candles of a second
+    assert fetch is not None
+    assert fetch.request == "/api/v3/klines?symbol=A&interval=1s&limit=1000&startTime=2000&endTime=6999"
+
+
+def test_what_a_message_of_ours_asks_for_and_gives_up() -> None:
+    streams = WIRE.streams("A", {"trades", "quotes", "book", "tickers", "klines"}, ("1m",))
+    (message,) = WIRE.subscribe(streams, 1)
+    assert changes(message.message) == (
+        [
+            ("a@bookTicker", "quotes", "A"),
+            ("a@depth@100ms", "book", "A"),
+            ("a@ticker", "tickers", "A"),
+            ("a@kline_1m", "klines", "A"),
+        ],
+        [],
+    )
+    (message,) = WIRE.unsubscribe(streams, 2)
+    assert changes(message.message) == ([], streams)
+    for other in (b"", b"{", b"[1]", b'{"method":"LIST_SUBSCRIPTIONS","id":3}', b'{"method":"SUBSCRIBE","params":7}'):
+        assert changes(other) == ([], [])
 
 
 def test_the_stream_of_a_frame() -> None:

@@ -1,0 +1,109 @@
+"""Pages of a channel's table: rows in a total order, so that a page goes on exactly where the one before ended."""
+
+from __future__ import annotations
+
+import duckdb
+import msgspec
+import pyarrow as pa
+
+from tapeflow.stores.channels import CHANNELS, Channel
+from tapeflow.stores.schema import table_name
+
+#: A place in the order: the values of its terms for one row.
+Position = tuple[int | str, ...]
+
+_TIMES = ("ts_start", "ts_event", "ts_recv")
+#: What tells rows of the same time apart in a channel without a key.
+_CONTENT = {
+    "coverage": ("venue", "symbol", "stream", "first_id", "last_id", "state", "guarantee", "ts_end"),
+    "quarantine": ("venue", "symbol", "rowid"),
+}
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Rows, ascending; ``end`` is the position of the last one if there are more."""
+
+    rows: pa.Table
+    end: Position | None = None
+
+
+def time_term(channel: Channel) -> str:
+    """The time that ranges of a channel test, as SQL: ``ts_recv`` stands in where ``ts_event`` may be null."""
+    names = [name for name, _ in channel.fields]
+    first = next(name for name in _TIMES if name in names)
+    return 'coalesce("ts_event", "ts_recv")' if first == "ts_event" and "ts_recv" in names else f'"{first}"'
+
+
+def terms(channel: Channel) -> list[str]:
+    """The order of a channel's pages, as SQL terms of integers and texts without null: time first, then its key."""
+    kinds = dict(channel.fields)
+    key = [name for name in channel.key or _CONTENT[channel.name] if name not in ("ts_start", "ts_recv")]
+    return [f"epoch_us({time_term(channel)})", *(_term(name, kinds.get(name, "int")) for name in key)]
+
+
+def _term(name: str, kind: str) -> str:
+    match kind:
+        case "time":
+            return f'coalesce(epoch_us("{name}"), -1)'
+        case "id":
+            return f'coalesce(try_cast("{name}" AS BIGINT), -1)'
+        case "int":
+            return f'coalesce("{name}", -1)' if name != "rowid" else "rowid"
+        case _:
+            return f"coalesce(\"{name}\", '')"
+
+
+def read(
+    db: duckdb.DuckDBPyConnection,
+    channel: str,
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    after: Position | None = None,
+    limit: int,
+    newest: bool = False,
+    **key: str | int,
+) -> Page:
+    """Rows whose time lies in ``[start, end)``, and after a position; the last ones if ``newest``.
+
+    ``db`` must be a connection of the caller's own; it is closed. Raises `duckdb.Error`.
+    """
+    known = CHANNELS[channel]
+    order = terms(known)
+    where, values = _where(known, start, end, after, key)
+    names = [f"position_{number}" for number in range(len(order))]
+    given = ", ".join(f'{term} AS "{name}"' for term, name in zip(order, names, strict=True))
+    way = "DESC" if newest else "ASC"
+    query = f'SELECT *, {given} FROM "{table_name(channel)}" WHERE {" AND ".join(where)} '
+    query += f"ORDER BY {', '.join(f'{name} {way}' for name in names)} LIMIT {int(limit) + (not newest)}"
+    try:
+        found = db.sql(query, params=values).to_arrow_table()
+    finally:
+        db.close()
+    if newest:
+        found = found.take(pa.array(range(found.num_rows - 1, -1, -1), pa.int64()))
+    rows = found.slice(0, limit).drop_columns(names)
+    if found.num_rows <= limit:
+        return Page(rows)
+    last = found.select(names).slice(limit - 1, 1).to_pylist()[0]
+    return Page(rows, tuple(last[name] for name in names))
+
+
+def _where(
+    channel: Channel, start: int | None, end: int | None, after: Position | None, key: dict[str, str | int]
+) -> tuple[list[str], list[str | int]]:
+    time = time_term(channel)
+    where, values = ["TRUE"], list[str | int]()
+    bounds = ((start, ">="), (end, "<"), (int(after[0]) if after else None, ">="))
+    for bound, sign in bounds:
+        if bound is not None:
+            where.append(f"{time} {sign} make_timestamptz(?)")
+            values.append(bound)
+    for name, value in key.items():
+        where.append(f'"{name}" = ?')
+        values.append(value)
+    if after is not None:
+        order = terms(channel)
+        where.append(f"({', '.join(order)}) > ({', '.join('?' for _ in order)})")
+        values += after
+    return where, values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 import tapeflow as tf
@@ -19,6 +21,8 @@ from tapeflow.domain.errors import StoreError
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
 from tapeflow.sim.sample import sample_frames
+from tapeflow.stores.channels import CHANNELS as CHANNELS_OF_ALL
+from tapeflow.stores.channels import NUMBERED, REVISED
 from tapeflow.stores.duckdb import DuckStore
 from tapeflow.stores.results import Results
 from tapeflow.stores.states import States
@@ -196,8 +200,8 @@ def life(folder: Path, chance: random.Random, end: int, *, is_last: bool, begun_
             pipeline._is_stopping = pipeline.progress.played >= end  # the last commit has the last coverage
             if pipeline.progress.played > pipeline.progress.committed and (is_last or chance.random() < 0.8):
                 pipeline._commit()
-            if chance.random() < 0.4:
-                pipeline._keep_state()
+            if pipeline.progress.played >= pipeline.progress.committed and chance.random() < 0.4:
+                pipeline._commit(with_state=True)
             if not is_last and chance.random() < 0.15:
                 raise Died
     except Died:
@@ -214,7 +218,7 @@ def life(folder: Path, chance: random.Random, end: int, *, is_last: bool, begun_
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many commits of a short tape."""
     monkeypatch.setattr("tapeflow.app.pipeline.BATCH", 40)
-    monkeypatch.setattr("tapeflow.app.pipeline.RETRY_S", 0.0)
+    monkeypatch.setattr("tapeflow.app.committer.RETRY_S", 0.0)
 
 
 @pytest.mark.usefixtures("small_steps")
@@ -281,6 +285,50 @@ def test_a_replay_gives_the_same_bytes_whatever_the_batches(tmp_path: Path, comp
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == len(STORED)
     assert all(found[0][f"{name}.ndjson"] for name in STORED if name != "late")
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_rows_have_the_same_numbers_however_often_it_dies(tmp_path: Path) -> None:
+    """What a client has seen is a number: it must mean the same after any death, and none may be left out."""
+    chance, all_records = random.Random(8), records(8, 40)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    end = 0
+    while end < len(all_records):
+        end = append(broken / "tape", all_records[end : end + chance.randrange(50, 250)], chance.choice([7, 50, 400]))
+        for _ in range(chance.randrange(1, 4)):
+            life(broken, chance, end, is_last=False)
+    assert life(broken, chance, end, is_last=True)
+    append(whole / "tape", all_records)
+    assert life(whole, chance, end, is_last=True)
+    found = numbers_of(whole)
+    assert found == numbers_of(broken)
+    revisions = [key for key in found if key[0] == "candles_revised"]
+    assert revisions
+    for channel in NUMBERED:
+        names = [name for name in key_of(channel) if name not in ("ts_start", "id")]
+        series: dict[tuple[Any, ...], list[int]] = {}
+        for table, seq, row in found:
+            if table.removesuffix("_revised") == channel:
+                values = ast.literal_eval(row)
+                series.setdefault(tuple(values[name] for name in names), []).append(seq)
+        assert series
+        for seqs in series.values():
+            assert sorted(seqs) == list(range(1, len(seqs) + 1))
+
+
+def key_of(channel: str) -> tuple[str, ...]:
+    return CHANNELS_OF_ALL[channel].key
+
+
+def numbers_of(folder: Path) -> set[tuple[str, int, str]]:
+    """(table, number, row as text) of all rows, also of those that were replaced."""
+    with duckdb.connect(str(folder / "results.duckdb"), read_only=True) as db:
+        tables = [*NUMBERED, *(f"{channel}_revised" for channel in REVISED)]
+        return {
+            (table, row["seq"], str({name: str(value) for name, value in row.items()}))
+            for table in tables
+            for row in db.sql(f"SELECT * FROM {table}").to_arrow_table().to_pylist()
+        }
 
 
 # -- and one that is killed -----------------------------------------------------------------------------------

@@ -1,23 +1,28 @@
 """The pipeline: tape in, committed rows out, in one thread; after a restart it goes on where the store stands.
 
-Rows and tape position commit together. Operator state is kept now and then; a restart restores the newest state not
-ahead of the store, plays the tape from there, and gives nothing to the store until its position is reached.
+Rows are published as soon as they are made: the tape has what they come from. Rows and tape position commit together,
+in a thread of their own. Operator state is kept now and then; a restart restores the newest state not ahead of the
+store, plays the tape from there, and gives nothing to the store until its position is reached.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from tapeflow import venues
 from tapeflow.app.carried import Carried
-from tapeflow.domain.errors import SnapshotError, StoreError
+from tapeflow.app.committer import Committer, Job
+from tapeflow.domain.errors import SnapshotError
 from tapeflow.domain.events import Action, Fetch, Gap
+from tapeflow.domain.instrument import Instrument
 from tapeflow.engine.embedded import Engine
 from tapeflow.flow.nodes import Flow
 from tapeflow.stores.results import Results
@@ -38,8 +43,16 @@ COMMIT_S = 1.0
 LOOK_S = 1.0
 #: State is kept at most this often, and takes at most a twentieth of the time.
 STATE_S = 5.0
-#: How long a failing store is left alone before it is tried again.
-RETRY_S = 0.5
+#: Rows that wait for a store which is slow or fails; with more of them playing stops.
+HELD = 500_000
+#: Forming rows of one symbol are given at most this often.
+FORMING_S = 0.02
+
+
+T = TypeVar("T")
+
+#: Takes the rows of a batch, and whether they are of windows that are still forming.
+Publish = Callable[[Results, bool], None]
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -51,6 +64,7 @@ class Progress(msgspec.Struct, frozen=True):
     holes: tuple[Gap, ...] = ()
     wanted: tuple[tuple[str, str, int, int], ...] = ()
     edges: dict[str, tuple[int, int]] = {}
+    watermarks: dict[str, int] = {}
     error: str = ""
     rows: int = 0
     symbols: int = 0
@@ -60,7 +74,8 @@ class Progress(msgspec.Struct, frozen=True):
 class Pipeline:
     """Plays a tape to an engine and commits its rows. ``act`` is given what the venue asks for, once it is live.
 
-    ``tell`` is called, in the pipeline's thread, after each step; it must be quick.
+    The rows of ``channels`` are made and given to ``publish``, those of ``stored`` (all, if left out) are kept.
+    ``tell`` is called after each step, ``publish`` with each batch; both must be quick.
     """
 
     def __init__(
@@ -74,6 +89,8 @@ class Pipeline:
         channels: tuple[str, ...],
         act: Callable[[Action], None],
         tell: Callable[[Progress], None],
+        stored: tuple[str, ...] | None = None,
+        publish: Publish | None = None,
         state_s: float = STATE_S,
     ) -> None:
         self._flow = flow
@@ -82,6 +99,8 @@ class Pipeline:
         self._store = store
         self._states = states
         self._channels = channels
+        self._stored = channels if stored is None else stored
+        self._publish = publish
         self._act = act
         self._tell = tell
         self._state_s = state_s
@@ -90,9 +109,16 @@ class Pipeline:
         self.progress = Progress()
         self._sink = SwappedResults(self._results)
         self._engine = self._new_engine()
+        self._held: Results | None = None
+        self._held_rows = 0
+        self._committer = Committer(store, states, done=self._committed, failed=self._failed)
+        self._telling = threading.Lock()
+        self._asked: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
+        self._watched: frozenset[str] = frozenset()
+        self._formed: dict[str, float] = {}
+        self._moved: set[str] = set()
         self._wake = threading.Event()
         now = time.monotonic()
-        self._covered = 0  # the position of which the store knows the coverage
         self._cover_after = self._keeping_took = 0.0
         self._committed_at = self._looked_at = self._kept_at = now
         self._rest: Block | None = None
@@ -110,9 +136,12 @@ class Pipeline:
             self._flow, codec, self._sink, channels=self._channels, act=self._on_action, patience=1 << 62, of_tape=True
         )
 
-    def _results(self) -> Results:
+    def _results(self, channels: Collection[str] | None = None) -> Results:
         price, size = self._scales
-        return Results(self._flow, self._venue, self._channels, price_scale=price, size_scale=size)
+        made = self._channels if channels is None else channels
+        return Results(
+            self._flow, self._venue, made, price_scale=price, size_scale=size, all_revisions=True, numbered=True
+        )
 
     def restore(self, end: int) -> None:
         """Become what the newest state says that the store has reached; ``end`` is that of the tape.
@@ -135,8 +164,11 @@ class Pipeline:
         if carried is not None:
             self._pending = {fetch.request: fetch for fetch in carried.pending}
             self._warmed = set(carried.warmed)
+            self._sink.numbers.restore(carried.numbers)
         at = carried.position if carried is not None else 0
         self._reader = TapeReader(self._tape, at)
+        if committed and not at and self._reader.begins:
+            self._store.renew()  # how many rows there were before the cut of the tape is not known any more
         self.progress = Progress(played=at, committed=committed, edges=self._engine.edges())
 
     def _newest_state(self, committed: int) -> Carried | None:
@@ -162,6 +194,7 @@ class Pipeline:
 
     def start(self) -> None:
         """Begin to play, from where `restore` left it."""
+        self._committer.start()
         self._thread.start()
 
     def wake(self) -> None:
@@ -174,6 +207,7 @@ class Pipeline:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self._committer.stop()
         if self._failure is not None:
             raise self._failure
 
@@ -182,9 +216,32 @@ class Pipeline:
         """What the engine has met so far."""
         return msgspec.structs.asdict(self._engine.tally())
 
+    def instrument(self, symbol: str) -> Instrument | None:
+        """What a symbol's numbers mean, as far as the venue has told."""
+        known = getattr(self._engine.venue, "instruments", None)
+        return None if known is None else cast("Instrument | None", known.at(symbol))
+
     def retain(self, older_than: dict[str, int]) -> None:
         """Have rows older than these times dropped from the store, between two commits."""
         self._to_retain = older_than
+
+    @property
+    def numbers(self) -> dict[str, dict[int | str, int]]:
+        """How many rows each series has had so far."""
+        return self._sink.numbers.state()
+
+    def ask(self, question: Callable[[Engine], T]) -> Future[T]:
+        """Have a question answered by the engine, between two batches, in the pipeline's thread; it must be quick."""
+        future: Future[T] = Future()
+        self._asked.append((question, future))
+        self._wake.set()
+        return future
+
+    def watch(self, symbols: Collection[str]) -> None:
+        """From now on publish the forming rows of these symbols whenever they change."""
+        self._moved |= set(symbols) - self._watched
+        self._watched = frozenset(symbols)
+        self._wake.set()
 
     @property
     def is_alive(self) -> bool:
@@ -200,20 +257,25 @@ class Pipeline:
     def _play_all(self) -> None:
         while True:
             self._wake.clear()
-            has_more = self._play_some()
+            is_full = self._held_rows > HELD and not self._committer.is_idle
+            has_more = not is_full and self._play_some()
             now = time.monotonic()
+            self._answer()
+            self._form(now)
             if self._is_due(now):
-                self._commit()
+                self._commit(with_state=self._is_state_due(now))
             self._look_after(now)
             if has_more:
                 continue
-            if not self.progress.is_live:
+            if is_full:
+                self._wake.wait(0.05)
+            elif not self.progress.is_live:
                 self._go_live()
             elif self._is_stopping:
                 self._end()
                 return
             else:
-                self._wake.wait(0.1)
+                self._wake.wait(FORMING_S if self._moved else 0.1)
 
     def _play_some(self) -> bool:
         """Play what there is, but not more than one commit should hold; True if there is more."""
@@ -230,16 +292,31 @@ class Pipeline:
             ts_recv = int(block.ts_recv[min(at, block.next) - block.first - 1])
         if at > self.progress.played:
             self._engine.flush()
-            if at <= self.progress.committed:
-                self._sink.take()  # the store has these rows
+            self._give(is_known=at <= self.progress.committed)
             self._say(played=at, ts_recv=ts_recv)
         return has_more
+
+    def _give(self, *, is_known: bool) -> None:
+        """Publish what was made, and hold it for the next commit; not what the store had at the start."""
+        if not self._sink.has_rows:
+            return
+        results = self._sink.take(self._engine.symbols)
+        if is_known:
+            return
+        if self._publish is not None:
+            self._publish(results, False)  # noqa: FBT003 - of finished rows
+        if self._watched:
+            self._moved |= results.symbols_of("trades") & self._watched
+        if self._held is None:
+            self._held = self._results(self._stored)
+        self._held.merge(results)
+        self._held_rows += results.size
 
     def _play(self, block: Block, at: int) -> int:
         """Play what is new of a block, up to where the store stands if that lies within; where playing has come to."""
         start, stop = max(at, block.first), block.next
         silent = self.progress.committed
-        if start < silent < stop:
+        if start < silent < stop:  # never once it plays on: the store is behind from then on
             stop, self._rest = silent, block
         if start >= stop:
             return at
@@ -247,28 +324,53 @@ class Pipeline:
         play(block, self._engine, start - block.first, stop - block.first)
         if stop == silent:
             self._engine.flush()
-            self._sink.take()
+            self._give(is_known=True)
         return stop
 
     def _is_due(self, now: float) -> bool:
-        if self.progress.played <= self.progress.committed:
+        if self.progress.played <= self.progress.committed or not self._committer.is_idle:
             return False
-        return self._sink.has_rows or now - self._committed_at >= COMMIT_S
+        return self._held is not None or now - self._committed_at >= COMMIT_S
+
+    def _is_state_due(self, now: float) -> bool:
+        return now - self._kept_at >= max(self._state_s, 20 * self._keeping_took)
+
+    def _answer(self) -> None:
+        while self._asked:
+            question, future = self._asked.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(question(self._engine))
+                except Exception as error:  # noqa: BLE001 - it is the asker's
+                    future.set_exception(error)
+
+    def _form(self, now: float) -> None:
+        """Publish the forming rows of symbols that moved, each at most so often."""
+        due = [symbol for symbol in self._moved if now - self._formed.get(symbol, 0.0) >= FORMING_S]
+        if not due or self._publish is None:
+            return
+        self._moved -= set(due)
+        self._formed |= dict.fromkeys(due, now)
+        self._publish(self.forming(self._engine, due), True)  # noqa: FBT003 - of forming rows
+
+    def forming(self, engine: Engine, symbols: Collection[str]) -> Results:
+        """The rows of windows that have not closed; for `ask`."""
+        results = self._results()
+        engine.forming([engine.number_of(symbol) for symbol in symbols], results)
+        results.names = engine.symbols
+        return results
 
     def _look_after(self, now: float) -> None:
         """What is done now and then."""
-        if self._to_retain:
-            self._drop_old()
         if now - self._looked_at >= LOOK_S:
-            self._say(wanted=tuple(self._engine.wanted_candles()), edges=self._engine.edges())
+            wanted, watermarks = tuple(self._engine.wanted_candles()), self._engine.watermarks()
+            self._say(wanted=wanted, edges=self._engine.edges(), watermarks=watermarks)
             self._looked_at = now
-        if now - self._kept_at >= max(self._state_s, 20 * self._keeping_took):
-            self._keep_state()
 
     def _end(self) -> None:
-        if self.progress.played > min(self.progress.committed, self._covered):
-            self._commit()
-        self._keep_state()
+        self._committer.wait()
+        self._commit(with_state=True)
+        self._committer.wait()
         self._reader.close()
 
     def _note_answers(self, block: Block, start: int, stop: int) -> None:
@@ -289,19 +391,29 @@ class Pipeline:
         for fetch in list(self._pending.values()):
             self._act(fetch)
 
-    def _commit(self) -> None:
-        results = self._sink.take(self._engine.symbols)
-        position, coverage = self.progress.played, self._coverage()
-        while True:
-            try:
-                rows = self._store.commit(results, position, coverage=coverage)
-            except StoreError as error:
-                self._say(error=str(error))
-                time.sleep(RETRY_S)
-            else:
-                self._say(committed=position, error="", rows=self.progress.rows + rows)
-                self._committed_at = time.monotonic()
-                return
+    def _commit(self, *, with_state: bool = False) -> None:
+        """Have what is held committed, with the state as of now if it is to be kept."""
+        started = time.monotonic()
+        state = self._state() if with_state else None
+        held = self._results(self._stored) if self._held is None else self._held
+        results, self._held, self._held_rows = held, None, 0
+        results.names = self._engine.symbols
+        older_than, self._to_retain = self._to_retain, {}
+        position, ts_recv = self.progress.played, self.progress.ts_recv
+        self._committer.submit(Job(results, position, self._coverage(), state, ts_recv, older_than))
+        if with_state:
+            self._kept_at = time.monotonic()
+            self._keeping_took = self._kept_at - started
+        if self._committer.failure is not None:
+            raise self._committer.failure
+
+    def _committed(self, job: Job, rows: int) -> None:
+        self._committed_at = time.monotonic()
+        self._say(committed=job.position, error="", rows=self.progress.rows + rows)
+        self._wake.set()
+
+    def _failed(self, error: str) -> None:
+        self._say(error=error)
 
     def _coverage(self) -> list[dict[str, Any]] | None:
         """What the engine has seen, as often as the store need know it."""
@@ -310,34 +422,21 @@ class Pipeline:
             return None
         coverage = self._engine.coverage()
         took = time.monotonic() - now
-        self._cover_after, self._covered = now + max(COMMIT_S, 20 * took), self.progress.played
+        self._cover_after = now + max(COMMIT_S, 20 * took)
         return coverage
 
-    def _drop_old(self) -> None:
-        older_than, self._to_retain = self._to_retain, {}
-        try:
-            self._store.retain(older_than)
-        except StoreError as error:
-            self._say(error=str(error))
-
-    def _keep_state(self) -> None:
-        """Keep the state as of the store's position."""
-        started = time.monotonic()
-        if self.progress.committed != self.progress.played:
-            return
-        carried = Carried(
-            self.progress.played, self._engine.snapshot(), list(self._pending.values()), sorted(self._warmed)
-        )
-        try:
-            self._states.save(carried.position, msgspec.msgpack.encode(carried), self.progress.ts_recv)
-        except StoreError as error:
-            self._say(error=str(error))
-        self._kept_at = time.monotonic()
-        self._keeping_took = self._kept_at - started
+    def _state(self) -> bytes:
+        """All that a restart goes on from, as of what was played."""
+        engine = self._engine.snapshot()  # gives the sink what waits
+        self._give(is_known=self.progress.played <= self.progress.committed)
+        numbers = self._sink.numbers.state()
+        pending = list(self._pending.values())
+        return msgspec.msgpack.encode(Carried(self.progress.played, engine, pending, sorted(self._warmed), numbers))
 
     def _say(self, **changes: Any) -> None:
         if "played" in changes:
             changes["holes"] = tuple(self._engine.holes())
             changes["symbols"] = len(self._engine.symbols)
-        self.progress = msgspec.structs.replace(self.progress, **changes)
-        self._tell(self.progress)
+        with self._telling:
+            self.progress = msgspec.structs.replace(self.progress, **changes)
+            self._tell(self.progress)

@@ -57,7 +57,9 @@ class Rebuild:
         price, size = codec.price_scale, codec.size_scale
         self._store = store
         self._states = states
-        self._sink = SwappedResults(lambda: Results(flow, venue, channels, price_scale=price, size_scale=size))
+        self._sink = SwappedResults(
+            lambda: Results(flow, venue, channels, price_scale=price, size_scale=size, numbered=True)
+        )
         self._engine = Engine(
             flow, codec, self._sink, channels=channels, patience=1 << 62, of_tape=True, is_endless=True
         )
@@ -83,7 +85,7 @@ class Rebuild:
         self._commit(start, position, coverage)
         self._store.claim(self._engine.fingerprint)
         self._states.drop(but_oldest=self._at > 0)
-        carried = Carried(position, self._engine.snapshot(), [], warmed)
+        carried = Carried(position, self._engine.snapshot(), [], warmed, self._sink.numbers.state())
         self._states.save(position, msgspec.msgpack.encode(carried), self._ts_recv)
         return self._done
 
@@ -100,6 +102,7 @@ class Rebuild:
                 self._engine.restore(carried.engine)
             except SnapshotError:
                 continue
+            self._sink.numbers.restore(carried.numbers)
             self._at = carried.position
             return warmed
         return warmed

@@ -65,6 +65,21 @@ class Chain:
         self._dropped_revision = 0
         self._dirty: int | None = None
 
+    @property
+    def head(self) -> Any:
+        """The state after the newest bar."""
+        return self._head
+
+    @property
+    def count(self) -> int:
+        """Bars so far."""
+        return self._dropped + len(self._bars)
+
+    @property
+    def late(self) -> int:
+        """Late events of all bars so far."""
+        return self._late
+
     def add(self, ts_start: int, close: float, revision: int) -> ChainRow | None:
         """A candle that has just closed, later than all before."""
         bar = Bar(ts_start, close, revision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import msgspec
@@ -473,6 +473,20 @@ class Engine:
         if self._has_latest:
             self._outlet.newest_quotes(self._intake.newest_quotes())
         self._count()
+
+    def forming(self, numbers: Iterable[int], sink: Sink) -> None:
+        """Give ``sink`` rows of the windows of these symbols that are still open, as they stand; nothing is changed."""
+        self.flush()
+        for number in numbers:
+            self._windows.forming(number)
+        candles = columns.rows(self._windows.take_candles(), columns.CANDLE_ROW)
+        means = columns.rows(self._windows.take_means(), columns.MEAN_ROW)
+        self._outlet.forming(candles, means, sink)
+
+    def watermarks(self) -> dict[str, int]:
+        """The time up to which nothing more is expected, of each symbol that has had an event."""
+        marks = {self._name(number): self._intake.watermark(number) for number in range(len(self.symbols))}
+        return {symbol: ts for symbol, ts in marks.items() if ts is not None}
 
     def _count(self) -> None:
         rows = self.coverage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -46,6 +47,22 @@ class Stage:
             if closed and self._steps[fold]:
                 self.tick(symbol, ts_watermark, out)
                 self._candle(symbol, fold, ts_start, to_float(close, self._scale), revision, ts_watermark, out)
+        return out
+
+    def peek(self, rows: Rows) -> list[StepRow]:
+        """What the steps would give if these windows, still open, closed as they are; nothing is changed."""
+        out: list[StepRow] = []
+        names = ("symbol", "fold", "ts_start", "close", "revision")
+        heads: dict[tuple[int, int, int], Any] = {}
+        bars: dict[tuple[int, int, int], int] = {}
+        for symbol, fold, ts_start, close, revision in zip(*(rows[name].tolist() for name in names), strict=True):
+            for step, chain in enumerate(self._chains.get((symbol, fold), ())):
+                key = (symbol, fold, step)
+                state, bar = heads.get(key, chain.head), bars.get(key, chain.count) + 1
+                heads[key], values = chain.step.on_event(state, to_float(close, self._scale))
+                bars[key] = bar
+                if values is not None:
+                    out.append(self._row(symbol, fold, step, ChainRow(ts_start, values, bar, chain.late + revision)))
         return out
 
     def _candle(

@@ -119,6 +119,14 @@ class Outlet:
         if rows and "book" in self._channels:
             self._sink.books(BookRows(columns.rows(rows, columns.BOOK_ROW), columns.rows(levels, columns.LEVEL)))
 
+    def forming(self, candles: Rows, means: Rows, sink: Sink) -> None:
+        """Rows of windows still open, and what steps would give for them, to another sink."""
+        if len(candles):
+            sink.columns("candles", candles)
+            sink.steps(self._stage.peek(candles))
+        if len(means):
+            sink.columns("moving_average", means)
+
     def late(self, packed: bytes) -> int:
         """`TRADE` columns of trades beyond the horizon; how many."""
         rows = columns.rows(packed, columns.TRADE)

@@ -182,9 +182,11 @@ class Windows:
                 self._close(symbol, key, ts_watermark)
         return self._waiting()
 
-    def forming(self) -> int:
-        """Give a row of every window still open; how many rows wait."""
+    def forming(self, only: int = -1) -> int:
+        """Give a row of every window still open, or of those of one symbol; how many rows wait."""
         for symbol, key in sorted(self._keys.items()):
+            if only >= 0 and symbol != only:
+                continue
             for fold, track in enumerate(key.candles):
                 for row in track.forming(key.ts_watermark):
                     self._candle_row(symbol, fold, row)

@@ -98,6 +98,20 @@ CHANNELS = {
 }
 
 
+#: Channels whose rows are numbered as they are made, each series for itself: what a client has seen is one number.
+NUMBERED = ("trades", "candles", "moving_average", "indicators")
+
+#: Those of which a row is made again when its window is revised.
+REVISED = NUMBERED[1:]
+
+
+def numbered(channel: Channel) -> Channel:
+    """A channel as a store keeps it: with ``seq``, the number of the row in its series, if it is one of `NUMBERED`."""
+    if channel.name not in NUMBERED:
+        return channel
+    return msgspec.structs.replace(channel, fields=(*channel.fields, ("seq", "int")))
+
+
 def custom(name: str, rows: list[dict[str, Any]]) -> Channel:
     """The channel of a fold of the user's own: its fields as the first row has them."""
     kinds: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "text"}

@@ -6,23 +6,29 @@ of its key, but never one of a higher count: what is computed from a tape that w
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores import schema
-from tapeflow.stores.channels import CHANNELS, Channel
+from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
 from tapeflow.stores.results import Results
 from tapeflow.stores.sql import CONFIG, lock, opening
 
 #: A live row begins at most so long before the newest one of its table: a window of a week, and a day.
 REACH_DAYS = 8
+
+#: Rows that were replaced are kept so long, for clients that resume.
+KEPT_DAYS = 2
 
 _RENEWED = """
     DELETE FROM coverage AS kept
@@ -51,7 +57,7 @@ class DuckStore:
         read_only: bool = False,
     ) -> None:
         self._path = path
-        self._channels = {name: CHANNELS[name] for name in channels}
+        self._channels = {name: numbered(CHANNELS[name]) for name in channels}
         self._scales = (price_scale, size_scale)
         self._newest: dict[str, dict[tuple[Any, ...], Any]] = {}
         try:
@@ -73,12 +79,15 @@ class DuckStore:
             self._set("schema_version", str(schema.VERSION))
             self._set("position", "0")
             self._set("fingerprint", "")
+        if self._meta("epoch") is None:
+            self._set("epoch", _new_epoch())
         for version, statements in schema.steps(int(self._meta("schema_version") or 0)):
             for statement in statements:
                 self._db.execute(statement)
             self._set("schema_version", str(version))
         for channel in self._channels.values():
-            self._db.execute(schema.create_table(channel, *self._scales))
+            for statement in schema.create_tables(channel, *self._scales):
+                self._db.execute(statement)
         self._db.execute("COMMIT")
 
     def _check_version(self) -> None:
@@ -104,9 +113,21 @@ class DuckStore:
     def fingerprint(self) -> str:
         return self._meta("fingerprint") or ""
 
+    @property
+    def epoch(self) -> str:
+        """Within one epoch the numbers of rows mean the same."""
+        return self._meta("epoch") or ""
+
+    def renew(self) -> None:
+        with self._said("cannot write to the store"):
+            self._db.execute("BEGIN")
+            self._set("epoch", _new_epoch())
+            self._db.execute("COMMIT")
+
     def rewind(self, position: int, doubtful_to: int) -> None:
         with self._said("cannot write to the store"):
             self._db.execute("BEGIN")
+            self._set("epoch", _new_epoch())
             self._set("position", str(position))
             self._set("doubtful_to", str(doubtful_to))
             self._db.execute("COMMIT")
@@ -115,6 +136,7 @@ class DuckStore:
     def claim(self, fingerprint: str) -> None:
         with self._said("cannot write to the store"):
             self._db.execute("UPDATE meta SET value = ? WHERE name = 'fingerprint'", [fingerprint])
+        self.renew()
 
     # -- writing -----------------------------------------------------------------------------------------
 
@@ -170,17 +192,36 @@ class DuckStore:
             self._db.execute("DELETE FROM coverage WHERE symbol = ? AND stream = 'trades'", [symbol])
 
     def _write_rows(self, channel: Channel, rows: pa.Table, *, again: bool) -> None:
+        if channel.name in REVISED:
+            rows = self._put_aside(channel, rows)
         known = self._is_known(channel, rows, again=again)
         if known is not None:
-            self._replace(channel, rows.filter(known))
+            self._replace(channel, rows.filter(known), keep=not again)
             rows = rows.filter([not one for one in known])
         self._insert(channel, rows)
 
     def _insert(self, channel: Channel, rows: pa.Table) -> None:
+        self._insert_into(schema.table_name(channel.name), rows)
+
+    def _insert_into(self, table: str, rows: pa.Table) -> None:
         if rows.num_rows:
             self._db.register("fresh", rows)
-            self._db.execute(f'INSERT INTO "{schema.table_name(channel.name)}" SELECT * FROM fresh')
+            self._db.execute(f'INSERT INTO "{table}" BY NAME SELECT * FROM fresh')
             self._db.unregister("fresh")
+
+    def _put_aside(self, channel: Channel, rows: pa.Table) -> pa.Table:
+        """The last revision of each window; those before it, given in the same commit, are kept for who resumes."""
+        last = np.ones(rows.num_rows, bool)
+        if rows.num_rows > 1:
+            same = np.ones(rows.num_rows - 1, bool)
+            for name in channel.key:
+                column = rows.column(name).combine_chunks()
+                same &= pc.equal(column.slice(1), column.slice(0, len(column) - 1)).to_numpy(zero_copy_only=False)
+            last[:-1] = ~same
+        if last.all():
+            return rows
+        self._insert_into(schema.revised_name(channel.name), rows.filter(pa.array(~last)))
+        return rows.filter(pa.array(last))
 
     def _is_known(self, channel: Channel, rows: pa.Table, *, again: bool) -> list[bool] | None:
         """Which rows may be in the table already: those not later than the newest of their series. None: none may."""
@@ -222,8 +263,8 @@ class DuckStore:
             newest = self._newest[channel.name] = {tuple(row[:-1]): row[-1] for row in found if row[-1] is not None}
         return newest
 
-    def _replace(self, channel: Channel, rows: pa.Table) -> None:
-        """Put rows in the place of those of their keys."""
+    def _replace(self, channel: Channel, rows: pa.Table, *, keep: bool) -> None:
+        """Put rows in the place of those of their keys, and ``keep`` these for clients that have not seen them."""
         name = schema.table_name(channel.name)
         same = " AND ".join(
             f'kept."{key}" IS NOT DISTINCT FROM fresh."{key}"' for key in channel.key or _CONTENT[channel.name]
@@ -235,9 +276,15 @@ class DuckStore:
         time = _time(channel)
         self._db.register("fresh", rows)
         least = f'kept."{time}" >= (SELECT min("{time}") FROM fresh)'  # lets old row groups be passed over
+        if keep and channel.name in REVISED:
+            self._db.execute(
+                f'INSERT INTO "{schema.revised_name(channel.name)}" '
+                f'SELECT kept.* FROM "{name}" AS kept, fresh WHERE {least} AND {same}{fewer}'
+            )
         self._db.execute(f'DELETE FROM "{name}" AS kept USING fresh WHERE {least} AND {same}{fewer}')
         self._db.execute(
-            f'INSERT INTO "{name}" SELECT * FROM fresh WHERE NOT EXISTS (SELECT 1 FROM "{name}" AS kept WHERE {same})'
+            f'INSERT INTO "{name}" BY NAME SELECT * FROM fresh '
+            f'WHERE NOT EXISTS (SELECT 1 FROM "{name}" AS kept WHERE {same})'
         )
         self._db.unregister("fresh")
 
@@ -275,7 +322,7 @@ class DuckStore:
             values.append(value)
         order = _order(known)
         last = start is None and limit is not None
-        query = f'SELECT * FROM "{schema.table_name(channel)}" WHERE {" AND ".join(where)}'
+        query = f'SELECT {_shown(channel)} FROM "{schema.table_name(channel)}" WHERE {" AND ".join(where)}'
         query += f" ORDER BY {', '.join(f'{name} DESC' for name in order) if last else ', '.join(order)}"
         if limit is not None:
             query += f" LIMIT {int(limit)}"
@@ -283,6 +330,18 @@ class DuckStore:
             query = f"SELECT * FROM ({query}) ORDER BY {', '.join(order)}"
         with self._said(f"cannot read {channel}"):
             return self._db.cursor().sql(query, params=values).to_arrow_table()
+
+    def since(self, channel: str, seq: int, limit: int, **key: str | int) -> pa.Table:
+        """The rows of one series numbered ``seq`` and more, as they came, every revision, with ``seq`` as a column."""
+        known = self._known(channel)
+        tables = [schema.table_name(channel), *([schema.revised_name(channel)] if channel in REVISED else [])]
+        where = " AND ".join(['"seq" >= ?', *(f'"{name}" = ?' for name in key)])
+        names = ", ".join(f'"{name}"' for name, _ in known.fields)
+        query = " UNION ALL ".join(f'SELECT {names} FROM "{table}" WHERE {where}' for table in tables)
+        values = [seq, *key.values()] * len(tables)
+        with self._said(f"cannot read {channel}"):
+            found = self._db.cursor().sql(f"SELECT * FROM ({query}) ORDER BY seq LIMIT {int(limit)}", params=values)
+            return found.to_arrow_table()
 
     def _known(self, channel: str) -> Channel:
         if channel not in self._channels:
@@ -298,11 +357,16 @@ class DuckStore:
                     f'DELETE FROM "{schema.table_name(name)}" WHERE "{_time(known)}" < make_timestamptz(?)', [ts]
                 ).fetchone()
                 gone[name] = int(found[0]) if found else 0
+            for name in set(REVISED) & self._channels.keys():
+                self._db.execute(
+                    f'DELETE FROM "{schema.revised_name(name)}" '
+                    f'WHERE ts_end < (SELECT max(ts_end) FROM "{schema.table_name(name)}") - INTERVAL {KEPT_DAYS} DAY'
+                )
         return gone
 
     def export(self, channel: str, path: str) -> int:
         known = self._known(channel)
-        query = f'SELECT * FROM "{schema.table_name(channel)}" ORDER BY {", ".join(_order(known))}'
+        query = f'SELECT {_shown(channel)} FROM "{schema.table_name(channel)}" ORDER BY {", ".join(_order(known))}'
         count = 0
         with self._said(f"cannot write {path}"):
             reader = self._db.cursor().sql(query).to_arrow_reader(1 << 16)
@@ -314,6 +378,10 @@ class DuckStore:
             except (OSError, pa.ArrowException) as error:
                 raise StoreError(f"cannot write {path}: {error}") from error
         return count
+
+    def keeps(self, channel: str) -> bool:
+        """Whether there is a table of this channel."""
+        return channel in self._channels
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own for one reader, in any thread; it sees what is committed."""
@@ -328,6 +396,15 @@ class DuckStore:
             yield
         except duckdb.Error as error:
             raise StoreError(f"{what}: {str(error).splitlines()[0]}") from error
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(4)
+
+
+def _shown(channel: str) -> str:
+    """The columns of a channel's table that are for others, as SQL."""
+    return ", ".join(f'"{name}"' for name, _ in CHANNELS[channel].fields)
 
 
 def _first(rows: str) -> str:

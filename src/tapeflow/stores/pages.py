@@ -37,8 +37,7 @@ def time_term(channel: Channel) -> str:
 def terms(channel: Channel) -> list[str]:
     """The order of a channel's pages, as SQL terms of integers and texts without null: time first, then its key."""
     kinds = dict(channel.fields)
-    key = [name for name in channel.key or _CONTENT[channel.name] if name not in ("ts_start", "ts_recv")]
-    return [f"epoch_us({time_term(channel)})", *(_term(name, kinds.get(name, "int")) for name in key)]
+    return [f"epoch_us({time_term(channel)})", *(_term(name, kinds.get(name, "int")) for name in _names(channel))]
 
 
 def _term(name: str, kind: str) -> str:
@@ -74,7 +73,8 @@ def read(
     names = [f"position_{number}" for number in range(len(order))]
     given = ", ".join(f'{term} AS "{name}"' for term, name in zip(order, names, strict=True))
     way = "DESC" if newest else "ASC"
-    query = f'SELECT *, {given} FROM "{table_name(channel)}" WHERE {" AND ".join(where)} '
+    shown = ", ".join(f'"{name}"' for name, _ in known.fields)
+    query = f'SELECT {shown}, {given} FROM "{table_name(channel)}" WHERE {" AND ".join(where)} '
     query += f"ORDER BY {', '.join(f'{name} {way}' for name in names)} LIMIT {int(limit) + (not newest)}"
     try:
         found = db.sql(query, params=values).to_arrow_table()
@@ -107,3 +107,22 @@ def _where(
         where.append(f"({', '.join(order)}) > ({', '.join('?' for _ in order)})")
         values += after
     return where, values
+
+
+def is_position(channel: Channel, position: Position) -> bool:
+    """Whether these values can be a place in the order of a channel."""
+    kinds = [int, *(int if _is_number(channel, name) else str for name in _names(channel))]
+    return (
+        len(position) == len(kinds)
+        and all(isinstance(value, kind) for value, kind in zip(position, kinds, strict=True))
+        and all(abs(value) < 1 << 63 for value in position if isinstance(value, int))
+        and abs(int(position[0])) < 10**18
+    )
+
+
+def _names(channel: Channel) -> list[str]:
+    return [name for name in channel.key or _CONTENT[channel.name] if name not in ("ts_start", "ts_recv")]
+
+
+def _is_number(channel: Channel, name: str) -> bool:
+    return dict(channel.fields).get(name, "int") in ("int", "id", "time")

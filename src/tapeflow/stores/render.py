@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from tapeflow.domain.number import decimal_text
 from tapeflow.engine.kernels import COMPILED
+from tapeflow.stores.channels import Channel, Kind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ENCODER = msgspec.json.Encoder()
@@ -146,7 +147,9 @@ def _levels(column: pa.ChunkedArray) -> list[Any]:
     for chunk in column.chunks:
         flat = chunk.flatten()  # without what null rows may hide
         pairs = list(zip(*(_decimals(flat.field(name)) for name in ("price", "size")), strict=True))
-        ends = np.concatenate([[0], np.cumsum(pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(False))])
+        ends = np.concatenate(
+            [[0], np.cumsum(pc.fill_null(pc.list_value_length(chunk), 0).to_numpy(zero_copy_only=False))]
+        )
         present = chunk.is_valid().to_pylist()
         spans = pairwise(ends.tolist())
         rows += [pairs[a:b] if there else None for (a, b), there in zip(spans, present, strict=True)]
@@ -188,7 +191,9 @@ def _cells(column: pa.ChunkedArray) -> pa.Array:
     values = _values(column)
     if pa.types.is_timestamp(kind):
         return pa.array(values, pa.int64())
-    return pa.array([v if v is None or isinstance(v, str) else _ENCODER.encode(v).decode() for v in values], pa.string())
+    return pa.array(
+        [v if v is None or isinstance(v, str) else _ENCODER.encode(v).decode() for v in values], pa.string()
+    )
 
 
 # -- back ------------------------------------------------------------------------------------------------
@@ -203,8 +208,30 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
         return pa.array([None if value is None else list(value.items()) for value in values], kind)
     if _is_levels(kind):
         names = ("price", "size")
-        rows = [None if v is None else [dict(zip(names, map(Decimal, pair), strict=True)) for pair in v] for v in values]
+        rows = [
+            None if v is None else [dict(zip(names, map(Decimal, pair), strict=True)) for pair in v] for v in values
+        ]
         return pa.array(rows, kind)
     if pa.types.is_binary(kind):
         return pa.array([None if value is None else base64.b64decode(value) for value in values], kind)
     return pa.array(values, kind)
+
+
+def schema_of(channel: Channel, price_scale: int, size_scale: int) -> pa.Schema:
+    """The Arrow schema of a channel's rows."""
+    price, size = pa.decimal128(38, price_scale), pa.decimal128(38, size_scale)
+    kinds: dict[Kind, pa.DataType] = {
+        "text": pa.string(),
+        "id": pa.string(),
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "bool": pa.bool_(),
+        "bytes": pa.binary(),
+        "time": pa.timestamp("us", "UTC"),
+        "price": price,
+        "size": size,
+        "quote": pa.decimal128(38, price_scale + size_scale),
+        "levels": pa.list_(pa.struct([("price", price), ("size", size)])),
+        "values": pa.map_(pa.string(), pa.float64()),
+    }
+    return pa.schema([(name, kinds[kind]) for name, kind in channel.fields])

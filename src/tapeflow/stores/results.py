@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import numpy.typing as npt
 from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
 from tapeflow.engine.results import StepRow
 from tapeflow.flow.nodes import Candles, Flow, Indicator, Mean
-from tapeflow.stores.channels import CHANNELS, custom
+from tapeflow.stores.channels import CHANNELS, Channel, custom, numbered
+from tapeflow.stores.numbers import Code, codes_of, codes_of_steps, codes_of_values
 from tapeflow.stores.table import Coded, Column, LevelsColumn, Table, Wide, rank, rows_in_order, sort_and_choose
 
 SIDES = ("buy", "sell")
@@ -24,6 +25,7 @@ class Results:
     """A sink that keeps the rows of some channels and gives each as a `Table`, sorted, with each key once.
 
     ``symbols`` (upper case) keeps only those; ``all_revisions`` keeps every revision of a window, not just the last.
+    ``numbered`` is for rows that have numbers (`tapeflow.stores.numbers`): tables then have them as ``seq``.
     """
 
     def __init__(
@@ -36,7 +38,9 @@ class Results:
         size_scale: int,
         symbols: frozenset[str] | None = None,
         all_revisions: bool = False,
+        numbered: bool = False,
     ) -> None:
+        self._numbered = numbered
         self._candles: list[Candles] = list(flow.of(Candles))
         self._means: list[Mean] = [node for node in flow.of(Mean) if node.input == "trades"]
         self._venue = venue
@@ -48,6 +52,7 @@ class Results:
         self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._retracted: dict[str, dict[str, int]] = defaultdict(dict)
         self._steps: list[StepRow] = []
+        self._step_numbers: list[int] = []
         self._step_names = [[n.step.name for n in flow.of(Indicator) if n.input == c.id] for c in self._candles]
         self._levels: list[Rows] = []
         self._n_levels = 0
@@ -67,9 +72,10 @@ class Results:
             self._columns["book"].append(moved)
             self._levels.append(rows.levels)
 
-    def steps(self, rows: list[StepRow]) -> None:
+    def steps(self, rows: list[StepRow], numbers: Sequence[int] = ()) -> None:
         if "indicators" in self._channels:
             self._steps.extend(rows)
+            self._step_numbers.extend(numbers)
 
     def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
         if channel in self._channels:
@@ -79,6 +85,26 @@ class Results:
         for channel in ("trades", "candles", "moving_average", "late"):
             self._retracted[channel][symbol] = sum(len(chunk) for chunk in self._columns[channel])
         self._retracted["indicators"][symbol] = len(self._steps)
+
+    def merge(self, later: Results) -> None:
+        """Take over the rows that came after these."""
+        for channel, counts in later._retracted.items():
+            had = len(self._steps) if channel == "indicators" else sum(len(chunk) for chunk in self._columns[channel])
+            self._retracted[channel] |= {symbol: had + count for symbol, count in counts.items()}
+        for channel, chunks in later._columns.items():
+            if channel != "book" and channel in self._channels:
+                self._columns[channel] += chunks
+        before = 0
+        for rows, levels in zip(later._columns["book"], later._levels, strict=True):
+            moved = rows.copy()
+            moved["first_level"] -= before
+            before += len(levels)
+            self.books(BookRows(moved, levels))
+        for channel, values in later._rows.items():
+            if channel in self._channels:
+                self._rows[channel] += values
+        self.steps(later._steps, later._step_numbers)
+        self.names = later.names
 
     @property
     def retracted(self) -> set[str]:
@@ -98,6 +124,62 @@ class Results:
             return table
         return self._from_rows(channel, _values(table) + self._kept(self._rows[channel]))
 
+    def in_order(self, channel: str, wanted: Collection[Code]) -> tuple[Table, list[Code]] | None:
+        """The rows of some series as they came, every revision, and the series of each; None if there are none."""
+        if channel == "indicators":
+            return self._steps_in_order(wanted)
+        if self._columns.get(channel):
+            rows = np.concatenate(self._columns[channel])
+            codes = codes_of(rows)
+            mine = np.isin(codes, [code for code in wanted if isinstance(code, int)])
+            if not mine.any():
+                return None
+            build = {
+                "trades": self._trade_columns,
+                "candles": self._candle_columns,
+                "moving_average": self._mean_columns,
+            }
+            build |= {"quotes": self._quote_columns}
+            return self._made(channel, build[channel](rows[mine])), codes[mine].tolist()
+        values = [row for row in self._rows.get(channel, ()) if codes_of_values([row])[0] in wanted]
+        if not values:
+            return None
+        columns: dict[str, Column] = {
+            field: [row.get(field) for row in values] for field, _ in self._channel(channel).fields
+        }
+        return self._made(channel, columns), list(codes_of_values(values))
+
+    def _steps_in_order(self, wanted: Collection[Code]) -> tuple[Table, list[Code]] | None:
+        codes = codes_of_steps(self._steps)
+        at = [i for i, code in enumerate(codes) if code in wanted]
+        if not at:
+            return None
+        numbers = np.array([self._steps[i][:7] for i in at], np.int64).reshape(-1, 7)
+        rows = numbers.view(_STEP_ROW).ravel()
+        _, place = self._step_codes()
+        table = self._step_table(rows, place[rows["fold"], rows["step"]], np.array(at))
+        return table, [codes[i] for i in at]
+
+    def symbols_of(self, channel: str) -> set[str]:
+        """The symbols that have rows in columns."""
+        numbers = {n for chunk in self._columns.get(channel, ()) for n in np.unique(chunk["symbol"]).tolist()}
+        return {self.names[number] for number in numbers}
+
+    @property
+    def size(self) -> int:
+        """How many rows there are."""
+        columns = sum(len(chunk) for chunks in self._columns.values() for chunk in chunks)
+        return columns + len(self._steps) + sum(map(len, self._rows.values()))
+
+    def series(self, channel: str) -> set[Code]:
+        """The series that have rows here."""
+        if channel == "indicators":
+            return set(codes_of_steps(self._steps))
+        found: set[Code] = set(codes_of_values(self._rows.get(channel, ())) if channel == "moving_average" else ())
+        for chunk in self._columns.get(channel, ()):
+            found.update(np.unique(codes_of(chunk)).tolist())
+        return found
+
     def _kept(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if self._symbols is None:
             return rows
@@ -108,7 +190,7 @@ class Results:
         return self._from_rows(channel, rows)
 
     def _from_rows(self, name: str, rows: list[dict[str, Any]]) -> Table:
-        channel = CHANNELS.get(name) or custom(name, rows)
+        channel = self._channel(name) if name in CHANNELS else custom(name, rows)
         for row in rows:
             row["venue"] = self._venue
         ordered = rows_in_order(channel, rows, all_revisions=self._all_revisions)
@@ -131,8 +213,14 @@ class Results:
             "venue": [],
             **build(rows, rank(self.names) if self.names else np.empty(0, np.int64)),
         }
+        return self._made(channel, columns)
+
+    def _made(self, channel: str, columns: dict[str, Column]) -> Table:
         columns["venue"] = Coded(np.zeros(len(columns["symbol"]), np.int32), [self._venue])
-        return Table(CHANNELS[channel], columns, *self._scales)
+        return Table(self._channel(channel), columns, *self._scales)
+
+    def _channel(self, name: str) -> Channel:
+        return numbered(CHANNELS[name]) if self._numbered else CHANNELS[name]
 
     def _from_steps(self) -> Table:
         numbers = np.array([row[:7] for row in self._steps], np.int64).reshape(-1, 7)
@@ -140,27 +228,37 @@ class Results:
         at = np.flatnonzero(self._wanted("indicators", rows))
         rows = rows[at]
         intervals = [node.interval for node in self._candles]
-        names = sorted({name for of_fold in self._step_names for name in of_fold})
-        code = np.full((len(intervals), max(map(len, self._step_names))), -1, np.int64)
-        for fold, of_fold in enumerate(self._step_names):
-            code[fold, : len(of_fold)] = [names.index(name) for name in of_fold]
+        _, code = self._step_codes()
         name = code[rows["fold"], rows["step"]]
         symbol, interval = rank(self.names)[rows["symbol"]], rank(intervals)[rows["fold"]]
         order = [rows["ts_end"], symbol, interval, name, rows["revision"]]
         same = [symbol, interval, name, rows["ts_start"]]
         kept = sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)
-        rows, name, at = rows[kept], name[kept], at[kept]
+        return self._step_table(rows[kept], name[kept], at[kept])
+
+    def _step_codes(self) -> tuple[list[str], npt.NDArray[Any]]:
+        """The names of all steps in order, and the place of each by fold and step."""
+        names = sorted({name for of_fold in self._step_names for name in of_fold})
+        code = np.full((len(self._candles), max(map(len, self._step_names), default=0)), -1, np.int64)
+        for fold, of_fold in enumerate(self._step_names):
+            code[fold, : len(of_fold)] = [names.index(name) for name in of_fold]
+        return names, code
+
+    def _step_table(self, rows: Rows, name: npt.NDArray[Any], at: npt.NDArray[Any]) -> Table:
+        names, _ = self._step_codes()
+        intervals = [node.interval for node in self._candles]
         plain = ("ts_start", "ts_end", "bars", "revision")
         columns: dict[str, Column] = {field: np.ascontiguousarray(rows[field]) for field in plain}
         columns |= {
-            "venue": Coded(np.zeros(len(rows), np.int32), [self._venue]),
             "symbol": self._name(rows["symbol"]),
             "interval": Coded(rows["fold"], intervals),
             "name": Coded(name, names),
             "values": [self._steps[i].values for i in at.tolist()],
             "closed": np.ones(len(rows), bool),
         }
-        return Table(CHANNELS["indicators"], columns, *self._scales)
+        if self._numbered:
+            columns["seq"] = [self._step_numbers[i] for i in at.tolist()]
+        return self._made("indicators", columns)
 
     def _wanted(self, channel: str, rows: Rows) -> npt.NDArray[Any]:
         wanted = np.ones(len(rows), bool)
@@ -177,7 +275,11 @@ class Results:
     def _trades(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
         """Each trade once: the intake has seen to that, but for ids so old that it had forgotten them."""
         symbol = ranks[rows["symbol"]]
-        rows = rows[sort_and_choose([rows["ts_event"], symbol, rows["id"]], [], None, all_revisions=False)]
+        return self._trade_columns(
+            rows[sort_and_choose([rows["ts_event"], symbol, rows["id"]], [], None, all_revisions=False)]
+        )
+
+    def _trade_columns(self, rows: Rows) -> dict[str, Column]:
         aggregate = rows["aggregate"].astype(bool)
         columns: dict[str, Column] = {
             "symbol": self._name(rows["symbol"]),
@@ -185,7 +287,7 @@ class Results:
             "first_id": _ids(rows["first_id"], aggregate),
             "last_id": _ids(rows["last_id"], aggregate),
         }
-        plain = ("id", "price", "size", "ts_event", "ts_recv", "ts_watermark")
+        plain = ("id", "price", "size", "ts_event", "ts_recv", "ts_watermark", *_seq(rows))
         return columns | {name: np.ascontiguousarray(rows[name]) for name in plain}
 
     def _quotes(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
@@ -220,8 +322,13 @@ class Results:
         symbol, interval = ranks[rows["symbol"]], rank(intervals)[rows["fold"]]
         order = [rows["ts_end"], symbol, interval, rows["revision"]]
         same = [symbol, interval, rows["ts_start"]]
-        rows = rows[sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)]
-        plain = ("ts_start", "ts_end", "open", "high", "low", "close", "count", "revision")
+        return self._candle_columns(
+            rows[sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)]
+        )
+
+    def _candle_columns(self, rows: Rows) -> dict[str, Column]:
+        intervals = [node.interval for node in self._candles]
+        plain = ("ts_start", "ts_end", "open", "high", "low", "close", "count", "revision", *_seq(rows))
         columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in plain}
         exact = rows["exact"].astype(bool)
         quote: Column = Wide(rows["quote_lo"], rows["quote_hi"])
@@ -245,16 +352,25 @@ class Results:
         symbol = ranks[rows["symbol"]]
         order = [rows["ts_end"], symbol, size, slide, rows["revision"]]
         same = [symbol, size, slide, rows["ts_start"]]
-        at = sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)
-        rows = rows[at]
-        plain = ("ts_start", "ts_end", "mean", "count", "revision")
+        return self._mean_columns(
+            rows[sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)]
+        )
+
+    def _mean_columns(self, rows: Rows) -> dict[str, Column]:
+        size = np.array([node.window.size_us // 1000 for node in self._means], np.int64)[rows["fold"]]
+        slide = np.array([node.window.slide_us // 1000 for node in self._means], np.int64)[rows["fold"]]
+        plain = ("ts_start", "ts_end", "mean", "count", "revision", *_seq(rows))
         columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in plain}
         return columns | {
             "symbol": self._name(rows["symbol"]),
-            "window_ms": size[at],
-            "slide_ms": slide[at],
+            "window_ms": size,
+            "slide_ms": slide,
             "closed": rows["closed"].astype(bool),
         }
+
+
+def _seq(rows: Rows) -> tuple[str, ...]:
+    return ("seq",) if "seq" in (rows.dtype.names or ()) else ()
 
 
 def _where(column: Column, known: npt.NDArray[Any]) -> list[Any]:

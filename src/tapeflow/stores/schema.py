@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from tapeflow.domain.errors import StoreError
-from tapeflow.stores.channels import Channel, Kind
+from tapeflow.stores.channels import REVISED, Channel, Kind
 
 #: The form of the tables; see MIGRATIONS.
-VERSION = 2
+VERSION = 3
 
 #: What turns a store of the version before into one of this version.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     # Version 1 did not say which code had made its rows.
     2: ("INSERT INTO meta VALUES ('fingerprint', '')",),
+    # Version 2 did not number its rows; what it had cannot be resumed from.
+    3: tuple(
+        f"ALTER TABLE IF EXISTS {table} ADD COLUMN IF NOT EXISTS seq BIGINT"
+        for table in ("trades", "candles", "moving_average", "indicators")
+    ),
 }
 
 META = "CREATE TABLE IF NOT EXISTS meta (name VARCHAR PRIMARY KEY, value VARCHAR NOT NULL)"
@@ -33,10 +38,16 @@ def table_name(channel: str) -> str:
     return channel.replace(".", "_")
 
 
-def create_table(channel: Channel, price_scale: int, size_scale: int) -> str:
-    """The statement that makes the table of a channel; exact values are DECIMAL(38, scale)."""
+def revised_name(channel: str) -> str:
+    """The table of the rows of a channel that a later revision has replaced."""
+    return f"{table_name(channel)}_revised"
+
+
+def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[str]:
+    """The statements that make the tables of a channel; exact values are DECIMAL(38, scale)."""
     columns = ", ".join(f'"{name}" {_sql_type(kind, price_scale, size_scale)}' for name, kind in channel.fields)
-    return f'CREATE TABLE IF NOT EXISTS "{table_name(channel.name)}" ({columns})'
+    tables = [table_name(channel.name), *([revised_name(channel.name)] if channel.name in REVISED else [])]
+    return [f'CREATE TABLE IF NOT EXISTS "{table}" ({columns})' for table in tables]
 
 
 def _sql_type(kind: Kind, price_scale: int, size_scale: int) -> str:

@@ -42,17 +42,19 @@ _HINT = "expected one statement that reads, such as SELECT * FROM candles LIMIT 
 _EXPLAIN = re.compile(r"\s*EXPLAIN\s+(?:ANALYZE\s+)?", re.IGNORECASE)
 
 _NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
-_TABLE_FUNCTIONS = frozenset(
-    "range generate_series unnest repeat summary json_each json_tree histogram histogram_values icu_calendar_names "
-    "pg_timezone_names pragma_table_info pragma_version duckdb_columns duckdb_functions duckdb_keywords "
-    "duckdb_schemas duckdb_tables duckdb_types duckdb_views".split()
-)
+_TABLE_FUNCTIONS = frozenset({
+    "range", "generate_series", "unnest", "repeat", "summary", "json_each", "json_tree", "histogram",
+    "histogram_values", "icu_calendar_names", "pg_timezone_names", "pragma_table_info", "pragma_version",
+    "duckdb_columns", "duckdb_functions", "duckdb_keywords", "duckdb_schemas", "duckdb_tables", "duckdb_types",
+    "duckdb_views",
+})  # fmt: skip
 #: What tells of the machine, changes something, or makes a value of any size of one row, which no limit would see.
-_FUNCTIONS = frozenset(
-    "getenv getvariable current_setting write_log nextval currval setseed which_secret query query_table "
-    "json_execute_serialized_sql repeat lpad rpad printf format bar list_resize array_resize range generate_series "
-    "current_query in_search_path txid_current pg_sleep sleep sleep_ms".split()
-)
+_FUNCTIONS = frozenset({
+    "getenv", "getvariable", "current_setting", "write_log", "nextval", "currval", "setseed", "which_secret",
+    "query", "query_table", "json_execute_serialized_sql", "repeat", "lpad", "rpad", "printf", "format", "bar",
+    "list_resize", "array_resize", "range", "generate_series", "current_query", "in_search_path", "txid_current",
+    "pg_sleep", "sleep", "sleep_ms",
+})  # fmt: skip
 _VIEWS = frozenset({"duckdb_logs", "duckdb_settings", "duckdb_secrets", "pg_settings", "duckdb_databases"})
 
 
@@ -113,7 +115,9 @@ def opening(path: Path, error: duckdb.Error) -> str:
 
 def _said(error: duckdb.Error, seconds: float, *, is_over: bool) -> str:
     if is_over:
-        return f"the statement took longer than {seconds:g} s and was ended; ask for less, as with WHERE ts_start >= ..."
+        return (
+            f"the statement took longer than {seconds:g} s and was ended; ask for less, as with WHERE ts_start >= ..."
+        )
     lines = [line for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2]).strip()
 

@@ -41,6 +41,15 @@ class Store(Protocol):
         """
         ...
 
+    @property
+    def epoch(self) -> str:
+        """Within one epoch the numbers of rows (``seq``) mean the same; `rewind` and `claim` begin another one."""
+        ...
+
+    def renew(self) -> None:
+        """Begin another epoch: the numbers of rows begin anew."""
+        ...
+
     def rewind(self, position: int, doubtful_to: int) -> None:
         """Go back to a position: from now on rows of events up to a time (microseconds) may be there already."""
         ...
@@ -59,6 +68,10 @@ class Store(Protocol):
         **key: str | int,
     ) -> pa.Table:
         """Rows whose time lies in ``[start, end)`` (microseconds), ascending; without ``start`` the last ``limit``."""
+        ...
+
+    def since(self, channel: str, seq: int, limit: int, **key: str | int) -> pa.Table:
+        """The rows of one series numbered ``seq`` and more, as they came, every revision, with ``seq`` as a column."""
         ...
 
     def retain(self, older_than: dict[str, int]) -> dict[str, int]:

@@ -361,7 +361,9 @@ def test_an_old_store_is_brought_up_to_date(tmp_path: Path) -> None:
     assert (store.position, store.fingerprint, ids(store)) == (1234, "", ["1"])
     store.commit(Source().take(trade(2, 1)), 1235)
     store.close()
-    assert meta(tmp_path) == {"schema_version": str(schema.VERSION), "position": "1235", "fingerprint": ""}
+    found = meta(tmp_path)
+    assert len(found.pop("epoch")) == 8
+    assert found == {"schema_version": str(schema.VERSION), "position": "1235", "fingerprint": ""}
 
 
 DIE = """

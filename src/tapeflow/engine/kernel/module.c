@@ -638,9 +638,12 @@ static PyObject *windows_hold_method(WindowsObject *self, PyObject *object) {
     Py_RETURN_NONE;
 }
 
-static PyObject *windows_forming_method(WindowsObject *self, PyObject *Py_UNUSED(none)) {
-    for (int32_t i = 0; i < self->windows.n_keys; i++)
-        if (windows_forming(&self->windows, i) < 0) return no_memory();
+static PyObject *windows_forming_method(WindowsObject *self, PyObject *args) {
+    i64 only = -1;
+    if (!PyArg_ParseTuple(args, "|L", &only)) return NULL;
+    if (only >= self->windows.n_keys) return rows_waiting(self);
+    for (i64 i = only < 0 ? 0 : only; i < (only < 0 ? self->windows.n_keys : only + 1); i++)
+        if (windows_forming(&self->windows, (int32_t)i) < 0) return no_memory();
     return rows_waiting(self);
 }
 
@@ -765,7 +768,7 @@ static PyMethodDef windows_methods[] = {
     {"add", (PyCFunction)windows_add_method, METH_O, "Folds the trades that wait in an Intake; how many rows wait, there and here."},
     {"advance", (PyCFunction)windows_advance_method, METH_O, "Closes what the Intake's clock allows."},
     {"hold", (PyCFunction)windows_hold_method, METH_O, "Keeps from now on what the open holes of an Intake may still change."},
-    {"forming", (PyCFunction)windows_forming_method, METH_NOARGS, "Gives a row of every window still open."},
+    {"forming", (PyCFunction)windows_forming_method, METH_VARARGS, "Gives a row of every window still open."},
     {"take_candles", (PyCFunction)windows_take_candles, METH_NOARGS, "The candle rows, which are then forgotten."},
     {"take_means", (PyCFunction)windows_take_means, METH_NOARGS, "The mean rows, which are then forgotten."},
     {"forget", (PyCFunction)windows_forget_method, METH_O, "Begins a symbol anew."},

@@ -1,0 +1,118 @@
+"""Rows to the store, and state beside it, in a thread of its own: what is published never waits for the disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tapeflow.domain.errors import StoreError
+from tapeflow.stores.results import Results
+from tapeflow.stores.states import States
+from tapeflow.stores.store import Store
+
+#: How long a failing store is left alone before it is tried again.
+RETRY_S = 0.5
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What is committed as one: rows up to a position of the tape; ``state`` is kept when they are in the store."""
+
+    results: Results
+    position: int
+    coverage: list[dict[str, Any]] | None = None
+    state: bytes | None = None
+    ts_recv: int = 0
+    older_than: dict[str, int] = {}
+
+
+class Committer:
+    """Does one `Job` after the other. ``done`` is called after each, in its thread, with the rows written."""
+
+    def __init__(
+        self, store: Store, states: States, *, done: Callable[[Job, int], None], failed: Callable[[str], None]
+    ) -> None:
+        self._store = store
+        self._states = states
+        self._done = done
+        self._failed = failed
+        self._job: Job | None = None
+        self._is_ending = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self.failure: BaseException | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def is_idle(self) -> bool:
+        """True if a job would be begun at once."""
+        return self._job is None
+
+    def submit(self, job: Job) -> None:
+        """Have a job done; only when it `is_idle`. Without the thread it is done here and now."""
+        if self._thread.ident is None:
+            self.do(job)
+            return
+        with self._changed:
+            self._job = job
+            self._changed.notify_all()
+
+    def wait(self) -> None:
+        """Return when nothing is under way; raises what the thread died of."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._job is None or self.failure is not None)
+        if self.failure is not None:
+            raise self.failure
+
+    def stop(self) -> None:
+        """End the thread after what is under way."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._job is not None or self._is_ending)
+            if self._job is None:
+                return
+            try:
+                self.do(self._job)
+            except BaseException as error:  # noqa: BLE001 - the pipeline raises it again
+                self.failure = error
+                with self._changed:
+                    self._changed.notify_all()
+                return
+
+    def do(self, job: Job) -> None:
+        """Commit, as often as it takes; then keep the state, and drop what is too old."""
+        rows = self._commit(job)
+        if job.state is not None:
+            self._try(lambda: self._states.save(job.position, job.state or b"", job.ts_recv))
+        if job.older_than:
+            self._try(lambda: self._store.retain(job.older_than))
+        with self._changed:
+            self._job = None
+            self._changed.notify_all()
+        self._done(job, rows)
+
+    def _commit(self, job: Job) -> int:
+        while True:
+            try:
+                return self._store.commit(job.results, job.position, coverage=job.coverage)
+            except StoreError as error:
+                self._failed(str(error))
+                time.sleep(RETRY_S)
+
+    def _try(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except StoreError as error:
+            self._failed(str(error))

@@ -1,10 +1,10 @@
 """Writes the parts of the reference that the source says itself.
 
-    python docs/generate.py            writes docs/reference/{channels,commands,flow-file,indicators,python}.md
+    python docs/generate.py            writes docs/reference/{channels,commands,flow-file,indicators,metrics,...}.md
     python docs/generate.py --check    writes nothing; 1 if one of them is not what the source says
 
-What the source does not say, the meaning of a field or a key in a few words, stands here. A field or key without a
-meaning, or a meaning without its field, is an error.
+What the source does not say, the meaning of a field in a few words, stands here; that of a key in
+`tapeflow.app.meanings`. A field or key without a meaning, or a meaning without its field, is an error.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from typer.testing import CliRunner
 
 import tapeflow as tf
 from tapeflow import indicators
+from tapeflow.api import metrics
+from tapeflow.app.meanings import FLOW_KEYS, RUN_KEYS
 from tapeflow.app.replay import Summary
 from tapeflow.cli.main import app
 from tapeflow.domain.candle import StampedTrade
@@ -32,11 +34,13 @@ from tapeflow.flow import catalogue
 from tapeflow.flow.builder import Builder, Series, Stream
 from tapeflow.indicators._parameters import LONGEST
 from tapeflow.settings import (
+    ApiSettings,
     BookSettings,
     CandlesSettings,
     EndpointSettings,
     FeedFileSettings,
     FlowSettings,
+    LogSettings,
     MovingAverageSettings,
     RunSettings,
     StoreSettings,
@@ -166,56 +170,6 @@ FIELDS = {
     "connection": "Where the frame came from: in a replay, the file's name.",
     "quarantine.reason": "One word.",
     "frame": "The frame, byte for byte.",
-}
-
-KEYS = {
-    "name": "The name that `explain` shows.",
-    "lateness": "How far a watermark stays behind the newest event. `0` closes windows at once.",
-    "horizon": "How far behind the watermark a trade may be and still correct its windows.",
-    "candles": "Candles, and indicators over them; see below. Not computed unless given.",
-    "moving_average": "Sliding means; see below. One table for each.",
-    "book": "The order book; see below. Not computed unless given.",
-    "trades": "The `trades` channel. It is there anyway where candles or means of trades are.",
-    "quotes": "The `quotes` channel.",
-    "latest_quotes": "The `quotes.latest` channel; `quotes` comes with it.",
-    "klines": "The `klines` channel. With it the venue's candles stand in where trades are missing.",
-    "tickers": "The `tickers` channel.",
-    "candles.intervals": "Whole seconds, minutes, hours, days, up to `1w`.",
-    "candles.indicators": "On each of the intervals; names as in [indicators.md](indicators.md). `[]` for none.",
-    "moving_average.window": "Length of the window, whole milliseconds.",
-    "moving_average.slide": "Time from one window to the next, whole milliseconds.",
-    "moving_average.source": "Means of trade prices, or of the close of every kline push (`klines`).",
-    "book.depth": "Levels of each side in a row.",
-}
-
-RUN_KEYS = {
-    "symbols": "What to follow, in the venue's spelling, in upper or lower case; at least one.",
-    "venue": "The venue: `binance`.",
-    "data": "The data folder, made if it is not there. Relative to the file, not to where you are.",
-    "endpoints": "Where the venue is; see below.",
-    "feed": "How the venue is followed; see below.",
-    "tape": "How long messages are kept, and how they are written; see below.",
-    "store": "Which results are kept, and how long; see below.",
-    "flow": "What is computed: the keys of [the flow file](flow-file.md). Without it what the store's channels need, "
-    "with the contract's intervals and indicators.",
-    "endpoints.websocket": "Address of the streams, such as `ws://127.0.0.1:9200`. Empty: the venue's public one.",
-    "endpoints.rest": "Address of REST, such as `http://127.0.0.1:9200`. Empty: the venue's public one.",
-    "feed.streams_per_connection": "Streams on one connection. What a connection takes with it when it breaks.",
-    "feed.connection_age": "Span. A connection is replaced at this age, with an overlap. Unless given, ten minutes "
-    "before the venue cuts it.",
-    "feed.give_up": "Span. A hole that the venue has not answered for so long is given up, and coverage says so.",
-    "feed.history": "Candles of the past asked for when a symbol is followed first, for each interval, so that "
-    "indicators are warm; `0` for none.",
-    "feed.weight_share": "The part of the venue's request weight that is used: others may share your address.",
-    "tape.keep": "Span. Whole segments that are older are removed.",
-    "tape.keep_bytes": "Bytes. The oldest segments beyond it are removed.",
-    "tape.segment_bytes": "Bytes. A segment is closed at this size; what is removed is whole segments.",
-    "tape.commit": "Span between two commits: what a kill can cost.",
-    "tape.sync": "Span between two fsyncs: what a power failure can cost.",
-    "tape.waiting_bytes": "Bytes that wait in memory while the disk refuses. Then the sockets are not read any more.",
-    "store.channels": "The channels kept; each is a table. `coverage` is written if it is among them.",
-    "store.keep": 'A span for a channel, such as `{ quotes = "1d" }`: older rows are dropped, every ten minutes. A '
-    "channel without one is kept for ever.",
 }
 
 SUMMARY = {
@@ -400,6 +354,8 @@ def run_file() -> str:
         ("feed.", "[feed]", FeedFileSettings),
         ("tape.", "[tape]", TapeSettings),
         ("store.", "[store]", StoreSettings),
+        ("api.", "[api]", ApiSettings),
+        ("log.", "[log]", LogSettings),
     ]
     parts = [
         "# The run file\n",
@@ -408,7 +364,9 @@ def run_file() -> str:
         "start.\n",
         RUN_EXAMPLE,
         "Spans are a whole number and one of `us`, `ms`, `s`, `m`, `h`, `d`, `w`. No key holds a secret: market data "
-        "needs none.\n",
+        "needs none, and keys of the API are in `keys.json` of the data folder. `tapeflow config example` prints a "
+        "file with every key, `tapeflow config check` names what is wrong in one, `tapeflow config show` what "
+        "counts.\n",
     ]
     for prefix, title, struct in tables:
         hints = get_type_hints(struct)
@@ -428,9 +386,29 @@ def run_file() -> str:
     return "\n".join(parts)
 
 
+def metric_page() -> str:
+    """metrics.md."""
+    parts = [
+        "# Metrics\n",
+        "`GET /metrics` of a run gives these, for Prometheus. Base units; `_total` only grows, from 0 at the start of "
+        "the process; what is not known yet has no sample. `deploy/prometheus/alerts.yml` has alert rules over them, "
+        "`deploy/grafana/tapeflow.json` a dashboard; "
+        "[how to use them](../how-to.md#watch-it-with-prometheus-and-grafana).\n",
+    ]
+    for title, about, measures in (
+        ("The run", "Without labels.", metrics.OF_RUN),
+        ("Connections", "Label `connection`: a share of the streams, which keeps its name when it is connected anew.",
+         metrics.OF_CONNECTION),
+        ("The API", "Without labels.", metrics.OF_HTTP),
+    ):  # fmt: skip
+        rows = ((code(one.name), one.kind, one.about) for one in measures)
+        parts += [f"## {title}\n", about + "\n", table(("metric", "kind", "meaning"), rows)]
+    return "\n".join(parts)
+
+
 def flow_file() -> str:
     """flow-file.md."""
-    meanings = Meanings("KEYS", KEYS)
+    meanings = Meanings("FLOW_KEYS", FLOW_KEYS)
     tables: list[tuple[str, str, type[msgspec.Struct]]] = [
         ("", "Keys", FlowSettings),
         ("candles.", "[candles]", CandlesSettings),
@@ -483,7 +461,7 @@ def kind(hint: Any, declared: Any) -> str:
 def bounds_of(bounds: msgspec.Meta) -> str:
     """What a number may be."""
     if bounds.gt is not None:
-        return f", above {bounds.gt}, at most {bounds.le}"
+        return f", above {bounds.gt}" + (f", at most {bounds.le}" if bounds.le is not None else "")
     return f", {bounds.ge} or more" if bounds.le is None else f", {bounds.ge} to {bounds.le}"
 
 
@@ -612,6 +590,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "flow-file": flow_file,
     "indicators": indicator_pages,
+    "metrics": metric_page,
     "python": python,
     "run-file": run_file,
 }

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import ipaddress
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -14,7 +17,7 @@ from tapeflow.flow.builder import Builder
 from tapeflow.flow.catalogue import INDICATORS, INTERVALS, default
 from tapeflow.flow.nodes import Flow
 
-_Kind = TypeVar("_Kind")
+_Kind = TypeVar("_Kind", bound=msgspec.Struct)
 
 #: Channels that a store can keep, and those it keeps unless told otherwise.
 STORABLE = (
@@ -101,9 +104,72 @@ def _load(path: Path, kind: type[_Kind], reference: str) -> _Kind:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: expected UTF-8 text: {error}") from error
     try:
-        return msgspec.convert(tomllib.loads(text), kind)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        read = tomllib.loads(text)
+        return msgspec.convert(read, kind)
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}; {reference} has every key") from error
+    except msgspec.ValidationError as error:
+        found = "\n  ".join(problems(read, kind)) or str(error)
+        raise SettingsError(f"{path}: {found}; {reference} has every key") from error
+
+
+def problems(
+    read: object, kind: type[msgspec.Struct], where: str = "", root: type[msgspec.Struct] | None = None
+) -> Iterator[str]:
+    """What is wrong with a table, key by key, each with its place: ``[feed] history: expected int, got str``."""
+    place, root = f"[{where}] " if where else "", root or kind
+    if not isinstance(read, dict):
+        yield f"{place or 'the file '}expected a table, got {type(read).__name__}"
+        return
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for key, value in read.items():
+        if key not in fields:
+            yield f"{place}{key}: no such key{_nearest(key, where, fields, root)}"
+            continue
+        inner = table_of(fields[key].type)
+        inside = f"{where}.{key}" if where else key
+        if inner is None or not isinstance(value, dict | list):
+            yield from _value_problems(value, fields[key].type, f"{place}{key}")
+        else:
+            for row in value if isinstance(value, list) else [value]:
+                yield from problems(row, inner, inside, root)
+    for name, field in fields.items():
+        if field.required and name not in read:
+            yield f"{place}{name}: must be given"
+
+
+def table_of(kind: Any) -> type[msgspec.Struct] | None:
+    """The struct that a type is, may be or is a list of; None for a plain value."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind
+    return next((found for part in get_args(kind) if (found := table_of(part)) is not None), None)
+
+
+def _value_problems(value: Any, kind: Any, place: str) -> Iterator[str]:
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        yield f"{place}: {error}"
+
+
+def _nearest(key: str, where: str, fields: dict[str, Any], root: type[msgspec.Struct]) -> str:
+    near = difflib.get_close_matches(key, fields, 1)
+    if near:
+        return f"; did you mean {near[0]}?"
+    homes = [table for table, names in _places(root) if key in names and table != where]
+    if homes:
+        return f" here; it belongs to {f'[{homes[0]}]' if homes[0] else 'the head of the file'}"
+    return f"; there are {', '.join(fields)}"
+
+
+def _places(root: type[msgspec.Struct]) -> Iterator[tuple[str, list[str]]]:
+    """The tables of a file and their keys."""
+    fields = msgspec.structs.fields(root)
+    yield "", [field.name for field in fields]
+    for field in fields:
+        table = table_of(field.type)
+        if table is not None:
+            yield field.name, [inner.name for inner in msgspec.structs.fields(table)]
 
 
 class EndpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,6 +212,46 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep: dict[str, str] = {}
 
 
+class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[api]``: the page, REST and the stream, on one port; and what one client may take of it."""
+
+    enabled: bool = True
+    #: Not a loopback address only with keys: `tapeflow.api.keys` refuses the start otherwise.
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8600
+    #: Names by which the server may be called, beside its own address; another ``Host`` is refused.
+    allowed_hosts: tuple[str, ...] = ()
+    #: Pages of other origins that may read and subscribe.
+    allowed_origins: tuple[str, ...] = ()
+    #: For each key, or each address where there is none.
+    requests_per_s: Annotated[float, msgspec.Meta(gt=0)] = 50.0
+    connections_per_address: Annotated[int, msgspec.Meta(ge=1)] = 64
+    subscriptions_per_connection: Annotated[int, msgspec.Meta(ge=1)] = 1000
+    messages_per_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
+    sql: bool = True
+    sql_seconds: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    sql_rows: Annotated[int, msgspec.Meta(ge=1)] = 100_000
+    #: A key is asked for on loopback too.
+    require_key: bool = False
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine can reach the address."""
+        if self.host == "localhost":
+            return False
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return True  # a name may mean any address
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[log]``: what is said on standard error, and how."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file of ``tapeflow run``."""
 
@@ -156,6 +262,8 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feed: FeedFileSettings = FeedFileSettings()
     tape: TapeSettings = TapeSettings()
     store: StoreSettings = StoreSettings()
+    api: ApiSettings = ApiSettings()
+    log: LogSettings = LogSettings()
     flow: FlowSettings | None = None
 
     def make_flow(self) -> Flow:
@@ -166,32 +274,44 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_run(path: Path) -> RunSettings:
-    """The settings of a run; raises `SettingsError` that says where and what is wrong.
+    """The settings of a run; raises `SettingsError` that says where and what is wrong, all of it.
 
     Paths in it are relative to the file. Symbols are upper case, each once.
     """
     read = _load(path, RunSettings, "docs/reference/run-file.md")
     symbols = tuple(dict.fromkeys(symbol.strip().upper() for symbol in read.symbols))
-    if not all(symbols):
-        raise SettingsError(f"{path}: symbols: expected names such as BTCUSDT, got an empty one")
-    for channel in (*read.store.channels, *read.store.keep):
-        if channel not in STORABLE:
-            raise SettingsError(f"{path}: store: no channel {channel!r}; there are {', '.join(STORABLE)}")
-    for span in (read.feed.give_up, read.feed.connection_age or "1s", read.tape.keep, read.tape.commit, read.tape.sync):
-        _span(path, span)
-    for span in read.store.keep.values():
-        _span(path, span)
     data = str((path.parent / read.data).resolve())
     made = msgspec.structs.replace(read, symbols=symbols, data=data)
-    try:
-        made.make_flow()
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from error
+    found = list(_misfits(made))
+    if found:
+        raise SettingsError(f"{path}: " + "\n  ".join(found))
     return made
 
 
-def _span(path: Path, text: str) -> None:
+def _misfits(made: RunSettings) -> Iterator[str]:
+    """Values of the right type that cannot be used."""
+    if not all(made.symbols):
+        yield "symbols: expected names such as BTCUSDT, got an empty one"
+    for channel in dict.fromkeys((*made.store.channels, *made.store.keep)):
+        if channel not in STORABLE:
+            yield f"[store] no channel {channel!r}; there are {', '.join(STORABLE)}"
+    for place, span in _spans(made):
+        try:
+            parse_span(span)
+        except SettingsError as error:
+            yield f"{place}: {error}"
     try:
-        parse_span(text)
+        made.make_flow()
     except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from error
+        yield str(error)
+
+
+def _spans(made: RunSettings) -> Iterator[tuple[str, str]]:
+    """Every span of time in the file, with its place."""
+    yield "[feed] give_up", made.feed.give_up
+    if made.feed.connection_age is not None:
+        yield "[feed] connection_age", made.feed.connection_age
+    for name in ("keep", "commit", "sync"):
+        yield f"[tape] {name}", getattr(made.tape, name)
+    for channel, span in made.store.keep.items():
+        yield f"[store] keep.{channel}", span

@@ -54,8 +54,11 @@ def test_rows_as_a_table_and_as_parquet(data: Path, tmp_path: Path) -> None:
     ("sql", "said"),
     [
         ("DELETE FROM coverage", "read-only"),
-        ("SELECT * FROM read_text('/etc/hostname')", "disabled by configuration"),
-        ("SET enable_external_access = true", "locked"),
+        ("SELECT * FROM read_text('/etc/hostname')", "read_text is not allowed"),
+        ("SELECT * FROM 'file.csv'", "disabled by configuration"),
+        ("SET enable_external_access = true", "read-only"),
+        ("SELECT 1; SELECT 2", "got 2 statements"),
+        ("SELECT getenv('HOME')", "getenv is not allowed"),
         ("SELEC", "syntax error"),
         ("SELECT * FROM nothing", "does not exist"),
     ],

@@ -22,6 +22,7 @@ from tapeflow import indicators, settings
 from tapeflow.app.replay import Summary
 from tapeflow.app.run import Folder
 from tapeflow.cli.main import app
+from tapeflow.engine.presence import ENDED
 from tapeflow.stores.channels import CHANNELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,6 +171,8 @@ def test_every_key_of_a_flow_file_and_a_run_file_is_documented() -> None:
         "[feed]": settings.FeedFileSettings,
         "[tape]": settings.TapeSettings,
         "[store]": settings.StoreSettings,
+        "[api]": settings.ApiSettings,
+        "[log]": settings.LogSettings,
     }
     structs = {
         value
@@ -240,6 +243,8 @@ def test_every_reason_of_quarantine_is_documented() -> None:
 def test_every_reason_in_coverage_is_documented() -> None:
     found = reasons(r'[gG]ap\(.*"([a-z_]+)"\)') | reasons(r'"reason": "([a-z_]+)"')
     found |= reasons(r'_give_up\(gap, "([a-z_]+)"\)')
+    found |= set(ENDED)
+    assert all(re.search(f'"{reason}"', (ROOT / "src/tapeflow/engine/presence.py").read_text()) for reason in ENDED)
     found -= {"reconnect"}  # why a question is asked; it is in no row
     assert {"missing_ids", "missing_updates", "late", "not_at_venue", "venue_unreachable"} <= found
     assert table_of(section("docs/reference/coverage.md", "Reasons")) == found

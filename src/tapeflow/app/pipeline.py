@@ -25,6 +25,7 @@ from tapeflow.domain.events import Action, Fetch, Gap
 from tapeflow.domain.instrument import Instrument
 from tapeflow.engine.embedded import Engine
 from tapeflow.flow.nodes import Flow
+from tapeflow.stores.numbers import Code
 from tapeflow.stores.results import Results
 from tapeflow.stores.states import States
 from tapeflow.stores.store import Store
@@ -91,6 +92,7 @@ class Pipeline:
         tell: Callable[[Progress], None],
         stored: tuple[str, ...] | None = None,
         publish: Publish | None = None,
+        publish_coverage: Callable[[list[dict[str, Any]]], None] | None = None,
         state_s: float = STATE_S,
     ) -> None:
         self._flow = flow
@@ -101,6 +103,7 @@ class Pipeline:
         self._channels = channels
         self._stored = channels if stored is None else stored
         self._publish = publish
+        self._publish_coverage = publish_coverage
         self._act = act
         self._tell = tell
         self._state_s = state_s
@@ -225,10 +228,9 @@ class Pipeline:
         """Have rows older than these times dropped from the store, between two commits."""
         self._to_retain = older_than
 
-    @property
-    def numbers(self) -> dict[str, dict[int | str, int]]:
-        """How many rows each series has had so far."""
-        return self._sink.numbers.state()
+    def count(self, channel: str, code: Code) -> int:
+        """How many rows a series has had so far; for `ask`."""
+        return self._sink.numbers.counts[channel].get(code, 0)
 
     def ask(self, question: Callable[[Engine], T]) -> Future[T]:
         """Have a question answered by the engine, between two batches, in the pipeline's thread; it must be quick."""
@@ -353,6 +355,15 @@ class Pipeline:
         self._formed |= dict.fromkeys(due, now)
         self._publish(self.forming(self._engine, due), True)  # noqa: FBT003 - of forming rows
 
+    def newest(self, engine: Engine, channel: str, symbol: str) -> Results:
+        """The newest value of a symbol in a channel, or its rows of windows still open; for `ask`."""
+        if channel not in ("quotes", "book", "tickers"):
+            return self.forming(engine, [symbol])
+        results = self._results()
+        engine.newest(engine.number_of(symbol), channel, results)
+        results.names = engine.symbols
+        return results
+
     def forming(self, engine: Engine, symbols: Collection[str]) -> Results:
         """The rows of windows that have not closed; for `ask`."""
         results = self._results()
@@ -421,6 +432,8 @@ class Pipeline:
         if now < self._cover_after and not self._is_stopping:
             return None
         coverage = self._engine.coverage()
+        if self._publish_coverage is not None:
+            self._publish_coverage(coverage)
         took = time.monotonic() - now
         self._cover_after = now + max(COMMIT_S, 20 * took)
         return coverage

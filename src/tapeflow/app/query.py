@@ -1,33 +1,94 @@
-"""SQL over a store: one statement that reads, and nothing else."""
+"""SQL over a data folder: of the run that has it open, else of the file; one statement that reads, and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+import os
+import urllib.error
+import urllib.request
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from rich.table import Table
 
 from tapeflow.app.run import Folder
-from tapeflow.domain.errors import InputError, OutputError
-from tapeflow.stores.duckdb import query
+from tapeflow.domain.errors import InputError, OutputError, StoreError
+from tapeflow.stores import render, sql
+from tapeflow.stores.sql import Selected, SqlError
 
 SHOWN = 50
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The environment variable with the key for a server that wants one.
+KEY = "TAPEFLOW_API_KEY"
+
+_ARROW = "application/vnd.apache.arrow.stream"
 
 
-def select(data: Path, sql: str) -> pa.Table:
-    """The rows of a statement over the tables of a data folder; raises `InputError`, `StoreError`."""
-    store = Folder(data).store
-    if not store.exists():
+def select(data: Path, statement: str, key: str | None = None) -> Selected:
+    """The rows of a statement over the tables of a data folder; raises `InputError`, `StoreError`.
+
+    A run that is using the folder answers, within its limits; ``key`` is for one that asks for it.
+    """
+    folder = Folder(data)
+    address = _address(folder)
+    if address is not None:
+        return _ask(address, statement, key)
+    if not folder.store.exists():
         raise InputError(f"{data} holds no results.duckdb; give the data folder of `tapeflow run`")
-    return query(store, sql)
+    return sql.select_file(folder.store, statement)
+
+
+class _Status(msgspec.Struct):
+    pid: int = 0
+    is_running: bool = False
+    api: str | None = None
+
+
+def _address(folder: Folder) -> str | None:
+    """Where the run of a folder serves, if there is one and it does."""
+    try:
+        status = msgspec.json.decode(folder.status.read_bytes(), type=_Status)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return status.api if status.is_running and _is_alive(status.pid) else None
+
+
+def _is_alive(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    if os.name != "posix":
+        return True  # a signal would end it there; a server that is gone is noticed when it is asked
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _ask(address: str, statement: str, key: str | None) -> Selected:
+    headers = {"Accept": _ARROW, "Content-Type": "text/plain; charset=utf-8"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    request = urllib.request.Request(f"{address}/v1/sql", statement.encode(), headers)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            rows = pa.ipc.open_stream(answer.read()).read_all()
+            return Selected(rows, answer.headers["Tapeflow-Truncated"] == "true")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise SqlError(_detail(error.read(), error.code)) from error
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(f"the run at {address} does not answer: {error}; see its log, or stop it") from error
+
+
+def _detail(body: bytes, status: int) -> str:
+    try:
+        told = str(msgspec.json.decode(body)["detail"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return f"the run answers {status}"
+    return told + (f"; put it into {KEY}" if status == 401 else "")
 
 
 def write(rows: pa.Table, out: Path) -> None:
@@ -35,27 +96,11 @@ def write(rows: pa.Table, out: Path) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".csv":
-            pc.write_csv(rows, out)
+            out.write_bytes(render.csv(rows))
         else:
             pq.write_table(rows, out, compression="zstd")
     except (OSError, pa.ArrowException) as error:
         raise OutputError(f"cannot write {out}: {error}; choose another --out, ending in .parquet or .csv") from error
-
-
-def json_lines(rows: pa.Table) -> Iterator[bytes]:
-    """One JSON object a row, by the rules of the contract: times in microseconds, exact values as decimal text."""
-    for row in rows.to_pylist():
-        yield msgspec.json.encode({name: _plain(value) for name, value in row.items()})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return (value - _EPOCH) // timedelta(microseconds=1)
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
 
 
 def table(rows: pa.Table) -> Table:

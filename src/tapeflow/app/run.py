@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import msgspec
 
 from tapeflow import venues
 from tapeflow.app.pipeline import Pipeline, Progress
+from tapeflow.app.serve import Served
 from tapeflow.domain.errors import TapeflowError
 from tapeflow.domain.events import Action
 from tapeflow.domain.time import SECOND, parse_span
@@ -24,6 +26,7 @@ from tapeflow.feed.recorder import Recorder, Say
 from tapeflow.flow.nodes import Candles, Flow
 from tapeflow.settings import RunSettings
 from tapeflow.stores.duckdb import DuckStore
+from tapeflow.stores.results import Results
 from tapeflow.stores.states import States
 from tapeflow.tape.compact import compact
 from tapeflow.tape.reader import TapeReader
@@ -67,12 +70,15 @@ class Run:
         self.flow: Flow = settings.make_flow()
         self.wire: Wire = wire(settings.venue)
         codec = venues.create(settings.venue)
-        self._scales = (codec.price_scale, codec.size_scale)
+        self.scales = (codec.price_scale, codec.size_scale)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed: Feed | None = None
+        self._address: str | None = None
         self._stop = asyncio.Event()
         self._live_s: float | None = None
         self._last_error = self._status_problem = ""
+        #: The last status told, for other threads: what `status` reads belongs to the loop.
+        self.latest: dict[str, Any] = {}
 
     async def run(self) -> None:
         """Follow the venue until stopped."""
@@ -81,6 +87,7 @@ class Run:
             self._open(stack)
             self._signals(self._loop)
             self.pipeline.start()
+            await self._serve(stack)
             await self._work()
 
     # -- parts -------------------------------------------------------------------------------------------
@@ -92,7 +99,7 @@ class Run:
         stack.callback(self.writer.close)
         if self.writer.recovered is not None:
             self._say(f"the tape ended torn, as after a kill: {self.writer.recovered.what}; cut back to what is whole")
-        price, size = self._scales
+        price, size = self.scales
         self.store = DuckStore(self.folder.store, settings.store.channels, price_scale=price, size_scale=size)
         stack.callback(self.store.close)
         self.states = States(self.folder.states)
@@ -102,11 +109,15 @@ class Run:
             self.folder.tape,
             self.store,
             self.states,
-            channels=settings.store.channels,
+            channels=tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels))),
             act=self._act,
             tell=self._told,
+            stored=settings.store.channels,
+            publish=self._publish if settings.api.enabled else None,
+            publish_coverage=self._publish_coverage if settings.api.enabled else None,
         )
         self.pipeline.restore(self.writer.position)
+        self._served = Served(self)
         stack.callback(lambda: self._write_status(is_running=False))
         stack.push_async_callback(asyncio.to_thread, self.pipeline.stop)
         self.spool = Spool(
@@ -149,6 +160,19 @@ class Run:
             weight_share=feed.weight_share,
             history=feed.history,
         )
+
+    async def _serve(self, stack: AsyncExitStack) -> None:
+        """Let others ask; the first part to end."""
+        if self.settings.api.enabled:
+            made = self._served.server()
+            made.start()
+            stack.push_async_callback(asyncio.to_thread, made.stop)
+            self._address = made.address
+            self._say(f"serving {self._address}")
+
+    def followed(self) -> list[str]:
+        """The symbols that are followed at present."""
+        return list(self._feed.symbols) if self._feed is not None else []
 
     # -- work --------------------------------------------------------------------------------------------
 
@@ -194,6 +218,12 @@ class Run:
         if self._loop is not None and self._feed is not None:
             self._loop.call_soon_threadsafe(self._feed.act, action)
 
+    def _publish(self, results: Results, is_forming: bool) -> None:  # noqa: FBT001 - the pipeline's way of calling
+        self._served.hub.offer(results, is_forming)
+
+    def _publish_coverage(self, rows: list[dict[str, Any]]) -> None:
+        self._served.hub.offer_coverage(rows)
+
     def _told(self, progress: Progress) -> None:
         if progress.is_live and self._live_s is None:
             self._live_s = time.monotonic() - self.started
@@ -218,6 +248,7 @@ class Run:
 
     def _write_status(self, *, is_running: bool) -> dict[str, Any]:
         status = self.status() | {"is_running": is_running}
+        self.latest = status
         staging = self.folder.status.with_suffix(".tmp")
         try:
             staging.write_bytes(msgspec.json.encode(status))
@@ -236,6 +267,8 @@ class Run:
         counts = self.pipeline.counts
         return {
             "pid": os.getpid(),
+            "ts": time.time_ns() // 1000,
+            "api": self._address,
             "uptime_s": round(time.monotonic() - self.started, 1),
             "is_live": progress.is_live,
             "live_after_s": self._live_s,
@@ -246,6 +279,9 @@ class Run:
             "rows": progress.rows,
             "symbols": progress.symbols,
             "holes": len(progress.holes),
+            "oldest_hole_s": self._oldest_hole_s(),
+            "is_pipeline_alive": self.pipeline.is_alive,
+            "data_free_bytes": _free_bytes(self.folder.root),
             "tape_error": self.spool.error,
             "store_error": progress.error,
             "tape_waiting_bytes": self.spool.waiting_bytes,
@@ -253,6 +289,11 @@ class Run:
             "counts": counts,
             **self._feed.status(),
         }
+
+    def _oldest_hole_s(self) -> float:
+        """Since the first message after the oldest open hole; 0 without one."""
+        ends = [gap.ts_end for gap in self.pipeline.progress.holes if gap.ts_end is not None]
+        return max(0.0, round(time.time() - min(ends) / SECOND, 1)) if ends else 0.0
 
     async def _keep(self) -> None:
         """Drop what is older than the settings say, and pack what is sealed."""
@@ -292,6 +333,13 @@ class Run:
         if older or more:
             self.states.forget_before(TapeReader(self.folder.tape).begins)
             self._say(f"{len(older) + len(more)} segments of the tape are older, or more, than is to be kept: gone")
+
+
+def _free_bytes(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def _averages_klines(flow: Flow) -> bool:

@@ -7,7 +7,21 @@ import sys
 from typer import Exit, Option, Typer, echo
 from typer.main import get_command
 
-from tapeflow.cli import backfill, coverage, explain, query, replay, run, sample, show, simulate, tape
+from tapeflow.cli import (
+    backfill,
+    config,
+    coverage,
+    doctor,
+    explain,
+    key,
+    query,
+    replay,
+    run,
+    sample,
+    show,
+    simulate,
+    tape,
+)
 from tapeflow.domain.errors import TapeflowError
 
 app = Typer(
@@ -26,6 +40,9 @@ app.command("repair")(backfill.repair)
 app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
 app.add_typer(tape.tape, name="tape")
+app.add_typer(config.config, name="config")
+app.add_typer(key.key, name="key")
+app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("sample")(sample.sample)
 app.command("show")(show.show)

@@ -33,6 +33,8 @@ def run(config: Config, data: Data = None) -> None:
 
     import msgspec
 
+    from tapeflow.api.keys import open_keys
+    from tapeflow.app.log import say, setup
     from tapeflow.app.run import Run
     from tapeflow.settings import RunSettings, load_run
 
@@ -41,12 +43,9 @@ def run(config: Config, data: Data = None) -> None:
         return settings if data is None else msgspec.structs.replace(settings, data=str(data))
 
     settings = load()
-
-    def say(text: str) -> None:
-        from datetime import UTC, datetime
-
-        sys.stderr.write(f"{datetime.now(UTC):%H:%M:%S.%f}"[:-3] + f" {text}\n")
-        sys.stderr.flush()
+    setup(settings.log.format, settings.log.level)
+    if settings.api.enabled:
+        open_keys(settings.data, settings.api)
 
     async def work() -> None:
         await Run(settings, say, load).run()

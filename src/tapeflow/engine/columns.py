@@ -134,6 +134,13 @@ class BookRows:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def only(self, i: int) -> BookRows:
+        """Row ``i`` alone, as a copy."""
+        row = self.rows[i : i + 1].copy()
+        first = int(row["first_level"][0])
+        row["first_level"] = 0
+        return BookRows(row, self.levels[first : first + int(row["n_bids"][0]) + int(row["n_asks"][0])].copy())
+
 
 _WORD = 2**64 - 1
 

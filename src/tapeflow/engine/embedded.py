@@ -483,6 +483,14 @@ class Engine:
         means = columns.rows(self._windows.take_means(), columns.MEAN_ROW)
         self._outlet.forming(candles, means, sink)
 
+    def newest(self, number: int, channel: str, sink: Sink) -> None:
+        """Give ``sink`` the newest quote, book or tickers of a symbol, as they stand; nothing is changed."""
+        if channel == "quotes":
+            rows = columns.rows(self._intake.newest_quotes(), columns.QUOTE)
+            sink.columns("quotes", rows[(rows["symbol"] == number) & (rows["id"] > 0)])
+        else:
+            self._outlet.newest(number, self._name(number), channel, sink)
+
     def watermarks(self) -> dict[str, int]:
         """The time up to which nothing more is expected, of each symbol that has had an event."""
         marks = {self._name(number): self._intake.watermark(number) for number in range(len(self.symbols))}

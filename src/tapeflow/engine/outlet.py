@@ -41,12 +41,17 @@ class Outlet:
         self._venue_candles = venue_candles
         self._custom = custom
         self._name_of = name_of
+        self._books: dict[int, BookRows] = {}  # the newest of each symbol, to be shown on request
+        self._tickers: dict[str, dict[str, dict[str, Any]]] = {}
         self._late: dict[int, tuple[int, int, int, int]] = {}  # times and ids of late trades, least and greatest
 
     def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
         """Rows of values."""
         if rows and channel in self._channels:
             self._sink.rows(channel, rows)
+            if channel == "tickers":
+                for row in rows:
+                    self._tickers.setdefault(row["symbol"], {})[row["kind"]] = row
 
     def trades(self, packed: bytes) -> None:
         """`TRADE` columns: to their channel, and through the folds of the user's own."""
@@ -117,7 +122,17 @@ class Outlet:
     def books(self, rows: bytes, levels: bytes) -> None:
         """`BOOK_ROW` and `LEVEL` columns."""
         if rows and "book" in self._channels:
-            self._sink.books(BookRows(columns.rows(rows, columns.BOOK_ROW), columns.rows(levels, columns.LEVEL)))
+            found = BookRows(columns.rows(rows, columns.BOOK_ROW), columns.rows(levels, columns.LEVEL))
+            self._sink.books(found)
+            for number, at in zip(*np.unique(found.rows["symbol"][::-1], return_index=True), strict=True):
+                self._books[int(number)] = found.only(len(found) - 1 - int(at))
+
+    def newest(self, number: int, symbol: str, channel: str, sink: Sink) -> None:
+        """The newest book, or the newest ticker of each kind, of a symbol."""
+        if channel == "book" and number in self._books:
+            sink.books(self._books[number])
+        elif channel == "tickers" and symbol in self._tickers:
+            sink.rows("tickers", [dict(row) for row in self._tickers[symbol].values()])
 
     def forming(self, candles: Rows, means: Rows, sink: Sink) -> None:
         """Rows of windows still open, and what steps would give for them, to another sink."""

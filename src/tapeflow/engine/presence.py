@@ -14,6 +14,9 @@ import msgspec
 #: Spans kept for one stream of a symbol; older ones are settled, and given away.
 KEPT = 16
 
+#: Why a stream was not followed from one time on.
+ENDED = ("disconnected", "stopped", "silent", "not_followed")
+
 #: A stream as coverage names it: channel, symbol.
 Key = tuple[str, str]
 

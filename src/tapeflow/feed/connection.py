@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSCloseCode, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
+from tapeflow.domain.errors import VenueError
 from tapeflow.feed.clock import monotonic_us
 from tapeflow.feed.recorder import Recorder
+from tapeflow.feed.refused import explain
 from tapeflow.feed.rhythm import Rhythms
 from tapeflow.venues.wire import Wire
 
@@ -47,17 +49,24 @@ class Connection(WSListener):
 
     @classmethod
     async def open(cls, name: str, address: str, wire: Wire, recorder: Recorder) -> Connection:
-        """A connection that is open; raises OSError or a picows error if it cannot be."""
+        """A connection that is open; raises OSError, `VenueError` or a picows error if it cannot be."""
         url = address.rstrip("/") + wire.socket_path
         made = cls(name, wire, recorder)
-        await ws_connect(
-            lambda: made,
-            url,
-            max_frame_size=FRAME_LIMIT,
-            websocket_handshake_timeout=HANDSHAKE_S,
-            enable_auto_pong=True,
-            logger_name="feed",
-        )
+        try:
+            await ws_connect(
+                lambda: made,
+                url,
+                max_frame_size=FRAME_LIMIT,
+                websocket_handshake_timeout=HANDSHAKE_S,
+                enable_auto_pong=True,
+                logger_name="feed",
+            )
+        except WSHandshakeError as error:
+            status = int(error.response.status) if error.response is not None else 0
+            explanation = explain(status, wire)
+            if not explanation:
+                raise
+            raise VenueError(f"{address} {explanation}") from error
         recorder.connected(name, url)
         return made
 

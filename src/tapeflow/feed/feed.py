@@ -16,6 +16,7 @@ from tapeflow.feed.clock import Clock, monotonic_us
 from tapeflow.feed.connection import Connection
 from tapeflow.feed.recorder import Recorder, Say
 from tapeflow.feed.refill import Refill
+from tapeflow.feed.refused import REGION, explain, told_once
 from tapeflow.feed.rest import Rest
 from tapeflow.feed.slot import Slot
 from tapeflow.feed.warm import Wanted, Warm
@@ -65,7 +66,7 @@ class Feed:
         self._wire = wire
         self.recorder = recorder
         self._clock = clock
-        self._say = say
+        self._say = say = told_once(say, explain(REGION, wire))
         budget = Budget(wire.limits.weight_per_minute, lambda: clock.now()[0] / 1e6, settings.weight_share)
         self.rest = Rest(settings.rest, wire, budget, recorder, say)
         self.refill = Refill(
@@ -243,6 +244,8 @@ class Feed:
                     "frames": slot.current.frames if slot.current else 0,
                     "silent_s": round((at - slot.current.heard) / 1e6, 1) if slot.current else None,
                     "oldest_stream_s": round(slot.current.rhythms.oldest_us(at) / 1e6, 1) if slot.current else None,
+                    "data_silent_s": round((at - slot.current.rhythms.whole.heard) / 1e6, 1) if slot.current else None,
+                    "overdue": round(slot.current.rhythms.overdue(at), 2) if slot.current else None,
                     "is_paused": slot.current.is_paused if slot.current else False,
                     "reconnects": slot.reconnects,
                     "problem": slot.problem,
@@ -254,6 +257,7 @@ class Feed:
             "requests": self.rest.budget.asked,
             "refused": self.rest.budget.refused,
             "blocked_s": round(self.rest.budget.blocked_s, 1),
+            "clock_offset_s": self.rest.clock_offset_s,
             "holes_filled": self.refill.filled,
             "holes_given_up": self.refill.given_up,
             "refill_s": round(self.refill.remaining_s(), 1),

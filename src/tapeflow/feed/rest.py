@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 import aiohttp
 import msgspec
@@ -11,6 +14,7 @@ from tapeflow.domain.events import Fetch
 from tapeflow.feed.backoff import Backoff
 from tapeflow.feed.budget import Budget
 from tapeflow.feed.recorder import Recorder, Say
+from tapeflow.feed.refused import explain
 from tapeflow.venues.wire import Wire
 
 #: No answer is longer; a venue's longest, exchangeInfo of all symbols, has some 15 MB.
@@ -37,6 +41,18 @@ class Answer(msgspec.Struct, frozen=True):
         return self.status == 200
 
 
+class Offset(NamedTuple):
+    """Bounds of the seconds that our clock is ahead of another."""
+
+    low: float
+    high: float
+
+    @property
+    def least(self) -> float:
+        """What it is off for certain."""
+        return self.low if self.low > 0 else min(self.high, 0.0)
+
+
 class Rest:
     """A client of one host. Every request and answer is recorded before anybody sees it."""
 
@@ -47,6 +63,7 @@ class Rest:
         self._recorder = recorder
         self._say = say
         self._session: aiohttp.ClientSession | None = None
+        self._ahead: Offset | None = None
         self._room = [asyncio.Semaphore(number) for number in AT_ONCE]
 
     async def ask(self, fetch: Fetch, urgency: int, attempts: int = ATTEMPTS) -> Answer:
@@ -66,8 +83,10 @@ class Rest:
 
     async def _once(self, request: str) -> Answer:
         self._recorder.requested(request)
+        asked = time.time()
         try:
             async with self._opened().get(self._address + request, headers=self._wire.headers) as response:
+                self._compare_clocks(response, asked)
                 body = await response.content.read(ANSWER_LIMIT)
                 while not response.content.at_eof() and len(body) < ANSWER_LIMIT:
                     body += await response.content.read(ANSWER_LIMIT - len(body))
@@ -92,14 +111,24 @@ class Rest:
             self.budget.refuse(seconds)
             self._say(f"{self._address} answers {response.status}: nothing is asked for {seconds:.0f} s")
 
+    def _compare_clocks(self, response: aiohttp.ClientResponse, asked: float) -> None:
+        """The head of an answer has the server's time in whole seconds: between asking and now it was that second."""
+        try:
+            theirs = parsedate_to_datetime(response.headers["Date"]).timestamp()
+        except (KeyError, ValueError):
+            return
+        self._ahead = Offset(asked - theirs - 1.0, time.time() - theirs)
+
+    @property
+    def clock_offset_s(self) -> float | None:
+        """Our clock less the server's: at least so much; 0.0 while the last answer fits, None before one."""
+        return None if self._ahead is None else self._ahead.least
+
     def _problem(self, status: int, body: bytes) -> str:
         text = body[:200].decode("utf-8", "replace")
-        if status == 451:
-            return (
-                f"{self._address} refuses your region (HTTP 451); set [endpoints] rest and websocket to the venue's "
-                "market-data addresses (https://data-api.binance.vision, wss://data-stream.binance.vision), or use "
-                "the simulated venue (tapeflow simulate binance)"
-            )
+        explanation = explain(status, self._wire)
+        if explanation:
+            return f"{self._address} {explanation}"
         return f"{self._address} answers {status}: {text}"
 
     def _opened(self) -> aiohttp.ClientSession:

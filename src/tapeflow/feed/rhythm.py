@@ -32,11 +32,16 @@ class Stream(msgspec.Struct, gc=False):
     longest: float = 0.0
     #: Doubled each time the silence was told, until a frame comes: nobody is told the same every second.
     patience: int = 1
+    #: When a frame really came last; ``last`` begins anew with each connection, so that each has its chance.
+    heard: int = 0
+
+    def __post_init__(self) -> None:
+        self.heard = self.heard or self.last
 
     def frame(self, at: int) -> None:
         """A frame has come."""
         gap = at - self.last
-        self.last = at
+        self.last = self.heard = at
         self.count += 1
         if self.count == 1:
             return
@@ -45,11 +50,15 @@ class Stream(msgspec.Struct, gc=False):
         self.patience = 1
 
     def limit(self) -> float:
-        """How long this stream may be silent."""
+        """How long this stream may be silent before it is told (again)."""
+        return self.usual_limit() * self.patience
+
+    def usual_limit(self) -> float:
+        """How long this stream may be silent before that is news."""
         if self.count < KNOWN:
             return float(MOST_US)
         usual = max(LEAST_US, USUAL * self.usual, LONGEST * self.longest)
-        return float(min(usual, MOST_US)) * self.patience
+        return float(min(usual, MOST_US))
 
 
 class Rhythms:
@@ -96,9 +105,13 @@ class Rhythms:
                 found.append(name.decode("utf-8", "replace"))
         return found
 
+    def overdue(self, at: int) -> float:
+        """The longest present silence of a stream, measured in its own limit: above 1 it should have moved."""
+        return max(((at - stream.heard) / stream.usual_limit() for stream in self.streams.values()), default=0.0)
+
     def oldest_us(self, at: int) -> int:
-        """The longest present silence of a stream that has been heard, measured in its own limits: the health."""
-        return max((int(at - stream.last) for stream in self.streams.values()), default=0)
+        """The longest present silence of a stream that has been heard, over all connections that it had."""
+        return max((int(at - stream.heard) for stream in self.streams.values()), default=0)
 
 
 def _is_silent(stream: Stream, at: int) -> bool:

@@ -42,6 +42,7 @@ class Slot:
         self._most_us = int(most_s * 1_000_000)
         self._number = 0
         self._next: Connection | None = None  # the one that is to take over
+        self._heard = 0  # when the connection that was lost brought something last
         self._renewal: asyncio.Task[None] | None = None
         self._renew_after = 0
         self._backoff = Backoff()
@@ -75,6 +76,7 @@ class Slot:
             await asyncio.gather(self._renewal, return_exceptions=True)
             self._renewal = None
         if self.current is connection:
+            self._heard = connection.rhythms.whole.heard
             self.current = None
             self.reconnects += 1
             if monotonic_us() - connection.opened > GOOD_S * 1_000_000:
@@ -100,6 +102,8 @@ class Slot:
         await self._bring_up(connection)
         if self.current is not None:
             connection.rhythms.adopt(self.current.rhythms, monotonic_us())
+        elif self._heard:
+            connection.rhythms.whole.heard = self._heard
         return connection
 
     async def _watch(self, connection: Connection) -> None:

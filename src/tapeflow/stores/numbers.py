@@ -46,8 +46,8 @@ def codes_of_steps(rows: Sequence[StepRow]) -> list[int]:
 
 
 def codes_of_values(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The series of rows given as values: means of the venue's own candles."""
-    return [f"{row['symbol']} {row['window_ms']} {row['slide_ms']}" for row in rows]
+    """The series of rows given as values: means of the venue's own candles, tickers."""
+    return [" ".join(str(row[name]) for name in ("symbol", "window_ms", "slide_ms") if name in row) for row in rows]
 
 
 class Numbers:

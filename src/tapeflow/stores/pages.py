@@ -29,9 +29,15 @@ class Page(msgspec.Struct, frozen=True):
 
 def time_term(channel: Channel) -> str:
     """The time that ranges of a channel test, as SQL: ``ts_recv`` stands in where ``ts_event`` may be null."""
+    first, *other = _times(channel)
+    return f'coalesce("{first}", "{other[0]}")' if other else f'"{first}"'
+
+
+def _times(channel: Channel) -> list[str]:
+    """The column with the time of a row, and the one that stands in for it."""
     names = [name for name, _ in channel.fields]
     first = next(name for name in _TIMES if name in names)
-    return 'coalesce("ts_event", "ts_recv")' if first == "ts_event" and "ts_recv" in names else f'"{first}"'
+    return [first, "ts_recv"] if first == "ts_event" and "ts_recv" in names else [first]
 
 
 def terms(channel: Channel) -> list[str]:
@@ -67,20 +73,38 @@ def read(
 
     ``db`` must be a connection of the caller's own; it is closed. Raises `duckdb.Error`.
     """
-    known = CHANNELS[channel]
-    order = terms(known)
-    where, values = _where(known, start, end, after, key)
-    names = [f"position_{number}" for number in range(len(order))]
-    given = ", ".join(f'{term} AS "{name}"' for term, name in zip(order, names, strict=True))
-    way = "DESC" if newest else "ASC"
-    shown = ", ".join(f'"{name}"' for name, _ in known.fields)
-    query = f'SELECT {shown}, {given} FROM "{table_name(channel)}" WHERE {" AND ".join(where)} '
-    query += f"ORDER BY {', '.join(f'{name} {way}' for name in names)} LIMIT {int(limit) + (not newest)}"
     try:
-        found = db.sql(query, params=values).to_arrow_table()
+        return _read(db, _Asked(CHANNELS[channel], start, end, after, key, newest), limit)
     finally:
         db.close()
-    if newest:
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """Which rows are asked for."""
+
+    channel: Channel
+    start: int | None
+    end: int | None
+    after: Position | None
+    key: dict[str, str | int]
+    newest: bool
+
+    @property
+    def way(self) -> str:
+        return "DESC" if self.newest else "ASC"
+
+
+def _read(db: duckdb.DuckDBPyConnection, asked: _Asked, limit: int) -> Page:
+    most = limit + (not asked.newest)
+    order = terms(asked.channel)
+    names = [f"position_{number}" for number in range(len(order))]
+    fields = [f'"{name}"' for name, _ in asked.channel.fields]
+    fields += [f'{term} AS "{name}"' for term, name in zip(order, names, strict=True)]
+    where, values = _where(_narrowed(db, asked, most) if len(_times(asked.channel)) > 1 else asked)
+    by = ", ".join(f"{name} {asked.way}" for name in (time_term(asked.channel), *names[1:]))
+    query = f"SELECT {', '.join(fields)} {_from(asked)} WHERE {where} ORDER BY {by} LIMIT {most}"
+    found = db.sql(query, params=values).to_arrow_table()
+    if asked.newest:
         found = found.take(pa.array(range(found.num_rows - 1, -1, -1), pa.int64()))
     rows = found.slice(0, limit).drop_columns(names)
     if found.num_rows <= limit:
@@ -89,24 +113,49 @@ def read(
     return Page(rows, tuple(last[name] for name in names))
 
 
-def _where(
-    channel: Channel, start: int | None, end: int | None, after: Position | None, key: dict[str, str | int]
-) -> tuple[list[str], list[str | int]]:
-    time = time_term(channel)
+def _from(asked: _Asked) -> str:
+    return f'FROM "{table_name(asked.channel.name)}"'
+
+
+def _narrowed(db: duckdb.DuckDBPyConnection, asked: _Asked, most: int) -> _Asked:
+    """A range with the same first rows, so short that they are found quickly.
+
+    The order by a bare column lets the database pass over what it need not read; that by a term of two does not.
+    """
+    first, second = _times(asked.channel)
+    where, values = _where(asked)
+    for column, only in ((first, f'"{first}" IS NOT NULL'), (second, f'"{first}" IS NULL')):
+        query = f'SELECT "{column}" AS place {_from(asked)} WHERE {where} AND {only} '
+        query += f"ORDER BY place {asked.way} LIMIT {most}"
+        edge = "min" if asked.newest else "max"
+        found = db.execute(f"SELECT count(*), epoch_us({edge}(place)) FROM ({query})", values).fetchall()
+        count, place = found[0]
+        if count == most:
+            change = {"start": place} if asked.newest else {"end": place + 1}
+            return msgspec.structs.replace(asked, **change)
+    return asked
+
+
+def _where(asked: _Asked) -> tuple[str, list[str | int]]:
+    channel, after = asked.channel, asked.after
+    time, (first, *other) = time_term(channel), _times(channel)
     where, values = ["TRUE"], list[str | int]()
-    bounds = ((start, ">="), (end, "<"), (int(after[0]) if after else None, ">="))
+    bounds = ((asked.start, ">="), (asked.end, "<"), (int(after[0]) if after else None, ">="))
     for bound, sign in bounds:
         if bound is not None:
             where.append(f"{time} {sign} make_timestamptz(?)")
             values.append(bound)
-    for name, value in key.items():
+            if other:  # says nothing new, but lets the database pass over what is of another time
+                where.append(f'("{first}" {sign} make_timestamptz(?) OR "{first}" IS NULL)')
+                values.append(bound)
+    for name, value in asked.key.items():
         where.append(f'"{name}" = ?')
         values.append(value)
     if after is not None:
         order = terms(channel)
         where.append(f"({', '.join(order)}) > ({', '.join('?' for _ in order)})")
         values += after
-    return where, values
+    return " AND ".join(where), values
 
 
 def is_position(channel: Channel, position: Position) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,14 @@ from tapeflow.stores.table import Coded, Column, LevelsColumn, Table, Wide, rank
 SIDES = ("buy", "sell")
 _STEP_ROW = np.dtype([(name, "<i8") for name in StepRow._fields[:7]])
 SOURCES = ("trades", "venue")
+
+
+class Given(NamedTuple):
+    """Rows as they came: a table, and for each row its series and its number in it (0 where rows have none)."""
+
+    table: Table
+    codes: list[Code]
+    numbers: list[int]
 
 
 class Results:
@@ -124,32 +132,45 @@ class Results:
             return table
         return self._from_rows(channel, _values(table) + self._kept(self._rows[channel]))
 
-    def in_order(self, channel: str, wanted: Collection[Code]) -> tuple[Table, list[Code]] | None:
-        """The rows of some series as they came, every revision, and the series of each; None if there are none."""
+    def in_order(self, channel: str, wanted: Collection[Code], *, newest: bool = False) -> Given | None:
+        """The rows of some series as they came, every revision, or the ``newest`` of each; None if there are none."""
         if channel == "indicators":
             return self._steps_in_order(wanted)
         if self._columns.get(channel):
-            rows = np.concatenate(self._columns[channel])
-            codes = codes_of(rows)
-            mine = np.isin(codes, [code for code in wanted if isinstance(code, int)])
-            if not mine.any():
-                return None
-            build = {
-                "trades": self._trade_columns,
-                "candles": self._candle_columns,
-                "moving_average": self._mean_columns,
-            }
-            build |= {"quotes": self._quote_columns}
-            return self._made(channel, build[channel](rows[mine])), codes[mine].tolist()
+            return self._columns_in_order(channel, [code for code in wanted if isinstance(code, int)], newest=newest)
         values = [row for row in self._rows.get(channel, ()) if codes_of_values([row])[0] in wanted]
+        if newest:
+            values = list({codes_of_values([row])[0]: row for row in values}.values())
         if not values:
             return None
-        columns: dict[str, Column] = {
-            field: [row.get(field) for row in values] for field, _ in self._channel(channel).fields
-        }
-        return self._made(channel, columns), list(codes_of_values(values))
+        known = CHANNELS[channel]
+        columns: dict[str, Column] = {field: [row.get(field) for row in values] for field, _ in known.fields}
+        table = Table(known, columns | {"venue": [self._venue] * len(values)}, *self._scales)
+        return Given(table, list(codes_of_values(values)), [row.get("seq", 0) for row in values])
 
-    def _steps_in_order(self, wanted: Collection[Code]) -> tuple[Table, list[Code]] | None:
+    def _columns_in_order(self, channel: str, wanted: Sequence[int], *, newest: bool) -> Given | None:
+        rows = np.concatenate(self._columns[channel])
+        codes = codes_of(rows)
+        at = np.flatnonzero(np.isin(codes, wanted))
+        if newest and len(at):
+            last = len(at) - 1 - np.unique(codes[at][::-1], return_index=True)[1]
+            at = at[last]
+        if not len(at):
+            return None
+        build = {
+            "trades": self._trade_columns,
+            "candles": self._candle_columns,
+            "moving_average": self._mean_columns,
+            "quotes": self._quote_columns,
+            "book": self._book_columns,
+        }
+        mine = rows[at]
+        columns = build[channel](mine)
+        columns["venue"] = Coded(np.zeros(len(mine), np.int32), [self._venue])
+        seq = mine["seq"].tolist() if _seq(mine) else [0] * len(mine)
+        return Given(Table(CHANNELS[channel], columns, *self._scales), codes[at].tolist(), seq)
+
+    def _steps_in_order(self, wanted: Collection[Code]) -> Given | None:
         codes = codes_of_steps(self._steps)
         at = [i for i, code in enumerate(codes) if code in wanted]
         if not at:
@@ -158,7 +179,9 @@ class Results:
         rows = numbers.view(_STEP_ROW).ravel()
         _, place = self._step_codes()
         table = self._step_table(rows, place[rows["fold"], rows["step"]], np.array(at))
-        return table, [codes[i] for i in at]
+        table.channel = CHANNELS["indicators"]
+        seq = [self._step_numbers[i] for i in at] if self._step_numbers else [0] * len(at)
+        return Given(table, [codes[i] for i in at], seq)
 
     def symbols_of(self, channel: str) -> set[str]:
         """The symbols that have rows in columns."""
@@ -175,6 +198,8 @@ class Results:
         """The series that have rows here."""
         if channel == "indicators":
             return set(codes_of_steps(self._steps))
+        if channel in ("tickers",):
+            return set(codes_of_values(self._rows.get(channel, ())))
         found: set[Code] = set(codes_of_values(self._rows.get(channel, ())) if channel == "moving_average" else ())
         for chunk in self._columns.get(channel, ()):
             found.update(np.unique(codes_of(chunk)).tolist())
@@ -256,7 +281,7 @@ class Results:
             "values": [self._steps[i].values for i in at.tolist()],
             "closed": np.ones(len(rows), bool),
         }
-        if self._numbered:
+        if self._numbered and self._step_numbers:
             columns["seq"] = [self._step_numbers[i] for i in at.tolist()]
         return self._made("indicators", columns)
 
@@ -307,7 +332,10 @@ class Results:
     def _book_rows(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
         symbol = ranks[rows["symbol"]]
         ts = np.where(rows["ts_event"] == NONE_TIME, rows["ts_recv"], rows["ts_event"])
-        rows = rows[sort_and_choose([ts, symbol, rows["id"]], [symbol, rows["id"]], None, all_revisions=False)]
+        chosen = sort_and_choose([ts, symbol, rows["id"]], [symbol, rows["id"]], None, all_revisions=False)
+        return self._book_columns(rows[chosen])
+
+    def _book_columns(self, rows: Rows) -> dict[str, Column]:
         levels = np.concatenate(self._levels)
         starts, bids, asks = (rows[name].astype(np.int64) for name in ("first_level", "n_bids", "n_asks"))
         columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in ("id", "ts_event", "ts_recv")}

@@ -184,8 +184,8 @@ def check(cursor: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def _tree(cursor: duckdb.DuckDBPyConnection, sql: str) -> Any:
-    found = cursor.execute("SELECT CAST(json_serialize_sql(?) AS VARCHAR)", [sql]).fetchone()
-    tree = msgspec.json.decode(found[0] if found else b"{}")
+    found = cursor.execute("SELECT CAST(json_serialize_sql(?) AS VARCHAR)", [sql]).fetchall()
+    tree = msgspec.json.decode(found[0][0])
     if tree.get("error", True):
         raise SqlError(f"{_HINT}; {tree.get('error_message', 'this one cannot be looked into')}")
     return tree["statements"]

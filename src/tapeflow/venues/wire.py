@@ -31,6 +31,10 @@ class Wire(Protocol):
     websocket: str
     rest: str
     socket_path: str
+    #: What to do where the venue refuses a region: other addresses of it, as part of a sentence.
+    where_refused: str
+    #: What to ask for the venue's time.
+    time_path: str
     headers: dict[str, str]
     limits: Limits
     instruments: Fetch
@@ -46,6 +50,8 @@ class Wire(Protocol):
     def symbol_of(self, stream: str) -> str: ...
 
     def is_acknowledgement(self, frame: bytes) -> bool: ...
+
+    def read_time(self, answer: bytes) -> int: ...
 
     def listed(self, instruments: bytes) -> dict[str, str]: ...
 

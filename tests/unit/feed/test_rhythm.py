@@ -89,3 +89,17 @@ def test_a_frame_on_its_way_does_not_bring_back_a_stream_given_up() -> None:
     rhythms.expect(["a@trade"])
     rhythms.frame(b"a@trade", 11 * SECOND)
     assert b"a@trade" in rhythms.streams
+
+
+def test_a_new_connection_does_not_make_a_silent_stream_young() -> None:
+    old = heard({b"x": 1.0, b"y": 0.1}, until=10.0)
+    new = Rhythms(30 * SECOND)
+    new.adopt(old, 30 * SECOND)
+    at = 50 * SECOND
+    assert new.oldest_us(at) == pytest.approx(40 * SECOND, rel=0.01)
+    assert new.overdue(at) == pytest.approx(10.0, rel=0.02)  # 40 s of y, which may be silent for 4 s
+    assert new.whole.heard == pytest.approx(10 * SECOND, rel=0.01)
+    new.frame(b"x", at)
+    assert (new.whole.heard, new.streams[b"x"].heard) == (at, at)
+    new.frame(b"y", at)
+    assert (new.overdue(at), new.oldest_us(at)) == (0.0, 0)

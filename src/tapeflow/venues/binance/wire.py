@@ -41,7 +41,12 @@ class _Listing(msgspec.Struct):
     symbols: list[_Listed]
 
 
+class _Time(msgspec.Struct):
+    serverTime: int  # noqa: N815 - the venue's name
+
+
 _read_listing = msgspec.json.Decoder(_Listing).decode
+_read_time = msgspec.json.Decoder(_Time).decode
 
 
 class BinanceWire:
@@ -52,6 +57,12 @@ class BinanceWire:
     rest = "https://api.binance.com"
     #: Microseconds have to be asked for.
     socket_path = "/stream?timeUnit=MICROSECOND"
+    time_path = "/api/v3/time"
+    where_refused = (
+        "set [endpoints] rest and websocket to the venue's market-data addresses (https://data-api.binance.vision, "
+        "wss://data-stream.binance.vision), or to those of your country's venue (https://api.binance.us, "
+        "wss://stream.binance.us:9443)"
+    )
     headers: dict[str, str] = {"X-MBX-TIME-UNIT": "MICROSECOND"}  # noqa: RUF012 - read only
     limits = Limits(
         streams=1024,
@@ -92,6 +103,10 @@ class BinanceWire:
     def is_acknowledgement(self, frame: bytes) -> bool:
         """True for the answer to a message of ours."""
         return frame.startswith((b'{"result":', b'{"id":'))
+
+    def read_time(self, answer: bytes) -> int:
+        """The venue's time in microseconds, from the answer to `time_path` asked without headers."""
+        return _read_time(answer).serverTime * MILLISECOND
 
     def listed(self, instruments: bytes) -> dict[str, str]:
         """The symbols of an answer to `instruments`, with their status."""

@@ -1,0 +1,256 @@
+"""Who may ask: before any route the Host, the Origin, the rate, the key and the size of a request are looked at.
+
+A page of another site cannot read us, nor reach us under a name of its own (DNS rebinding); a key is never in a URL,
+where logs and histories keep it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tapeflow.api.buckets import Buckets
+from tapeflow.api.limits import Limits
+from tapeflow.api.problem import FAULT, Problem
+
+#: Where the scopes of a request's key stand in the ASGI scope.
+SCOPES = "tapeflow.scopes"
+#: Names of this machine, by which it can always be called.
+HERE = ("localhost", "127.0.0.1", "::1")
+#: Query parameters in which people put keys.
+SECRET = frozenset({"key", "api_key", "apikey", "x-api-key", "token", "access_token", "authorization"})
+
+_LOG = logging.getLogger("tapeflow.api")
+_SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_EXPOSED = "ETag, Retry-After, Tapeflow-Complete, Tapeflow-Gaps, Tapeflow-Guarantee, Tapeflow-Next, Tapeflow-Truncated"
+
+
+class Keys(Protocol):
+    """Whose requests are let in."""
+
+    @property
+    def is_required(self) -> bool:
+        """True if nobody is let in without a key."""
+        ...
+
+    def verify(self, token: str) -> frozenset[str] | None:
+        """The scopes of a token (``read``, ``sql``, ``admin``); None if it is no good. Quick."""
+        ...
+
+
+class NoKeys:
+    """Everybody on this machine may ask, for what is not an administrator's."""
+
+    is_required = False
+
+    def verify(self, token: str) -> frozenset[str] | None:
+        return frozenset({"read", "sql"}) if token else None
+
+
+class Guard:
+    """An ASGI application around another one; also of WebSocket handshakes, whose key may come in a message later."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        keys: Keys,
+        *,
+        names: tuple[str, ...] = (),
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._keys = keys
+        self._hosts = {name.lower().strip("[]") for name in (*HERE, *names, *limits.hosts)}
+        self._buckets = Buckets(limits.requests_per_s, max(20.0, 2 * limits.requests_per_s), now)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        origin = headers.get("origin")
+        door = _Door(send, origin if origin in self._limits.origins else None)
+        try:
+            self._check(scope, headers)
+            if scope["type"] == "http" and scope["method"] == "OPTIONS" and origin:
+                await _preflight()(scope, receive, door)
+                return
+            await self._app(scope, _Bounded(receive, self._limits.body_bytes), door)
+        except Problem as problem:
+            await self._refuse(problem, scope, receive, door)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a client learns nothing of it
+            _LOG.error("%s failed", scope["path"], exc_info=error)
+            await self._refuse(FAULT, scope, receive, door)
+
+    async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, door: _Door) -> None:
+        if door.has_begun:
+            return
+        if scope["type"] == "websocket":
+            await _deny(problem.response(), scope, receive, door)
+        else:
+            await problem.response()(scope, receive, door)
+
+    def admit(self, scope: Scope) -> None:
+        """Check a handshake that does not come by `__call__`, as a WebSocket's of the stream; raises `Problem`."""
+        self._check(scope, Headers(scope=scope))
+
+    # -- checks ------------------------------------------------------------------------------------------
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        self._check_host(headers)
+        self._check_origin(headers)
+        _check_url(scope)
+        client = (scope.get("client") or ("?", 0))[0]
+        token = _token(headers)
+        scopes = self._keys.verify(token) if token else None
+        self._take(f"key {token}" if scopes is not None and self._keys.is_required else f"address {client}")
+        scope[SCOPES] = scopes if self._keys.is_required else (scopes or frozenset()) | {"read", "sql"}
+        if scope["type"] == "http" and scope["method"] != "OPTIONS":  # a browser asks first, without the key
+            self._check_key(scope["path"], token, scopes)
+        size = headers.get("content-length", "0")
+        if not size.isascii() or not size.isdigit() or int(size) > self._limits.body_bytes:
+            raise _too_large(self._limits.body_bytes)
+
+    def _check_host(self, headers: Headers) -> None:
+        hosts = headers.getlist("host")
+        name = (urlsplit(f"//{hosts[0]}").hostname or "") if len(hosts) == 1 and _is_host(hosts[0]) else ""
+        if name.lower() not in self._hosts:
+            shown = ", ".join(hosts)[:80] or "none"
+            detail = f"this server is not called {shown!r}; use its address, or add the name to allowed_hosts of [api]"
+            raise Problem(421, "misdirected_request", detail)
+
+    def _check_origin(self, headers: Headers) -> None:
+        origin = headers.get("origin")
+        if origin is None or origin in self._limits.origins:
+            return
+        if origin.partition("://")[0] not in ("http", "https") or origin.partition("://")[2] != headers.get("host"):
+            detail = f"pages of {origin[:80]!r} may not ask here; add it to allowed_origins of [api]"
+            raise Problem(403, "foreign_origin", detail)
+
+    def _take(self, client: str) -> None:
+        wait = self._buckets.take(client)
+        if wait:
+            detail = (
+                f"more than {self._limits.requests_per_s:g} requests a second; wait, or use /v1/stream for what is new"
+            )
+            raise Problem(429, "too_many_requests", detail, headers={"Retry-After": str(max(1, round(wait)))})
+
+    def _check_key(self, path: str, token: str | None, scopes: frozenset[str] | None) -> None:
+        needed = _needed(path)
+        if needed is None or (not self._keys.is_required and needed != "admin"):
+            return
+        if scopes is None:
+            what = "this key is not, or no longer, good" if token else "a key is needed"
+            detail = f"{what}; send `Authorization: Bearer tf_...`, made by `tapeflow key create`"
+            raise Problem(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="tapeflow"'})
+        if needed not in scopes:
+            detail = f"this key is for {', '.join(sorted(scopes))}; {path} needs one with the scope {needed}"
+            raise Problem(403, "forbidden", detail)
+
+
+def _needed(path: str) -> str | None:
+    """The scope that a path needs; None for those of everybody."""
+    if path.startswith("/v1/sql"):
+        return "sql"
+    if path.startswith("/v1/admin"):
+        return "admin"
+    return "read" if path.startswith("/v1/") or path == "/metrics" else None
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return urlsplit(f"//{text}").port is not None or "@" not in text
+    except ValueError:
+        return False
+
+
+def _check_url(scope: Scope) -> None:
+    query = scope.get("query_string", b"").decode("latin-1")
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name.lower() in SECRET or (value.startswith("tf_") and len(value) > 20):
+            detail = "a key in a URL ends in logs; send it as `Authorization: Bearer tf_...`, and make a new one"
+            raise Problem(400, "key_in_url", detail)
+
+
+def _token(headers: Headers) -> str | None:
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    return value.strip() if kind.lower() == "bearer" and value.strip() else headers.get("x-api-key")
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(
+        413, "too_large", f"a request's body has at most {most} bytes; send less", headers={"Connection": "close"}
+    )
+
+
+def _preflight() -> Response:
+    headers = {
+        "Access-Control-Allow-Methods": "GET, HEAD, POST",
+        "Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, If-None-Match, Last-Event-ID",
+        "Access-Control-Max-Age": "600",
+    }
+    return Response(status_code=204, headers=headers)
+
+
+async def _deny(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse a handshake: with the problem where the server can, else by closing."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await response(scope, receive, send)
+    else:
+        await send({"type": "websocket.close", "code": 1008})
+
+
+class _Bounded:
+    """The body of a request, up to a size."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._most = most
+        self._size = 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._size += len(message.get("body", b""))
+            if self._size > self._most:
+                raise _too_large(self._most)
+        return message
+
+
+class _Door:
+    """What goes out: with the headers that keep a browser careful."""
+
+    def __init__(self, send: Send, origin: str | None) -> None:
+        self._send = send
+        self._origin = origin
+        self.has_begun = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+            self.has_begun = True
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _SAFE.items():
+                headers.setdefault(name, value)
+            if self._origin is not None:
+                headers["Access-Control-Allow-Origin"] = self._origin
+                headers["Access-Control-Expose-Headers"] = _EXPOSED
+                headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+                headers.setdefault("Vary", "Origin")
+        await self._send(message)

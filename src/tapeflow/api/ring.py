@@ -1,0 +1,64 @@
+"""The newest rows of each series, in memory: what a client that was away for a moment has missed."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from tapeflow.stores.channels import NUMBERED
+from tapeflow.stores.numbers import Code
+from tapeflow.stores.results import Results
+
+#: Rows kept in all; the oldest batches go first.
+KEPT = 300_000
+
+
+class Ring:
+    """Batches of rows, found again by their series."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._rows = 0
+        self._batches: deque[tuple[Results, list[tuple[str, Code]]]] = deque()
+        self._of: dict[tuple[str, Code], deque[Results]] = {}
+
+    def add(self, batch: Results) -> None:
+        """Keep a batch, and drop old ones beyond the bound."""
+        keys = [(channel, code) for channel in NUMBERED for code in batch.series(channel)]
+        if not keys:
+            return
+        self._batches.append((batch, keys))
+        self._rows += batch.size
+        for key in keys:
+            self._of.setdefault(key, deque()).append(batch)
+        while self._rows > self._kept and len(self._batches) > 1:
+            old, old_keys = self._batches.popleft()
+            self._rows -= old.size
+            for key in old_keys:
+                held = self._of[key]
+                held.popleft()
+                if not held:
+                    del self._of[key]
+
+    def newest(self, channel: str, code: Code) -> int | None:
+        """The number of the newest row of a series, None if none is here."""
+        held = self._of.get((channel, code))
+        given = held[-1].in_order(channel, {code}) if held else None
+        return None if given is None else given.numbers[-1]
+
+    def since(self, channel: str, code: Code, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """(number, row as JSON) of a series from number ``first`` on, as far as they are here."""
+        found: list[tuple[int, bytes]] = []
+        newer: list[list[tuple[int, bytes]]] = []
+        for batch in reversed(self._of.get((channel, code), ())):
+            given = batch.in_order(channel, {code})
+            if given is None or given.numbers[-1] < first:
+                break
+            newer.append(list(zip(given.numbers, given.table.json_lines(), strict=True)))
+        for rows in reversed(newer):
+            found += [row for row in rows if row[0] >= first]
+        return found[:limit]
+
+    def last(self, channel: str, code: Code, count: int) -> list[tuple[int, bytes]]:
+        """The newest ``count`` rows of a series, as far as they are here."""
+        newest = self.newest(channel, code)
+        return [] if newest is None or count < 1 else self.since(channel, code, newest - count + 1, count)

@@ -1,0 +1,118 @@
+"""What a run says: one line of text for people, or one JSON object a line for machines; never a secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+import structlog
+
+Format = Literal["text", "json"]
+Level = Literal["debug", "info", "warning", "error"]
+
+#: What is starred out, and what stays of it: the prefix of a key is shown in lists and identifies it.
+_SECRETS = (
+    (re.compile(r"\b(tf_[A-Za-z0-9]{8})_[A-Za-z0-9]+"), r"\1_***"),
+    (re.compile(r"(?i)\b(authorization\b[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic|token)\s+)?[^\s\"',;]+"), r"\1***"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+(?!\*|tf_)[A-Za-z0-9+/=._~-]{8,}"), r"\1 ***"),
+    (
+        re.compile(r"(?i)\b([\w-]*(?:key|token|secret|password|passwd|signature))=(?!\*)[^&\s\"',;]+"),
+        r"\1=***",
+    ),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@\"']+@"), r"\1***@"),
+)
+
+#: Parts say sentences without a level; one with a word of trouble is a warning.
+_TROUBLE = re.compile(
+    r"(?i)\b(?:cannot|failed|fails?|refuses?|refused|error|given up|gives? up|damaged|torn|dead|silent|lost|"
+    r"not listed|nothing is asked|closed by the venue|was set by|nothing ran)\b"
+)
+
+_Event = MutableMapping[str, Any]
+
+
+def redact(text: str) -> str:
+    """A text without what must not be read in a log.
+
+    >>> redact("GET https://me:pw@host/x?token=abc&symbol=BTCUSDT")
+    'GET https://***@host/x?token=***&symbol=BTCUSDT'
+    """
+    for pattern, stays in _SECRETS:
+        text = pattern.sub(stays, text)
+    return text
+
+
+def level_of(text: str) -> Level:
+    """The level of a sentence: ``warning`` if it tells of trouble, else ``info``."""
+    return "warning" if _TROUBLE.search(text) else "info"
+
+
+def setup(format: Format = "text", level: Level = "info", file: TextIO | None = None) -> None:
+    """Have everything said from now on in this form, to standard error; libraries' warnings too."""
+    out = file or sys.stderr
+    render = _as_json if format == "json" else _as_text
+    structlog.configure(
+        processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, _clean, render],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                _clean,
+                render,
+            ],
+        )
+    )
+    least = max(logging.getLevelNamesMapping()[level.upper()], logging.WARNING)
+    logging.basicConfig(handlers=[handler], level=least, force=True)
+
+
+def say(text: str, level: Level | None = None, **fields: Any) -> None:
+    """Say something an operator would want to know; the level is that of the sentence unless given."""
+    structlog.get_logger().log(logging.getLevelNamesMapping()[(level or level_of(text)).upper()], text, **fields)
+
+
+def _clean(logger: object, method: str, event: _Event) -> _Event:
+    return {key: _of_pair(key, value) for key, value in event.items()}
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        # A name and its value apart tell each other: {"token": "abc"} is as secret as token=abc.
+        return {key: _of_pair(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned(inner) for inner in value]
+    return value if value is None or isinstance(value, (bool, int, float)) else redact(str(value))
+
+
+def _of_pair(key: str, value: Any) -> Any:
+    return "***" if isinstance(value, str) and redact(f"{key}=x") != f"{key}=x" else _cleaned(value)
+
+
+def _as_text(logger: object, method: str, event: _Event) -> str:
+    fields = dict(event)
+    text, source, trace = fields.pop("event", ""), fields.pop("logger", ""), fields.pop("exception", "")
+    fields.pop("level", None)
+    more = "".join(f" {key}={value}" for key, value in fields.items())
+    head = f"{datetime.now(UTC):%H:%M:%S.%f}"[:-3] + (f" {source}:" if source else "")
+    return f"{head} {text}{more}" + (f"\n{trace}" if trace else "")
+
+
+def _as_json(logger: object, method: str, event: _Event) -> str:
+    fields = dict(event)
+    ts = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    row = {"ts": ts, "level": fields.pop("level", "info"), "event": fields.pop("event", "")} | fields
+    return json.dumps(row, ensure_ascii=False, default=str)

@@ -1,0 +1,73 @@
+"""What the keys of the settings mean, in a few words: for the reference and for `tapeflow config`."""
+
+from __future__ import annotations
+
+#: Of a flow file, and of ``[flow]`` in a run file.
+FLOW_KEYS = {
+    "name": "The name that `explain` shows.",
+    "lateness": "How far a watermark stays behind the newest event. `0` closes windows at once.",
+    "horizon": "How far behind the watermark a trade may be and still correct its windows.",
+    "candles": "Candles, and indicators over them; see below. Not computed unless given.",
+    "moving_average": "Sliding means; see below. One table for each.",
+    "book": "The order book; see below. Not computed unless given.",
+    "trades": "The `trades` channel. It is there anyway where candles or means of trades are.",
+    "quotes": "The `quotes` channel.",
+    "latest_quotes": "The `quotes.latest` channel; `quotes` comes with it.",
+    "klines": "The `klines` channel. With it the venue's candles stand in where trades are missing.",
+    "tickers": "The `tickers` channel.",
+    "candles.intervals": "Whole seconds, minutes, hours, days, up to `1w`.",
+    "candles.indicators": "On each of the intervals; names as in [indicators.md](indicators.md). `[]` for none.",
+    "moving_average.window": "Length of the window, whole milliseconds.",
+    "moving_average.slide": "Time from one window to the next, whole milliseconds.",
+    "moving_average.source": "Means of trade prices, or of the close of every kline push (`klines`).",
+    "book.depth": "Levels of each side in a row.",
+}
+
+#: Of a run file, but for ``[flow]``.
+RUN_KEYS = {
+    "symbols": "What to follow, in the venue's spelling, in upper or lower case; at least one.",
+    "venue": "The venue: `binance`.",
+    "data": "The data folder, made if it is not there. Relative to the file, not to where you are.",
+    "endpoints": "Where the venue is; see below.",
+    "feed": "How the venue is followed; see below.",
+    "tape": "How long messages are kept, and how they are written; see below.",
+    "store": "Which results are kept, and how long; see below.",
+    "api": "The page, REST and the stream, on one port; see below.",
+    "log": "What is said on standard error; see below.",
+    "flow": "What is computed: the keys of [the flow file](flow-file.md). Without it what the store's channels need, "
+    "with the contract's intervals and indicators.",
+    "endpoints.websocket": "Address of the streams, such as `ws://127.0.0.1:9200`. Empty: the venue's public one.",
+    "endpoints.rest": "Address of REST, such as `http://127.0.0.1:9200`. Empty: the venue's public one.",
+    "feed.streams_per_connection": "Streams on one connection. What a connection takes with it when it breaks.",
+    "feed.connection_age": "Span. A connection is replaced at this age, with an overlap. Unless given, ten minutes "
+    "before the venue cuts it.",
+    "feed.give_up": "Span. A hole that the venue has not answered for so long is given up, and coverage says so.",
+    "feed.history": "Candles of the past asked for when a symbol is followed first, for each interval, so that "
+    "indicators are warm; `0` for none.",
+    "feed.weight_share": "The part of the venue's request weight that is used: others may share your address.",
+    "tape.keep": "Span. Whole segments that are older are removed.",
+    "tape.keep_bytes": "Bytes. The oldest segments beyond it are removed.",
+    "tape.segment_bytes": "Bytes. A segment is closed at this size; what is removed is whole segments.",
+    "tape.commit": "Span between two commits: what a kill can cost.",
+    "tape.sync": "Span between two fsyncs: what a power failure can cost.",
+    "tape.waiting_bytes": "Bytes that wait in memory while the disk refuses. Then the sockets are not read any more.",
+    "store.channels": "The channels kept; each is a table. `coverage` is written if it is among them.",
+    "store.keep": 'A span for a channel, such as `{ quotes = "1d" }`: older rows are dropped, every ten minutes. A '
+    "channel without one is kept for ever.",
+    "api.enabled": "Whether there is one. Without it a run only captures.",
+    "api.host": "The address to listen on. One that others can reach needs a key: `tapeflow key create`.",
+    "api.port": "The port; `0` takes a free one.",
+    "api.allowed_hosts": "Names by which the server may be called beside its address, such as `tapeflow.example.org` "
+    "behind a proxy; a request with another `Host` is refused.",
+    "api.allowed_origins": "Origins, such as `https://example.org`, whose pages may read and subscribe too.",
+    "api.requests_per_s": "Requests a second of one key, or of one address without a key; more get a 429.",
+    "api.connections_per_address": "Streams open at once of one address.",
+    "api.subscriptions_per_connection": "Keys that one stream may follow.",
+    "api.messages_per_s": "Messages a second that one stream may send us.",
+    "api.sql": "Whether `/v1/sql` is there: one statement that reads, and sees no file.",
+    "api.sql_seconds": "Seconds that a statement may take.",
+    "api.sql_rows": "Rows that a statement may give.",
+    "api.require_key": "Ask for a key on a loopback address too.",
+    "log.format": "`text` for people, `json` for machines: one object a line with `ts`, `level`, `event`.",
+    "log.level": "The least level that is said.",
+}

@@ -1,0 +1,86 @@
+"""The API of a live run, put together: source, limits, keys, server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tapeflow.api.app import create
+from tapeflow.api.hub import Hub
+from tapeflow.api.keys import KeyFile, is_required, open_keys
+from tapeflow.api.limits import Limits
+from tapeflow.api.server import Server
+from tapeflow.api.stream import Rules, Streams
+from tapeflow.api.topics import Topics
+from tapeflow.app.live import RunLive
+from tapeflow.app.source import RunSource
+from tapeflow.flow.nodes import Candles
+from tapeflow.settings import ApiSettings
+
+if TYPE_CHECKING:
+    from tapeflow.app.run import Run
+
+
+class RunKeys:
+    """The keys of a data folder, as the guard asks for them."""
+
+    def __init__(self, file: KeyFile, *, is_required: bool) -> None:
+        self._file = file
+        self.is_required = is_required
+
+    def verify(self, token: str) -> frozenset[str] | None:
+        return self._file.verify(token)
+
+
+class Served:
+    """What a run is served by. The hub is there before the first row is made, the server comes up later."""
+
+    def __init__(self, run: Run) -> None:
+        settings, pipeline = run.settings, run.pipeline
+        self._run = run
+        self._topics = Topics(run.flow, settings.venue)
+        self._live = RunLive(pipeline, run.store, self._topics)
+        self.hub = Hub(settings.venue, self._live, pipeline.watch)
+
+    def server(self) -> Server:
+        """The server of a run whose store and pipeline are there; raises `SettingsError` where keys are missing."""
+        run, api = self._run, self._run.settings.api
+        limits = _limits(api)
+        keys = RunKeys(open_keys(run.folder.root, api), is_required=is_required(api))
+        source = _source(run, api, self._live)
+        rules = Rules(
+            self._topics,
+            known=lambda: [row["symbol"] for row in source.symbols()],
+            watermarks=lambda: run.pipeline.progress.watermarks,
+            verify=keys.verify,
+            subscriptions=api.subscriptions_per_connection,
+            messages_per_s=api.messages_per_s,
+        )
+        streams = Streams(self.hub, rules)
+        return Server(create(source, limits), api.host, api.port, limits=limits, keys=keys, streams=streams)
+
+
+def _limits(api: ApiSettings) -> Limits:
+    return Limits(
+        hosts=api.allowed_hosts,
+        origins=api.allowed_origins,
+        requests_per_s=api.requests_per_s,
+        connections_per_address=api.connections_per_address,
+        has_sql=api.sql,
+    )
+
+
+def _source(run: Run, api: ApiSettings, live: RunLive) -> RunSource:
+    settings, pipeline = run.settings, run.pipeline
+    return RunSource(
+        run.store,
+        live,
+        venue=settings.venue,
+        channels=settings.store.channels,
+        intervals=tuple(node.interval for node in run.flow.of(Candles)),
+        scales=run.scales,
+        followed=run.followed,
+        instrument=pipeline.instrument,
+        status=lambda: run.latest,
+        sql_rows=api.sql_rows,
+        sql_seconds=api.sql_seconds,
+    )

@@ -1,0 +1,172 @@
+"""What the API is given of a live run: the store by connections of its own, the present by what the pipeline tells."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import duckdb
+
+from tapeflow.api.source import Live
+from tapeflow.domain.errors import StoreError
+from tapeflow.domain.instrument import Instrument
+from tapeflow.stores import pages, sql
+from tapeflow.stores.duckdb import DuckStore
+from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.render import objects
+
+#: How long what symbols there are is kept.
+SYMBOLS_S = 2.0
+
+Edges = dict[str, tuple[int, int]]
+
+
+class StoredLive:
+    """The present as the store has it: a `Live` without memory of its own."""
+
+    def __init__(self, store: DuckStore, venue: str, edges: Callable[[], Edges], lateness: int) -> None:
+        self._store = store
+        self._venue = venue
+        self._edges = edges
+        self._lateness = lateness
+
+    def watermark(self, symbol: str) -> int | None:
+        """The time of the newest trade, less the lateness."""
+        edge = self._edges().get(symbol)
+        return None if edge is None else edge[1] - self._lateness
+
+    def latest(self, channel: str, symbol: str) -> dict[str, Any] | None:
+        """The newest row that is stored."""
+        if not self._store.keeps(channel):
+            return None
+        key = {"venue": self._venue, "symbol": symbol}
+        page = _read(self._store, channel, limit=1, newest=True, **key)
+        return next(iter(objects(page.rows)), None)
+
+    def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
+        """Nothing: a store has only what has closed."""
+        return []
+
+
+class RunSource:
+    """A `tapeflow.api.source.Source` over a store and the present of its run."""
+
+    def __init__(
+        self,
+        store: DuckStore,
+        live: Live,
+        *,
+        venue: str,
+        channels: tuple[str, ...],
+        intervals: tuple[str, ...],
+        scales: tuple[int, int],
+        followed: Callable[[], list[str]],
+        instrument: Callable[[str], Instrument | None],
+        status: Callable[[], dict[str, Any]],
+        sql_rows: int = sql.ROWS,
+        sql_seconds: float = sql.SECONDS,
+    ) -> None:
+        self._store = store
+        self.live = live
+        self.venue = venue
+        self.channels = channels
+        self.intervals = intervals
+        self.scales = scales
+        self._followed = followed
+        self._instrument = instrument
+        self._status = status
+        self._sql = (sql_rows, sql_seconds)
+        self._stored: tuple[float, list[str]] = (float("-inf"), [])
+
+    def read(
+        self,
+        channel: str,
+        *,
+        start: int | None,
+        end: int | None,
+        after: Position | None,
+        limit: int,
+        newest: bool,
+        **key: str | int,
+    ) -> Page:
+        return _read(self._store, channel, start=start, end=end, after=after, limit=limit, newest=newest, **key)
+
+    def coverage(self, stream: str, symbol: str, start: int, end: int) -> list[dict[str, Any]]:
+        if "coverage" not in self.channels:
+            return []
+        cursor = self._store.cursor()
+        try:
+            found = cursor.sql(_COVERAGE, params=[self.venue, symbol, stream, end, start]).to_arrow_table()
+        except duckdb.Error as error:
+            raise StoreError(f"cannot read coverage: {error}") from error
+        finally:
+            cursor.close()
+        return objects(found)
+
+    def symbols(self) -> list[dict[str, Any]]:
+        followed = self._followed()
+        names = sorted({*followed, *self._stored_symbols()})
+        return [_described(self.venue, name, self._instrument(name), is_followed=name in followed) for name in names]
+
+    def _stored_symbols(self) -> list[str]:
+        """The symbols of which there is coverage, looked up now and then."""
+        at, names = self._stored
+        if time.monotonic() - at < SYMBOLS_S or "coverage" not in self.channels:
+            return names
+        cursor = self._store.cursor()
+        try:
+            names = [str(row[0]) for row in cursor.execute("SELECT DISTINCT symbol FROM coverage").fetchall()]
+        except duckdb.Error as error:
+            raise StoreError(f"cannot read coverage: {error}") from error
+        finally:
+            cursor.close()
+        self._stored = (time.monotonic(), names)
+        return names
+
+    def select(self, statement: str) -> sql.Selected:
+        rows, seconds = self._sql
+        cursor = self._store.cursor()
+        try:
+            return sql.select(cursor, statement, rows=rows, seconds=seconds)
+        finally:
+            cursor.close()
+
+    def status(self) -> dict[str, Any]:
+        return self._status()
+
+    def watermark(self, symbol: str) -> int | None:
+        return self.live.watermark(symbol)
+
+    def latest(self, channel: str, symbol: str) -> dict[str, Any] | None:
+        return self.live.latest(channel, symbol)
+
+    def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
+        return self.live.forming(channel, **key)
+
+
+_COVERAGE = """
+    SELECT * FROM coverage WHERE venue = ? AND symbol = ? AND stream = ?
+        AND ts_start <= make_timestamptz(?) AND ts_end >= make_timestamptz(?) ORDER BY ts_start, ts_end
+"""
+
+
+def _read(store: DuckStore, channel: str, **options: Any) -> Page:
+    try:
+        return pages.read(store.cursor(), channel, **options)
+    except duckdb.Error as error:
+        raise StoreError(f"cannot read {channel}: {error}") from error
+
+
+def _described(venue: str, symbol: str, instrument: Instrument | None, *, is_followed: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"venue": venue, "symbol": symbol}
+    row["status"] = (instrument.status if instrument else "unknown") if is_followed else "not_followed"
+    if instrument is None:
+        return row
+    numbers = {
+        "tick": instrument.tick,
+        "step": instrument.step,
+        "lot": instrument.lot,
+        "multiplier": instrument.multiplier,
+    }
+    return row | {"size_unit": instrument.size_unit, **numbers, "valid_from": instrument.valid_from}

@@ -1,0 +1,58 @@
+"""Pages of rows whose times come from two columns, against all rows sorted in Python."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import duckdb
+import pytest
+
+from tapeflow.stores import pages
+from tapeflow.stores.channels import CHANNELS
+from tapeflow.stores.schema import create_tables
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def quotes() -> tuple[duckdb.DuckDBPyConnection, list[Row]]:
+    chance = random.Random(5)
+    db = duckdb.connect()
+    for statement in create_tables(CHANNELS["quotes"], 8, 8):
+        db.execute(statement)
+    rows = []
+    for id in range(300):
+        event, recv = chance.choice([None, chance.randrange(40)]), chance.randrange(40)
+        rows.append({"id": id, "time": recv if event is None else event})
+        db.execute(
+            "INSERT INTO quotes (venue, symbol, id, bid, ts_event, ts_recv) "
+            "VALUES ('v', 's', ?, 1, make_timestamptz(?), make_timestamptz(?))",
+            [str(id), event, recv],
+        )
+    return db, sorted(rows, key=lambda row: (row["time"], row["id"]))
+
+
+def ids(page: pages.Page) -> list[int]:
+    return [int(id) for id in page.rows.column("id").to_pylist()]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 500])
+def test_every_range_and_every_page(quotes: Any, limit: int) -> None:
+    db, rows = quotes
+    for start, end in ((None, None), (5, 30), (12, 13), (39, None), (None, 20), (50, 60)):
+        wanted = [
+            row["id"] for row in rows if (start is None or row["time"] >= start) and (end is None or row["time"] < end)
+        ]
+        newest = pages.read(db.cursor(), "quotes", start=start, end=end, limit=limit, newest=True, symbol="s")
+        assert ids(newest) == wanted[-limit:]
+        found: list[int] = []
+        after = None
+        for _ in range(400):
+            page = pages.read(db.cursor(), "quotes", start=start, end=end, after=after, limit=limit, symbol="s")
+            found += ids(page)
+            after = page.end
+            if after is None:
+                break
+            assert pages.is_position(CHANNELS["quotes"], after)
+        assert found == wanted

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from tapeflow.app.replay import Replay as Replay
     from tapeflow.app.replay import Summary as Summary
     from tapeflow.app.replay import replay as replay
+    from tapeflow.client.channel import Channel as Channel
+    from tapeflow.client.channel import MissedRows as MissedRows
+    from tapeflow.client.connect import Client as Client
+    from tapeflow.client.connect import connect as connect
+    from tapeflow.client.history import History as History
     from tapeflow.domain.candle import StampedTrade as StampedTrade
     from tapeflow.domain.errors import InputError as InputError
     from tapeflow.domain.errors import OutputError as OutputError
@@ -35,6 +40,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "version": "_version",
+    "connect": "client.connect",
+    "Client": "client.connect",
+    "Channel": "client.channel",
+    "MissedRows": "client.channel",
+    "History": "client.history",
     "Replay": "app.replay",
     "Summary": "app.replay",
     "replay": "app.replay",

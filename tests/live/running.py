@@ -65,6 +65,8 @@ class Live:
         self.data = folder / "data"
         self.config = folder / "run.toml"
         self.said: list[tuple[float, str]] = []
+        if "[api]" not in more:
+            more += "[api]\nport = 0\n"
         self._text = f'[endpoints]\nwebsocket = "{venue.websocket}"\nrest = "{venue.rest}"\n{more}'
         self.configure(symbols)
         self.process: subprocess.Popen[bytes] | None = None

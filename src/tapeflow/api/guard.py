@@ -27,6 +27,9 @@ HERE = ("localhost", "127.0.0.1", "::1")
 #: Query parameters in which people put keys.
 SECRET = frozenset({"key", "api_key", "apikey", "x-api-key", "token", "access_token", "authorization"})
 
+#: Needs a key on this machine too.
+_ADMIN = "/v1/admin"
+
 _LOG = logging.getLogger("tapeflow.api")
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -122,7 +125,7 @@ class Guard:
         self._take(f"key {token}" if scopes is not None and self._keys.is_required else f"address {client}")
         scope[SCOPES] = scopes if self._keys.is_required else (scopes or frozenset()) | {"read", "sql"}
         if scope["type"] == "http" and scope["method"] != "OPTIONS":  # a browser asks first, without the key
-            self._check_key(scope["path"], token, scopes)
+            self._check_key(scope["method"], scope["path"], token, scopes)
         size = headers.get("content-length", "0")
         if not size.isascii() or not size.isdigit() or int(size) > self._limits.body_bytes:
             raise _too_large(self._limits.body_bytes)
@@ -151,9 +154,9 @@ class Guard:
             )
             raise Problem(429, "too_many_requests", detail, headers={"Retry-After": str(max(1, round(wait)))})
 
-    def _check_key(self, path: str, token: str | None, scopes: frozenset[str] | None) -> None:
-        needed = _needed(path)
-        if needed is None or (not self._keys.is_required and needed != "admin"):
+    def _check_key(self, method: str, path: str, token: str | None, scopes: frozenset[str] | None) -> None:
+        needed = _needed(method, path)
+        if needed is None or (not self._keys.is_required and not path.startswith(_ADMIN)):
             return
         if scopes is None:
             what = "this key is not, or no longer, good" if token else "a key is needed"
@@ -164,11 +167,11 @@ class Guard:
             raise Problem(403, "forbidden", detail)
 
 
-def _needed(path: str) -> str | None:
+def _needed(method: str, path: str) -> str | None:
     """The scope that a path needs; None for those of everybody."""
     if path.startswith("/v1/sql"):
         return "sql"
-    if path.startswith("/v1/admin"):
+    if path.startswith(_ADMIN) or (path.startswith("/v1/symbols") and method not in ("GET", "HEAD")):
         return "admin"
     return "read" if path.startswith("/v1/") or path == "/metrics" else None
 
@@ -201,7 +204,7 @@ def _too_large(most: int) -> Problem:
 
 def _preflight() -> Response:
     headers = {
-        "Access-Control-Allow-Methods": "GET, HEAD, POST",
+        "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
         "Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, If-None-Match, Last-Event-ID",
         "Access-Control-Max-Age": "600",
     }

@@ -22,6 +22,8 @@ class Limits(msgspec.Struct, frozen=True):
     statements: int = 2
     turn_s: float = 2.0
     has_sql: bool = True
+    #: Nobody is let in without a key: what examples have to show.
+    needs_key: bool = False
     body_bytes: int = 64 << 10
     head_bytes: int = 16 << 10
     #: A request must be there whole after so long.

@@ -69,11 +69,12 @@ def document(limits: Limits) -> bytes:
             "servers": [{"url": "/"}],
             "paths": _paths(limits),
             "components": {"schemas": _schemas(), "securitySchemes": _SECURITY},
-            "security": [{}, {"bearer": []}, {"key": []}],
+            "security": _ANY,
         }
     )
 
 
+_ANY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"key": []}]
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of `tapeflow key create`: tf_..."},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -96,8 +97,15 @@ def _paths(limits: Limits) -> dict[str, Any]:
         }
     alone = Param("symbol", SYMBOL.description, example=SYMBOL.example)
     paths["/v1/symbols"] = {
-        "get": _operation("What is followed, and what its numbers mean.", (VENUE, alone, FORMAT), _SYMBOLS, limits)
+        "get": _operation("What is followed, and what its numbers mean.", (VENUE, alone, FORMAT), _SYMBOLS, limits),
+        "post": _changed("Follow a symbol from now on, also after a restart.") | {"requestBody": _WANTED},
     }
+    gone = {"name": "symbol", "in": "path", "required": True, "schema": {"type": "string"}, "example": "SOLUSDT"}
+    paths["/v1/symbols/{symbol}"] = {
+        "delete": _changed("Follow a symbol no more.") | {"parameters": [gone, _parameter(VENUE, limits)]}
+    }
+    shown = {"title": "What is followed", "kind": "sh", "text": "curl -sS 'http://127.0.0.1:8600/v1/symbols'"}
+    paths["/v1/examples"] = {"get": _plain("Lines to paste, for this instance.", [shown]) | {"security": _ANY}}
     paths["/v1/sql"] = _sql(limits)
     check = {"status": "ok", "checks": [{"name": "pipeline", "status": "ok", "detail": "0 records behind"}]}
     paths["/healthz"] = {"get": _plain("Whether the run does its work.", check)}
@@ -105,6 +113,28 @@ def _paths(limits: Limits) -> dict[str, Any]:
     paths["/metrics"] = {"get": _plain("How the run is doing, for Prometheus.", "tapeflow_up 1\n", "text/plain")}
     paths["/openapi.json"] = {"get": _plain("This document.", {"openapi": "3.1.0"})}
     return paths
+
+
+def _changed(summary: str) -> dict[str, Any]:
+    """An operation that answers with the symbol's row, if there still is one."""
+    answer = {"description": "The symbol.", "content": {JSON: {"schema": _envelope("", _SYMBOLS), "example": _SYMBOLS}}}
+    return {"summary": summary, "responses": {"200": answer, "default": _PROBLEM}}
+
+
+_WANTED = {
+    "required": True,
+    "content": {
+        JSON: {
+            "schema": {
+                "type": "object",
+                "required": ["symbol"],
+                "properties": {"symbol": {"type": "string"}, "venue": {"type": ["string", "null"]}},
+                "additionalProperties": False,
+            },
+            "example": {"symbol": "SOLUSDT"},
+        }
+    },
+}
 
 
 def _operation(
@@ -244,8 +274,12 @@ def _sql(limits: Limits) -> dict[str, Any]:
     return {"get": get, "post": post}
 
 
+def _type_of(example: Any) -> str:
+    return {dict: "object", list: "array"}.get(type(example), "string")
+
+
 def _plain(summary: str, example: Any, media: str = JSON) -> dict[str, Any]:
-    content = {media: {"schema": {"type": "object" if media == JSON else "string"}, "example": example}}
+    content = {media: {"schema": {"type": _type_of(example)}, "example": example}}
     return {
         "summary": summary,
         "security": [{}],

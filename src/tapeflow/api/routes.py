@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
+import msgspec
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tapeflow.api import health, metrics, openapi, query, reading, welcome
+from tapeflow.api import examples, health, metrics, openapi, query, reading, symbols, welcome
 from tapeflow.api.formats import JSON, choose
 from tapeflow.api.limits import Limits
 from tapeflow.api.problem import Problem
@@ -23,7 +24,7 @@ Work = Callable[[dict[str, str]], Answer]
 METHODS = ("GET", "HEAD")
 
 
-def add(app: FastAPI, source: Source, limits: Limits) -> None:
+def add(app: FastAPI, source: Source, limits: Limits, roster: symbols.Roster | None = None) -> None:
     """Add every route of REST."""
     reads = Turns(limits.reads, limits.turn_s)
     for resource in RESOURCES:
@@ -31,8 +32,10 @@ def add(app: FastAPI, source: Source, limits: Limits) -> None:
     _add(app, LATEST_QUOTE.path, LATEST, reads, _latest(source, LATEST_QUOTE))
     _add(app, BOOK.path, BOOK_PARAMS, reads, _latest(source, BOOK))
     _add(app, "/v1/symbols", (VENUE, SYMBOL_ALONE, FORMAT), reads, _symbols(source))
+    if roster is not None:
+        symbols.add(app, source, roster, reads)
     _add_sql(app, source, limits)
-    _add_plain(app, source, limits)
+    _add_plain(app, source, limits, reads)
     app.include_router(health.router(source.status), include_in_schema=False)
     app.include_router(metrics.router(source.status), include_in_schema=False)
 
@@ -113,16 +116,25 @@ def _selected(source: Source, statement: str) -> Answer:
 # -- the rest --------------------------------------------------------------------------------------------
 
 
-def _add_plain(app: FastAPI, source: Source, limits: Limits) -> None:
+def _add_plain(app: FastAPI, source: Source, limits: Limits, reads: Turns) -> None:
     async def described(request: Request) -> Response:
         return tag(openapi.document(limits), JSON, request.headers)
 
     async def page(request: Request) -> Response:
-        return tag(welcome.page(source.venue), "text/html; charset=utf-8", request.headers, headers=welcome.HEADERS)
+        at = examples.address(request)
+        made = await reads.run(lambda: welcome.page(source, limits, at))
+        return Response(made, 200, welcome.HEADERS, "text/html; charset=utf-8")
+
+    async def shown(request: Request) -> Response:
+        query.words(request.query_params.multi_items(), (), "/v1/examples")
+        at = examples.address(request)
+        made = await reads.run(lambda: msgspec.json.encode(examples.examples(source, limits, at)))
+        return tag(made, JSON, request.headers)
 
     plain: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": described,
         "/": page,
+        "/v1/examples": shown,
     }
     for path, endpoint in plain.items():
         app.add_api_route(path, endpoint, methods=list(METHODS), include_in_schema=False, response_model=None)

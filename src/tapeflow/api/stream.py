@@ -168,11 +168,11 @@ class Client(WSListener):
             raise ConnectionError("the client has gone")
 
     def dismiss(self, reason: str) -> None:
-        self._say({"type": "closing", "reason": reason, "cursors": self._resume()})
+        self._say({"type": "closing", "code": reason, "cursors": self._resume()})
         self._close(SHUTDOWN if reason == "shutdown" else 1013, reason)
 
     def _too_slow(self) -> None:
-        self._say({"type": "closing", "reason": "too_slow", "cursors": self._resume()})
+        self._say({"type": "closing", "code": "too_slow", "cursors": self._resume()})
         self._close(TOO_SLOW, "too slow for lossless channels; resume with the cursors of the last message")
 
     def _resume(self) -> list[dict[str, Any]]:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table
 
 from tapeflow.app.run import Folder
+from tapeflow.app.running import address, detail
 from tapeflow.domain.errors import InputError, OutputError, StoreError
 from tapeflow.stores import render, sql
 from tapeflow.stores.sql import Selected, SqlError
 
 SHOWN = 50
-#: The environment variable with the key for a server that wants one.
-KEY = "TAPEFLOW_API_KEY"
 
 _ARROW = "application/vnd.apache.arrow.stream"
 
@@ -30,41 +27,12 @@ def select(data: Path, statement: str, key: str | None = None) -> Selected:
     A run that is using the folder answers, within its limits; ``key`` is for one that asks for it.
     """
     folder = Folder(data)
-    address = _address(folder)
-    if address is not None:
-        return _ask(address, statement, key)
+    at = address(data)
+    if at is not None:
+        return _ask(at, statement, key)
     if not folder.store.exists():
         raise InputError(f"{data} holds no results.duckdb; give the data folder of `tapeflow run`")
     return sql.select_file(folder.store, statement)
-
-
-class _Status(msgspec.Struct):
-    pid: int = 0
-    is_running: bool = False
-    api: str | None = None
-
-
-def _address(folder: Folder) -> str | None:
-    """Where the run of a folder serves, if there is one and it does."""
-    try:
-        status = msgspec.json.decode(folder.status.read_bytes(), type=_Status)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return status.api if status.is_running and _is_alive(status.pid) else None
-
-
-def _is_alive(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    if os.name != "posix":
-        return True  # a signal would end it there; a server that is gone is noticed when it is asked
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _ask(address: str, statement: str, key: str | None) -> Selected:
@@ -78,17 +46,9 @@ def _ask(address: str, statement: str, key: str | None) -> Selected:
             return Selected(rows, answer.headers["Tapeflow-Truncated"] == "true")
     except urllib.error.HTTPError as error:
         with error:
-            raise SqlError(_detail(error.read(), error.code)) from error
+            raise SqlError(detail(error.read(), error.code)) from error
     except (OSError, pa.ArrowException) as error:
         raise StoreError(f"the run at {address} does not answer: {error}; see its log, or stop it") from error
-
-
-def _detail(body: bytes, status: int) -> str:
-    try:
-        told = str(msgspec.json.decode(body)["detail"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return f"the run answers {status}"
-    return told + (f"; put it into {KEY}" if status == 401 else "")
 
 
 def write(rows: pa.Table, out: Path) -> None:

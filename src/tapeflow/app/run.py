@@ -16,6 +16,7 @@ import msgspec
 
 from tapeflow import venues
 from tapeflow.app.pipeline import Pipeline, Progress
+from tapeflow.app.roster import Reach, Roster
 from tapeflow.app.serve import Served
 from tapeflow.domain.errors import TapeflowError
 from tapeflow.domain.events import Action
@@ -52,20 +53,29 @@ class Folder:
         self.store = self.root / "results.duckdb"
         self.history = self.root / "backfill"
         self.status = self.root / "status.json"
+        self.symbols = self.root / "symbols.json"
 
 
 class Run:
     """Everything that a live run is made of; `run` does it until it is told to stop.
 
     SIGINT and SIGTERM stop it cleanly: what has arrived is played and committed. SIGHUP reads the settings again and
-    follows the symbols that are in them then.
+    follows the symbols that are in them then. ``serving`` is told the address of the API when it can be reached.
     """
 
-    def __init__(self, settings: RunSettings, say: Say, reload: Reload | None = None) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        say: Say,
+        reload: Reload | None = None,
+        *,
+        serving: Callable[[str], None] | None = None,
+    ) -> None:
         self.started = time.monotonic()
         self.settings = settings
         self._say = say
         self._reload = reload
+        self._serving = serving
         self.folder = Folder(settings.data)
         self.flow: Flow = settings.make_flow()
         self.wire: Wire = wire(settings.venue)
@@ -99,6 +109,7 @@ class Run:
         stack.callback(self.writer.close)
         if self.writer.recovered is not None:
             self._say(f"the tape ended torn, as after a kill: {self.writer.recovered.what}; cut back to what is whole")
+        self._roster = Roster(self.folder.symbols, settings.symbols)
         price, size = self.scales
         self.store = DuckStore(self.folder.store, settings.store.channels, price_scale=price, size_scale=size)
         stack.callback(self.store.close)
@@ -169,10 +180,18 @@ class Run:
             stack.push_async_callback(asyncio.to_thread, made.stop)
             self._address = made.address
             self._say(f"serving {self._address}")
+            if self._serving is not None:
+                self._serving(self._address)
 
     def followed(self) -> list[str]:
         """The symbols that are followed at present."""
         return list(self._feed.symbols) if self._feed is not None else []
+
+    def reach(self) -> Reach:
+        """What changes the symbols that are followed, from any loop."""
+        assert self._feed is not None
+        assert self._loop is not None
+        return Reach(self._roster, self._feed, self._loop)
 
     # -- work --------------------------------------------------------------------------------------------
 
@@ -180,7 +199,7 @@ class Run:
         assert self._feed is not None
         stop = asyncio.create_task(self._stop.wait())
         work = [
-            asyncio.create_task(self._feed.run(self.settings.symbols)),
+            asyncio.create_task(self._feed.run(self._roster.symbols)),
             asyncio.create_task(self._report()),
             asyncio.create_task(self._keep()),
         ]
@@ -209,8 +228,7 @@ class Run:
         except TapeflowError as error:
             self._say(f"the settings cannot be used, nothing was changed: {error}")
             return
-        await self._feed.follow(symbols)
-        self._say(f"following {', '.join(symbols)}")
+        self._say(f"following {', '.join(await self._roster.restart(self._feed, symbols))}")
 
     # -- the pipeline's thread tells -----------------------------------------------------------------------
 

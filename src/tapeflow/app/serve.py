@@ -56,7 +56,8 @@ class Served:
             messages_per_s=api.messages_per_s,
         )
         streams = Streams(self.hub, rules)
-        return Server(create(source, limits), api.host, api.port, limits=limits, keys=keys, streams=streams)
+        app = create(source, limits, run.reach())
+        return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams)
 
 
 def _limits(api: ApiSettings) -> Limits:
@@ -66,6 +67,7 @@ def _limits(api: ApiSettings) -> Limits:
         requests_per_s=api.requests_per_s,
         connections_per_address=api.connections_per_address,
         has_sql=api.sql,
+        needs_key=is_required(api),
     )
 
 

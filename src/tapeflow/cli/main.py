@@ -11,6 +11,7 @@ from tapeflow.cli import (
     backfill,
     config,
     coverage,
+    demo,
     doctor,
     explain,
     key,
@@ -20,6 +21,7 @@ from tapeflow.cli import (
     sample,
     show,
     simulate,
+    symbols,
     tape,
 )
 from tapeflow.domain.errors import TapeflowError
@@ -32,7 +34,9 @@ app = Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("demo")(demo.demo)
 app.command("run")(run.run)
+app.add_typer(symbols.symbols, name="symbols")
 app.command("coverage")(coverage.coverage)
 app.command("query")(query.query)
 app.command("backfill")(backfill.backfill)

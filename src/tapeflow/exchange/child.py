@@ -11,7 +11,6 @@ import threading
 import msgspec
 
 from tapeflow.domain.errors import VenueError
-from tapeflow.exchange.server import SimulatedVenue
 
 #: A process that does not end by itself in so long is ended.
 _PATIENCE_S = 2.0
@@ -83,6 +82,8 @@ def main() -> None:
 
 
 async def _serve(market: Market) -> None:
+    from tapeflow.exchange.server import SimulatedVenue  # noqa: PLC0415 - who starts the process does not need it
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     threading.Thread(target=_watch, args=(loop, stop), daemon=True).start()

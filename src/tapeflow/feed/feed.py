@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tapeflow.domain.errors import VenueError
 from tapeflow.domain.events import Action, Fetch, Gap, Reconnect
 from tapeflow.feed.budget import BOOK, Budget
 from tapeflow.feed.clock import Clock, monotonic_us
@@ -17,13 +18,15 @@ from tapeflow.feed.connection import Connection
 from tapeflow.feed.recorder import Recorder, Say
 from tapeflow.feed.refill import Refill
 from tapeflow.feed.refused import REGION, explain, told_once
-from tapeflow.feed.rest import Rest
+from tapeflow.feed.rest import ATTEMPTS, Rest
 from tapeflow.feed.slot import Slot
 from tapeflow.feed.warm import Wanted, Warm
 from tapeflow.tape.playback import STARTED, Said
 from tapeflow.venues.wire import Wire
 
 TICK_S = 0.25
+#: What the venue lists is not asked for again within so long: an answer is long, and kept on the tape.
+LISTED_S = 60.0
 #: A connection is replaced so long before the venue cuts it.
 BEFORE_CUT_S = 600
 
@@ -80,6 +83,8 @@ class Feed:
         self._jobs: set[asyncio.Task[Any]] = set()
         self.symbols: list[str] = []
         self._next_slot = 1
+        self._listed: dict[str, str] = {}
+        self._listed_at = float("-inf")
 
     async def run(self, symbols: Sequence[str]) -> None:
         """Follow these symbols until cancelled."""
@@ -110,14 +115,10 @@ class Feed:
 
     async def _check_symbols(self) -> None:
         """The venue accepts any name and then sends nothing: say which symbols it does not list."""
-        answer = await self.rest.ask(self._wire.instruments, BOOK)
-        if not answer.is_good:
-            self._say(f"cannot ask for the instruments: {answer.problem}")
-            return
         try:
-            listed = self._wire.listed(answer.body)
-        except msgspec.DecodeError as error:
-            self._say(f"cannot read the instruments: {error}")
+            listed = await self._ask_listed()
+        except VenueError as error:
+            self._say(str(error))
             return
         for symbol in self.symbols:
             status = listed.get(symbol)
@@ -127,6 +128,24 @@ class Feed:
                 self._say(f"{symbol} is not listed by {self._wire.name}, nothing will come of it{hint}")
             elif status != "TRADING":
                 self._say(f"{symbol} is not trading at present: {status}")
+
+    async def listed(self, symbol: str) -> dict[str, str]:
+        """The status of every symbol that the venue lists, new enough to know of this one; raises `VenueError`."""
+        loop = asyncio.get_running_loop()
+        if symbol.upper() not in self._listed and loop.time() - self._listed_at > LISTED_S:
+            return await self._ask_listed(attempts=2)
+        return self._listed
+
+    async def _ask_listed(self, attempts: int = ATTEMPTS) -> dict[str, str]:
+        answer = await self.rest.ask(self._wire.instruments, BOOK, attempts)
+        if not answer.is_good:
+            raise VenueError(f"cannot ask for the instruments: {answer.problem}")
+        try:
+            self._listed = self._wire.listed(answer.body)
+        except msgspec.DecodeError as error:
+            raise VenueError(f"cannot read the instruments: {error}") from error
+        self._listed_at = asyncio.get_running_loop().time()
+        return self._listed
 
     def act(self, action: Action) -> None:
         """Do what the venue's codec asks for."""

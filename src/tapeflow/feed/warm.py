@@ -38,12 +38,14 @@ class Warm:
         self.waiting = 0
 
     async def history(self, symbols: Iterable[str], intervals: Iterable[str], limit: int) -> None:
-        """So many of the newest candles of each symbol and interval, once in the life of a data folder.
+        """So many of the newest candles of each interval and symbol, once in the life of a data folder.
+
+        Interval by interval in the order given: what is shown first should be there of every symbol first.
 
         500 make indicators warm: after so many an EMA of 26 has forgotten how it began (4e-17).
         """
         names = list(intervals) if limit else []
-        questions = [self._wire.candles(symbol, name, limit=limit) for symbol in symbols for name in names]
+        questions = [self._wire.candles(symbol, name, limit=limit) for name in names for symbol in symbols]
         by_request = {fetch.request: fetch for fetch in questions if fetch is not None}
         fetches = [fetch for request, fetch in by_request.items() if request not in self._asked]
         self._asked |= {fetch.request for fetch in fetches}

@@ -119,6 +119,11 @@ class Hub:
     def epoch(self) -> str:
         return self._past.epoch
 
+    @property
+    def names(self) -> list[str]:
+        """The symbols that have had rows."""
+        return self._names
+
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on batches are taken in this loop."""
         self._loop = loop

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from tapeflow.api.hub import Hub
+from tapeflow.api.hub import Hub, Member
 from tapeflow.api.topics import Refusal, Topic, Topics
 
 #: Bytes that may wait for a client before it is closed, and below which newest values are sent on.
@@ -341,10 +341,16 @@ class Streams:
         self.hub = hub
         self._rules = rules
         self._clients: set[Client] = set()
+        #: Members that are no WebSockets.
+        self.members: set[Member] = set()
         self._beating: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._clients)
+
+    def find(self, asked: dict[str, Any]) -> list[Topic]:
+        """The topics that params mean; raises `Refusal`."""
+        return self._rules.topics.find(asked, self._rules.known())
 
     def welcome(self, is_allowed: bool) -> Client:  # noqa: FBT001 - the one thing to be known
         """The side of a client that has just connected."""
@@ -361,7 +367,7 @@ class Streams:
         """Tell every client; in the loop."""
         if self._beating is not None:
             self._beating.cancel()
-        for client in list(self._clients):
+        for client in [*self._clients, *self.members]:
             client.dismiss("shutdown")
         self.hub.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tapeflow.api import sse
 from tapeflow.api.app import create
 from tapeflow.api.hub import Hub
 from tapeflow.api.keys import KeyFile, is_required, open_keys
@@ -49,7 +50,7 @@ class Served:
         source = _source(run, api, self._live)
         rules = Rules(
             self._topics,
-            known=lambda: [row["symbol"] for row in source.symbols()],
+            known=lambda: {*run.followed(), *self.hub.names},
             watermarks=lambda: run.pipeline.progress.watermarks,
             verify=keys.verify,
             subscriptions=api.subscriptions_per_connection,
@@ -57,6 +58,7 @@ class Served:
         )
         streams = Streams(self.hub, rules)
         app = create(source, limits, run.reach())
+        sse.add(app, streams)
         return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams)
 
 

@@ -1,0 +1,182 @@
+"""The journal of a data folder: events that fired and what became of them, and how far each rule has seen.
+
+A file of JSON lines that is only added to. An event stands in it, on disk, together with the state after it, before
+anybody is told: whatever ends the process, it fired once and will be told. A torn last line never counted. The file is
+written anew when it has grown; it keeps the newest `KEPT` events.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import msgspec
+
+from tapeflow.api.alerts.watch import State
+from tapeflow.domain.errors import SettingsError
+
+FILE = "alerts.journal"
+#: Events kept.
+KEPT = 10_000
+#: Bytes added before the file is written anew.
+GROWTH = 8 << 20
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Event(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What fired. ``id`` is made of the rule, the topic and the row; ``ts`` is the row's, ``ts_fired`` our clock's."""
+
+    id: str
+    rule: str
+    ts: int
+    symbol: str
+    value: str | float | None
+    level: str | None
+    text: str
+    name: str = ""
+    ts_fired: int = 0
+    test: bool = False
+
+    def body(self) -> bytes:
+        """What a webhook is sent: the same bytes at every attempt."""
+        row: dict[str, Any] = {"id": self.id, "rule": self.rule, "ts": self.ts, "symbol": self.symbol}
+        row |= {"value": self.value, "level": self.level, "text": self.text, "name": self.name}
+        return _encode(row | ({"test": True} if self.test else {}))
+
+
+class Delivery(msgspec.Struct, omit_defaults=True):
+    """What became of an event at a target."""
+
+    state: Literal["waiting", "delivered", "failed"] = "waiting"
+    attempts: int = 0
+    last_error: str = ""
+    ts: int = 0
+
+
+class Entry(msgspec.Struct):
+    """An event and its deliveries by the names of the targets."""
+
+    event: Event
+    deliveries: dict[str, Delivery]
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """A line: any of an event that fired, what became of one, and states; null takes one away."""
+
+    fired: tuple[Entry, ...] = ()
+    told: tuple[tuple[str, str, Delivery], ...] = ()
+    cursors: dict[str, str | None] = {}
+    states: dict[str, State | None] = {}
+
+
+class Journal:
+    """See the module. `write` is for a thread, one at a time; the rest is quick. Raises `SettingsError` if damaged."""
+
+    def __init__(self, data: str | Path) -> None:
+        self.path = Path(data) / FILE
+        self.entries: dict[str, Entry] = {}
+        self.cursors: dict[str, str] = {}
+        self.states: dict[str, State] = {}
+        self._file: BinaryIO | None = None
+        self._size = self._base = self._read()
+
+    def _read(self) -> int:
+        """Take in every whole line; how many bytes these are."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise SettingsError(f"{self.path}: {error.strerror}; run as the user that made it") from error
+        decode, size = msgspec.json.Decoder(Line).decode, 0
+        for number, line in enumerate(content.splitlines(keepends=True), 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                self.take(decode(line))
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                if content[size + len(line) :].strip():
+                    raise SettingsError(f"{self.path}, line {number}: {error}; put it back, or remove it") from error
+                break
+            size += len(line)
+        return size
+
+    def take(self, line: Line) -> None:
+        """Let a line count."""
+        for entry in line.fired:
+            self.entries[entry.event.id] = entry
+        for id, target, delivery in line.told:
+            if id in self.entries:
+                self.entries[id].deliveries[target] = delivery
+        for cursors, changed in ((self.cursors, line.cursors), (self.states, line.states)):
+            for name, value in changed.items():
+                if value is None:
+                    cursors.pop(name, None)  # type: ignore[attr-defined]
+                else:
+                    cursors[name] = value  # type: ignore[index]
+
+    def trim(self) -> list[tuple[str, str, Delivery]]:
+        """Drop the oldest events beyond the bound; what waited of them has failed."""
+        lost = []
+        while len(self.entries) > KEPT:
+            entry = self.entries.pop(next(iter(self.entries)))
+            lost += [(entry.event.id, name, one) for name, one in entry.deliveries.items() if one.state == "waiting"]
+        return lost
+
+    @property
+    def is_grown(self) -> bool:
+        return self._size - self._base > GROWTH
+
+    def whole(self) -> bytes:
+        """All of it as a new file."""
+        lines = [Line(cursors=dict(self.cursors), states=dict(self.states))]
+        lines += [Line(fired=(entry,)) for entry in self.entries.values()]
+        return b"".join(_encode(line) + b"\n" for line in lines)
+
+    def write(self, lines: Iterable[bytes], *, sync: bool) -> None:
+        """Add lines; raises `OSError`, and then none of them is there."""
+        file = self._open()
+        added = b"".join(line + b"\n" for line in lines)
+        try:
+            file.write(added)
+            if sync:
+                os.fsync(file.fileno())
+        except OSError:
+            self._file = None
+            file.close()  # the next attempt cuts off what was written of it
+            raise
+        self._size += len(added)
+
+    def renew(self, content: bytes) -> None:
+        """Put a new file in place of the old one; raises `OSError`, and then the old one is there."""
+        staging = self.path.with_suffix(".tmp")
+        staging.unlink(missing_ok=True)
+        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        self.close()
+        staging.replace(self.path)
+        self._size = self._base = len(content)
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
+            file.truncate(self._size)
+            file.seek(self._size)
+            self._file = file  # type: ignore[assignment]
+            return file  # type: ignore[return-value]
+        return self._file
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def encoded(line: Line) -> bytes:
+    """A line as it is written."""
+    return _encode(line)

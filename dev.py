@@ -1,6 +1,6 @@
 """Set-up, demonstration and tests from a fresh clone, with nothing but Python and git on the machine.
 
-    python3 dev.py run     sets up, replays a sample and shows its candles
+    python3 dev.py run     sets up, runs the demo for some seconds and shows its candles
     python3 dev.py test    sets up and runs the whole gate
 
 The environment is `.venv`, made from `requirements/dev.txt` (versions and hashes) whenever that file changes.
@@ -8,11 +8,18 @@ The environment is `.venv`, made from `requirements/dev.txt` (versions and hashe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -54,10 +61,51 @@ def setup() -> None:
 
 
 def run() -> None:
-    """Replay a sample that a seeded generator makes, and show its candles."""
-    call(PYTHON, "-m", "tapeflow", "sample", "out/sample.ndjson")
-    call(PYTHON, "-m", "tapeflow", "replay", "out/sample.ndjson", "--out", "out/results")
-    call(PYTHON, "-m", "tapeflow", "show", "out/results", "--symbol", "BTCUSDT", "--interval", "15s")
+    """Run the demo for some seconds, as a user would, and show the candles that it serves."""
+    with demo() as address:
+        past = candles(address, "1m", 3)
+        live = candles(address, "1s", 3, source="trades")
+        print(f"\n{address} serves a simulated market. BTCUSDT, three minutes of its past and three seconds live:\n")
+        for row in (*past[-3:], *live[-3:]):
+            at = time.strftime("%H:%M:%S", time.gmtime(row["ts_start"] / 1e6))
+            prices = "".join(f"{row[name]:>11}" for name in ("open", "high", "low", "close", "volume"))
+            print(f"  {row['interval']:>3} {at} UTC {prices}  {row['count']:>5} trades")
+        print(flush=True)
+    command = BIN.relative_to(ROOT) / "tapeflow"
+    print(f"It works. To keep it running, with the page in your browser:\n\n    {command} demo\n")
+
+
+@contextlib.contextmanager
+def demo() -> Iterator[str]:
+    """The demo on a free port, in a new folder; its address."""
+    shutil.rmtree(ROOT / "out" / "demo", ignore_errors=True)
+    options = ("--no-browser", "--port", "0", "--data", "out/demo")
+    process = subprocess.Popen(
+        [PYTHON, "-m", "tapeflow", "demo", *options], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            sys.exit(process.wait() or 1)
+        yield address
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM if os.name == "nt" else signal.SIGINT)
+        process.communicate(timeout=30)
+
+
+def candles(address: str, interval: str, least: int, source: str = "") -> list[dict[str, object]]:
+    """Candles of BTCUSDT, once there are so many."""
+    url = f"{address}v1/candles?symbol=BTCUSDT&interval={interval}&limit=100"
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=10) as answer:
+            rows = [row for row in json.load(answer)["data"] if source in ("", row["source"])]
+            if len(rows) >= least:
+                return rows
+        time.sleep(0.2)
+    sys.exit(f"no candles at {url} within a minute; what the demo said stands above")
 
 
 def test() -> None:

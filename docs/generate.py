@@ -34,6 +34,7 @@ from tapeflow.flow import catalogue
 from tapeflow.flow.builder import Builder, Series, Stream
 from tapeflow.indicators._parameters import LONGEST
 from tapeflow.settings import (
+    AlertSettings,
     ApiSettings,
     BookSettings,
     CandlesSettings,
@@ -355,6 +356,7 @@ def run_file() -> str:
         ("tape.", "[tape]", TapeSettings),
         ("store.", "[store]", StoreSettings),
         ("api.", "[api]", ApiSettings),
+        ("alerts.", "[alerts]", AlertSettings),
         ("log.", "[log]", LogSettings),
     ]
     parts = [
@@ -399,6 +401,7 @@ def metric_page() -> str:
         ("The run", "Without labels.", metrics.OF_RUN),
         ("Connections", "Label `connection`: a share of the streams, which keeps its name when it is connected anew.",
          metrics.OF_CONNECTION),
+        ("Alerts", "Without labels; counted since the start of the process.", metrics.OF_ALERTS),
         ("The API", "Without labels.", metrics.OF_HTTP),
     ):  # fmt: skip
         rows = ((code(one.name), one.kind, one.about) for one in measures)

@@ -245,6 +245,16 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return True  # a name may mean any address
 
 
+class AlertSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[alerts]``: who may be told of them. The rules are made by the API and kept in ``alerts.json``."""
+
+    #: Webhooks may lead to this machine and its networks.
+    allow_private: bool = False
+    #: Targets of Apprise, which connects wherever its URL says.
+    apprise: bool = False
+    limit: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 1000
+
+
 class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[log]``: what is said on standard error, and how."""
 
@@ -263,6 +273,7 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tape: TapeSettings = TapeSettings()
     store: StoreSettings = StoreSettings()
     api: ApiSettings = ApiSettings()
+    alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
     flow: FlowSettings | None = None
 

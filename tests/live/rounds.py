@@ -70,6 +70,12 @@ class Follower:
         await asyncio.gather(self._task, return_exceptions=True)
         self._cursors = self._channel.cursors or self._cursors
 
+    async def end(self) -> None:
+        """However it goes: no task stays."""
+        while self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=1.0)
+
     async def _follow(self, channel: Channel) -> None:
         async for message in channel._messages():
             await self._accident()
@@ -158,6 +164,8 @@ async def rounds(folder: Path, number: int, seed: int, *, tell: bool = False) ->
             await follower.kill()
         return compare(live.data, followers) | {"server_kills": kills}
     finally:
+        for follower in followers:
+            await follower.end()
         live.kill()
         venue.stop()
 

@@ -172,6 +172,7 @@ def test_every_key_of_a_flow_file_and_a_run_file_is_documented() -> None:
         "[tape]": settings.TapeSettings,
         "[store]": settings.StoreSettings,
         "[api]": settings.ApiSettings,
+        "[alerts]": settings.AlertSettings,
         "[log]": settings.LogSettings,
     }
     structs = {

@@ -135,8 +135,6 @@ def _live(about: _About) -> Iterator[Example]:
         f"{load}import tapeflow as tf\n\nclient = {connect}\n"
         f'print(client.history("candles", symbol="{about.symbol}", interval="{about.interval}", limit=1000).arrow())',
     )
-    events = about.url("/v1/stream", channel="candles", symbol=about.symbol, interval="1s")
-    yield Example("The stream as server-sent events", "sh", about.curl(events, " -N | head -n 12"))
     yield Example("The stream by WebSocket, with aiohttp", "python", _websocket(about))
 
 

@@ -171,7 +171,8 @@ def _needed(method: str, path: str) -> str | None:
     """The scope that a path needs; None for those of everybody."""
     if path.startswith("/v1/sql"):
         return "sql"
-    if path.startswith(_ADMIN) or (path.startswith("/v1/symbols") and method not in ("GET", "HEAD")):
+    is_written = path.startswith(("/v1/symbols", "/v1/alerts")) and method not in ("GET", "HEAD")
+    if path.startswith(_ADMIN) or is_written:
         return "admin"
     return "read" if path.startswith("/v1/") or path == "/metrics" else None
 
@@ -204,7 +205,7 @@ def _too_large(most: int) -> Problem:
 
 def _preflight() -> Response:
     headers = {
-        "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE",
+        "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
         "Access-Control-Allow-Headers": "Authorization, X-API-Key, Content-Type, If-None-Match, Last-Event-ID",
         "Access-Control-Max-Age": "600",
     }

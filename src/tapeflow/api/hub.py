@@ -57,6 +57,10 @@ class Past(Protocol):
     @property
     def epoch(self) -> str: ...
 
+    async def ready(self) -> None:
+        """Return when all that was known before a restart is known again."""
+        ...
+
     async def since(self, topic: Topic, first: int, limit: int) -> list[tuple[int, bytes]]:
         """(number, row as JSON) of a topic from a number on, from the store."""
         ...
@@ -277,6 +281,7 @@ class Hub:
 
     async def can_resume(self, topic: Topic, cursor: str) -> bool:
         """True if a client with this cursor can be given all it has missed, or has missed nothing."""
+        await self._past.ready()  # until then clients may know more than we do
         if topic.channel == "coverage":
             return cursor == self._coverage.get(topic.symbol, ("", b""))[0] != ""
         at = self.number_of(cursor) if topic.is_lossless else None

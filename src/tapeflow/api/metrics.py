@@ -134,6 +134,19 @@ OF_CONNECTION = (
     Measure("tapeflow_connection_reconnects_total", "counter", "Times it was made anew.", _count("reconnects")),
 )  # fmt: skip
 
+OF_ALERTS = (
+    Measure("tapeflow_alert_rules", "gauge", "Rules.", _count("alerts.rules")),
+    Measure("tapeflow_alert_rules_not_judged", "gauge", "Rules that cannot be judged: `/v1/alerts` says why.",
+            _count("alerts.not_judged")),
+    Measure("tapeflow_alerts_fired_total", "counter", "Events that fired.", _count("alerts.fired")),
+    Measure("tapeflow_alerts_delivered_total", "counter", "Events that a target took.", _count("alerts.delivered")),
+    Measure("tapeflow_alerts_failures_total", "counter", "Attempts that a target did not take.",
+            _count("alerts.failures")),
+    Measure("tapeflow_alerts_failed_total", "counter", "Events given up for a target.", _count("alerts.failed")),
+    Measure("tapeflow_alerts_waiting", "gauge", "Events that a target has not taken yet.", _count("alerts.waiting")),
+    Measure("tapeflow_alerts_failing", "gauge", "1: the journal of alerts cannot be written.", _is("alerts.problem")),
+)  # fmt: skip
+
 OF_HTTP = (
     Measure("tapeflow_http_requests_total", "counter", "Requests to our API.", lambda http: http.requests),
     Measure("tapeflow_http_refused_total", "counter", "Refused: no key, too many, wrong host.", lambda h: h.refused),
@@ -145,7 +158,7 @@ OF_HTTP = (
             lambda http: http.slow),
 )  # fmt: skip
 
-MEASURES = (*OF_RUN, *OF_CONNECTION, *OF_HTTP)
+MEASURES = (*OF_RUN, *OF_CONNECTION, *OF_ALERTS, *OF_HTTP)
 
 
 def render(status: Status, http: Http | None = None) -> bytes:
@@ -183,6 +196,8 @@ class _Scrape(Collector):
         named = [((_slot(str(one["name"])),), one) for one in self._status.get("connections", ())]
         for measure in OF_CONNECTION:
             yield _family(measure, [(labels, measure.read(one)) for labels, one in named], ("connection",))
+        for measure in OF_ALERTS:
+            yield _family(measure, [((), measure.read(self._status))])
         for measure in OF_HTTP:
             yield _family(measure, [((), measure.read(self._http))])
 

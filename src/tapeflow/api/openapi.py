@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tapeflow._version import version
+from tapeflow.api.alerts import described as alerts
 from tapeflow.api.formats import ARROW, CSV, JSON, NDJSON, PARQUET
 from tapeflow.api.limits import Limits
 from tapeflow.api.problem import MEDIA
@@ -107,6 +108,8 @@ def _paths(limits: Limits) -> dict[str, Any]:
     shown = {"title": "What is followed", "kind": "sh", "text": "curl -sS 'http://127.0.0.1:8600/v1/symbols'"}
     paths["/v1/examples"] = {"get": _plain("Lines to paste, for this instance.", [shown]) | {"security": _ANY}}
     paths["/v1/sql"] = _sql(limits)
+    if limits.has_alerts:
+        paths |= alerts.paths(_PROBLEM)
     check = {"status": "ok", "checks": [{"name": "pipeline", "status": "ok", "detail": "0 records behind"}]}
     paths["/healthz"] = {"get": _plain("Whether the run does its work.", check)}
     paths["/readyz"] = {"get": _plain("Whether answers are those of now.", check)}
@@ -217,6 +220,7 @@ def _schemas() -> dict[str, Any]:
         "Coverage": {"type": "object", "properties": coverage},
         "Problem": {"type": "object", "properties": problem, "required": ["type", "title", "status", "detail"]},
         **{name: _schema(CHANNELS[name]) for name in sorted(channels)},
+        **alerts.schemas(),
     }
 
 
@@ -275,7 +279,9 @@ def _sql(limits: Limits) -> dict[str, Any]:
 
 
 def _type_of(example: Any) -> str:
-    return {dict: "object", list: "array"}.get(type(example), "string")
+    if isinstance(example, list):
+        return "array"
+    return "object" if isinstance(example, dict) else "string"
 
 
 def _plain(summary: str, example: Any, media: str = JSON) -> dict[str, Any]:

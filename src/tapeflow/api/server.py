@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,11 +23,27 @@ from tapeflow.domain.errors import SettingsError
 STOP_S = 3.0
 
 
+class Part(Protocol):
+    """What lives in the loop of the server, from its start to its stop."""
+
+    async def begin(self) -> None: ...
+
+    async def end(self) -> None: ...
+
+
 class Server:
     """Serves an application, behind its guard, from `start` to `stop`; and the clients of its stream, if it has one."""
 
     def __init__(
-        self, app: ASGIApp, host: str, port: int, *, limits: Limits, keys: Keys, streams: Streams | None = None
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        *,
+        limits: Limits,
+        keys: Keys,
+        streams: Streams | None = None,
+        parts: tuple[Part, ...] = (),
     ) -> None:
         self._app = app
         self._host = host
@@ -35,6 +51,7 @@ class Server:
         self._limits = limits
         self._keys = keys
         self._streams = streams
+        self._parts = parts
         self._socket: socket.socket | None = None
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -52,7 +69,7 @@ class Server:
         """Return when it can be reached; raises `SettingsError` if the address is taken or not ours."""
         self._socket = self._bind()
         guarded = Guard(self._app, self._limits, self._keys, names=(self._host,))
-        self._server = _Server(self._config(guarded), self._is_bound, self._streams)
+        self._server = _Server(self._config(guarded), self._is_bound, self._streams, self._parts)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="api", daemon=True)
         self._thread.start()
         while not self._is_bound.wait(0.05):
@@ -115,8 +132,11 @@ class Server:
 class _Server(uvicorn.Server):
     """Tells when it listens, and leaves signals to the run."""
 
-    def __init__(self, config: uvicorn.Config, is_bound: threading.Event, streams: Streams | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, is_bound: threading.Event, streams: Streams | None, parts: tuple[Part, ...]
+    ) -> None:
         super().__init__(config)
+        self._parts = parts
         self._is_bound = is_bound
         self._streams = streams
 
@@ -124,11 +144,15 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self._streams is not None:
             await self._streams.begin()
+        for part in self._parts:
+            await part.begin()
         self._is_bound.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for part in self._parts:
+            await part.end()
         if self._streams is not None:
-            self._streams.end()
+            await self._streams.end()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager

@@ -28,6 +28,8 @@ HEARTBEAT_S = 5.0
 KEY_S, IDLE_S = 10.0, 60.0
 #: How long a client that was told of its end has to read that.
 FAREWELL_S = 5.0
+#: The same when the server ends.
+SHUTDOWN_S = 1.0
 #: Requests that wait for those before them.
 REQUESTS = 100
 #: Refusals after which a connection is closed.
@@ -106,6 +108,9 @@ class Client(WSListener):
             return
         if frame.msg_type == WSMsgType.CLOSE:
             self._close(WSCloseCode.OK, "")
+            transport.disconnect(graceful=True)
+        elif self._is_closing:
+            return
         elif frame.msg_type != WSMsgType.TEXT or not frame.fin:
             self._close(WSCloseCode.UNSUPPORTED_DATA, "send each request as one text message")
         elif len(payload := frame.get_payload_as_bytes()) > MESSAGE:
@@ -133,7 +138,6 @@ class Client(WSListener):
             self._hub.leave(topic, self)
         number = code if isinstance(code, int) else int(code.value)
         transport.send(WSMsgType.CLOSE, number.to_bytes(2, "big") + reason.encode()[:120])
-        transport.disconnect(graceful=True)
         asyncio.get_running_loop().call_later(FAREWELL_S, self._cut, transport)
 
     def _cut(self, transport: WSTransport) -> None:
@@ -348,6 +352,10 @@ class Streams:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def status(self) -> dict[str, int]:
+        """What an operator wants to see."""
+        return {"clients": len(self._clients) + len(self.members), **self.hub.status()}
+
     def find(self, asked: dict[str, Any]) -> list[Topic]:
         """The topics that params mean; raises `Refusal`."""
         return self._rules.topics.find(asked, self._rules.known())
@@ -363,13 +371,16 @@ class Streams:
         self.hub.attach(asyncio.get_running_loop())
         self._beating = asyncio.create_task(self._beat())
 
-    def end(self) -> None:
-        """Tell every client; in the loop."""
+    async def end(self) -> None:
+        """Tell every client, and give each a moment to say good-bye too."""
         if self._beating is not None:
             self._beating.cancel()
         for client in [*self._clients, *self.members]:
             client.dismiss("shutdown")
         self.hub.close()
+        until = time.monotonic() + SHUTDOWN_S
+        while self._clients and time.monotonic() < until:
+            await asyncio.sleep(0.01)
 
     async def _beat(self) -> None:
         while True:

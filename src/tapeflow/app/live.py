@@ -62,6 +62,10 @@ class RunLive:
 
     # -- the past, for the hub -------------------------------------------------------------------------------
 
+    async def ready(self) -> None:
+        while not self._pipeline.progress.is_live:
+            await asyncio.sleep(0.02)
+
     async def since(self, topic: Topic, first: int, limit: int) -> list[tuple[int, bytes]]:
         return await asyncio.to_thread(self._since, topic, first, limit)
 

@@ -20,7 +20,7 @@ from tapeflow.tape.lock import Lock
 
 FILE = "demo.json"
 #: The venue lists more than is followed, so that symbols can be added.
-LISTED = 30
+LISTED = 20
 #: How much of the past there is at the first start.
 DAYS = 7
 

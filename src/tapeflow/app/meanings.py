@@ -33,6 +33,7 @@ RUN_KEYS = {
     "tape": "How long messages are kept, and how they are written; see below.",
     "store": "Which results are kept, and how long; see below.",
     "api": "The page, REST and the stream, on one port; see below.",
+    "alerts": "Who may be told of [alerts](alerts.md); see below.",
     "log": "What is said on standard error; see below.",
     "flow": "What is computed: the keys of [the flow file](flow-file.md). Without it what the store's channels need, "
     "with the contract's intervals and indicators.",
@@ -68,6 +69,9 @@ RUN_KEYS = {
     "api.sql_seconds": "Seconds that a statement may take.",
     "api.sql_rows": "Rows that a statement may give.",
     "api.require_key": "Ask for a key on a loopback address too.",
+    "alerts.allow_private": "Whether webhooks may lead to private, loopback and link-local addresses.",
+    "alerts.apprise": "Whether Apprise may be used. It connects wherever its URL says: private addresses too.",
+    "alerts.limit": "Rules there may be.",
     "log.format": "`text` for people, `json` for machines: one object a line with `ts`, `level`, `event`.",
     "log.level": "The least level that is said.",
 }

@@ -300,11 +300,13 @@ class Run:
             "oldest_hole_s": self._oldest_hole_s(),
             "is_pipeline_alive": self.pipeline.is_alive,
             "data_free_bytes": _free_bytes(self.folder.root),
+            "stream": self._served.status(),
             "tape_error": self.spool.error,
             "store_error": progress.error,
             "tape_waiting_bytes": self.spool.waiting_bytes,
             "tape": counters._asdict(),
             "counts": counts,
+            "alerts": self._served.alerts(),
             **self._feed.status(),
         }
 

@@ -39,6 +39,7 @@ def ask(data: Path, method: str, path: str, body: Any = None, key: str | None = 
         raise InputError(f"no run serves {data} now; start one there, or give the data folder of one with --data")
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     sent = None if body is None else msgspec.json.encode(body)
+    headers |= {} if body is None else {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{at}{path}", sent, headers, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from tapeflow.api import sse
+from tapeflow.api.alerts import routes as alert_routes
 from tapeflow.api.app import create
 from tapeflow.api.hub import Hub
 from tapeflow.api.keys import KeyFile, is_required, open_keys
@@ -12,6 +14,7 @@ from tapeflow.api.limits import Limits
 from tapeflow.api.server import Server
 from tapeflow.api.stream import Rules, Streams
 from tapeflow.api.topics import Topics
+from tapeflow.app.alerts import open_desk
 from tapeflow.app.live import RunLive
 from tapeflow.app.source import RunSource
 from tapeflow.flow.nodes import Candles
@@ -40,7 +43,14 @@ class Served:
         self._run = run
         self._topics = Topics(run.flow, settings.venue)
         self._live = RunLive(pipeline, run.store, self._topics)
+        self._streams: Streams | None = None
         self.hub = Hub(settings.venue, self._live, pipeline.watch)
+        #: How the alerts are doing.
+        self.alerts: Callable[[], dict[str, Any]] = dict
+
+    def status(self) -> dict[str, int]:
+        """How the stream is doing."""
+        return {} if self._streams is None else self._streams.status()
 
     def server(self) -> Server:
         """The server of a run whose store and pipeline are there; raises `SettingsError` where keys are missing."""
@@ -56,10 +66,13 @@ class Served:
             subscriptions=api.subscriptions_per_connection,
             messages_per_s=api.messages_per_s,
         )
-        streams = Streams(self.hub, rules)
+        streams = self._streams = Streams(self.hub, rules)
         app = create(source, limits, run.reach())
         sse.add(app, streams)
-        return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams)
+        desk = open_desk(run, self.hub, self._topics, rules.known)
+        alert_routes.add(app, desk)
+        self.alerts = desk.status
+        return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, parts=(desk,))
 
 
 def _limits(api: ApiSettings) -> Limits:
@@ -69,6 +82,7 @@ def _limits(api: ApiSettings) -> Limits:
         requests_per_s=api.requests_per_s,
         connections_per_address=api.connections_per_address,
         has_sql=api.sql,
+        has_alerts=True,
         needs_key=is_required(api),
     )
 

@@ -8,6 +8,7 @@ from typer import Exit, Option, Typer, echo
 from typer.main import get_command
 
 from tapeflow.cli import (
+    alert,
     backfill,
     config,
     coverage,
@@ -37,6 +38,7 @@ app = Typer(
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.add_typer(symbols.symbols, name="symbols")
+app.add_typer(alert.alert, name="alert")
 app.command("coverage")(coverage.coverage)
 app.command("query")(query.query)
 app.command("backfill")(backfill.backfill)

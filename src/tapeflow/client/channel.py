@@ -72,13 +72,13 @@ class Channel:
     @property
     def cursors(self) -> dict[str, Any]:
         """Where the rows given so far end, as of the last message whose rows were all taken: what ``resume`` takes."""
-        found: dict[str, Any] = {}
+        found = {name: dict(at) if isinstance(at, dict) else at for name, at in (self._resume or {}).items()}
         for key, cursor in self._cursors.items():
             if len(key) < 3:
                 found[key[0]] = cursor
             else:
                 found.setdefault(key[0], {})[key[-1]] = cursor
-        return found or dict(self._resume or {})
+        return found
 
     # -- asynchronous --------------------------------------------------------------------------------------
 
@@ -112,7 +112,8 @@ class Channel:
                 params["resume"] = self.cursors
             await ws.send_json({"method": "subscribe", "params": params, "req_id": 1})
             while True:
-                frame = await asyncio.wait_for(ws.receive(), SILENT_S)
+                async with asyncio.timeout(SILENT_S):
+                    frame = await ws.receive()
                 if frame.type != aiohttp.WSMsgType.TEXT:
                     raise _Lost
                 message = _decode(frame.data)

@@ -41,6 +41,7 @@ class VenueCandles:
         self._covers = covers
         self._scales = (price_scale, size_scale)
         self._klines: dict[tuple[int, int], dict[int, Kline]] = {}
+        self._told: dict[tuple[int, int], dict[int, int]] = {}  # count of the candle of an answer given for a window
         self._given: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}  # revision and count of each window's row
 
     def add(self, symbol: int, kline: Kline, ts_watermark: int) -> Rows:
@@ -63,8 +64,12 @@ class VenueCandles:
             if fold is None or not kline.count:
                 continue
             kept = self._keep((symbol, fold), kline)
-            if kline.closed:
+            told = self._told.setdefault((symbol, fold), {})
+            if kline.closed and told.get(kline.ts_start) != kline.count:  # an answer may come again
+                told[kline.ts_start] = kline.count
                 rows += self._stand_in((symbol, fold), kline.ts_start, ts_watermark)
+                if len(told) > KEPT:
+                    del told[min(told)]
             if len(kept) > KEPT:
                 del kept[min(kept)]
         return np.array(rows, CANDLE_ROW)
@@ -148,19 +153,29 @@ class VenueCandles:
 
     def forget(self, symbol: int) -> None:
         """The rows given of a symbol are void; what the venue says of it is not."""
-        for key in [key for key in self._given if key[0] == symbol]:
-            del self._given[key]
+        for rows in (self._given, self._told):
+            for key in [key for key in rows if key[0] == symbol]:
+                del rows[key]
 
     def state(self) -> bytes:
         klines = [(*key, list(kept.values())) for key, kept in self._klines.items()]
-        return pack_state((klines, [(*key, list(rows.items())) for key, rows in self._given.items()]))
+        given = [(*key, list(rows.items())) for key, rows in self._given.items()]
+        return pack_state((klines, given, [(*key, list(rows.items())) for key, rows in self._told.items()]))
 
     def restore(self, packed: bytes) -> None:
-        kind = tuple[list[tuple[int, int, list[Kline]]], list[tuple[int, int, list[tuple[int, tuple[int, int]]]]]]
-        klines, given = msgspec.convert(unpack_state(packed), kind)
+        klines, given, told = msgspec.convert(unpack_state(packed), _State)
         for symbol, fold, kept in klines:
             self._klines[symbol, fold] = {kline.ts_start: kline for kline in kept}
         self._given = {(symbol, fold): dict(rows) for symbol, fold, rows in given}
+        self._told = {(symbol, fold): dict(rows) for symbol, fold, rows in told}
+
+
+#: Symbol, fold, and what is kept of its windows: candles, rows given, candles given.
+_State = tuple[
+    list[tuple[int, int, list[Kline]]],
+    list[tuple[int, int, list[tuple[int, tuple[int, int]]]]],
+    list[tuple[int, int, list[tuple[int, int]]]],
+]
 
 
 def _order(kline: Kline) -> tuple[bool, int, int]:

@@ -20,8 +20,8 @@ class Market(msgspec.Struct, frozen=True):
     """What a simulated venue trades. The same values have the same past and the same ids at any later start."""
 
     seed: int = 7
-    rate: float = 80.0
-    symbols: int = 30
+    rate: float = 200.0
+    symbols: int = 20
     days: int = 7
 
 

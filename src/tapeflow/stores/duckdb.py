@@ -282,6 +282,11 @@ class DuckStore:
                 f'SELECT kept.* FROM "{name}" AS kept, fresh WHERE {least} AND {same}{fewer}'
             )
         self._db.execute(f'DELETE FROM "{name}" AS kept USING fresh WHERE {least} AND {same}{fewer}')
+        if keep and channel.name in REVISED:  # what is refused was published too
+            self._db.execute(
+                f'INSERT INTO "{schema.revised_name(channel.name)}" BY NAME SELECT * FROM fresh '
+                f'WHERE EXISTS (SELECT 1 FROM "{name}" AS kept WHERE {same})'
+            )
         self._db.execute(
             f'INSERT INTO "{name}" BY NAME SELECT * FROM fresh '
             f'WHERE NOT EXISTS (SELECT 1 FROM "{name}" AS kept WHERE {same})'

@@ -256,9 +256,10 @@ class Results:
         _, code = self._step_codes()
         name = code[rows["fold"], rows["step"]]
         symbol, interval = rank(self.names)[rows["symbol"]], rank(intervals)[rows["fold"]]
-        order = [rows["ts_end"], symbol, interval, name, rows["revision"]]
+        revision = np.array(self._step_numbers, np.int64)[at] if self._step_numbers else rows["revision"]
+        order = [rows["ts_end"], symbol, interval, name, revision]
         same = [symbol, interval, name, rows["ts_start"]]
-        kept = sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)
+        kept = sort_and_choose(order, same, revision, all_revisions=self._all_revisions)
         return self._step_table(rows[kept], name[kept], at[kept])
 
     def _step_codes(self) -> tuple[list[str], npt.NDArray[Any]]:
@@ -348,11 +349,10 @@ class Results:
     def _candle_rows(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:
         intervals = [node.interval for node in self._candles]
         symbol, interval = ranks[rows["symbol"]], rank(intervals)[rows["fold"]]
-        order = [rows["ts_end"], symbol, interval, rows["revision"]]
+        revision = _revision(rows)
+        order = [rows["ts_end"], symbol, interval, revision]
         same = [symbol, interval, rows["ts_start"]]
-        return self._candle_columns(
-            rows[sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)]
-        )
+        return self._candle_columns(rows[sort_and_choose(order, same, revision, all_revisions=self._all_revisions)])
 
     def _candle_columns(self, rows: Rows) -> dict[str, Column]:
         intervals = [node.interval for node in self._candles]
@@ -378,11 +378,10 @@ class Results:
         size = np.array([node.window.size_us // 1000 for node in self._means], np.int64)[rows["fold"]]
         slide = np.array([node.window.slide_us // 1000 for node in self._means], np.int64)[rows["fold"]]
         symbol = ranks[rows["symbol"]]
-        order = [rows["ts_end"], symbol, size, slide, rows["revision"]]
+        revision = _revision(rows)
+        order = [rows["ts_end"], symbol, size, slide, revision]
         same = [symbol, size, slide, rows["ts_start"]]
-        return self._mean_columns(
-            rows[sort_and_choose(order, same, rows["revision"], all_revisions=self._all_revisions)]
-        )
+        return self._mean_columns(rows[sort_and_choose(order, same, revision, all_revisions=self._all_revisions)])
 
     def _mean_columns(self, rows: Rows) -> dict[str, Column]:
         size = np.array([node.window.size_us // 1000 for node in self._means], np.int64)[rows["fold"]]
@@ -395,6 +394,12 @@ class Results:
             "slide_ms": slide,
             "closed": rows["closed"].astype(bool),
         }
+
+
+def _revision(rows: Rows) -> Rows:
+    """What tells the rows of a window apart: their numbers where they have them, of which each is one."""
+    found: Rows = rows["seq"] if _seq(rows) else rows["revision"]
+    return found
 
 
 def _seq(rows: Rows) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ written anew when it has grown; it keeps the newest `KEPT` events.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -22,6 +24,8 @@ FILE = "alerts.journal"
 KEPT = 10_000
 #: Bytes added before the file is written anew.
 GROWTH = 8 << 20
+
+T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -73,14 +77,15 @@ class Line(msgspec.Struct, omit_defaults=True):
 
 
 class Journal:
-    """See the module. `write` is for a thread, one at a time; the rest is quick. Raises `SettingsError` if damaged."""
+    """See the module. `write` and `renew` take their time, in a thread. Raises `SettingsError` if it is damaged."""
 
     def __init__(self, data: str | Path) -> None:
         self.path = Path(data) / FILE
         self.entries: dict[str, Entry] = {}
         self.cursors: dict[str, str] = {}
         self.states: dict[str, State] = {}
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._busy = threading.Lock()
         self._size = self._base = self._read()
 
     def _read(self) -> int:
@@ -111,12 +116,8 @@ class Journal:
         for id, target, delivery in line.told:
             if id in self.entries:
                 self.entries[id].deliveries[target] = delivery
-        for cursors, changed in ((self.cursors, line.cursors), (self.states, line.states)):
-            for name, value in changed.items():
-                if value is None:
-                    cursors.pop(name, None)  # type: ignore[attr-defined]
-                else:
-                    cursors[name] = value  # type: ignore[index]
+        _merge(self.cursors, line.cursors)
+        _merge(self.states, line.states)
 
     def trim(self) -> list[tuple[str, str, Delivery]]:
         """Drop the oldest events beyond the bound; what waited of them has failed."""
@@ -136,45 +137,57 @@ class Journal:
         lines += [Line(fired=(entry,)) for entry in self.entries.values()]
         return b"".join(_encode(line) + b"\n" for line in lines)
 
-    def write(self, lines: Iterable[bytes], *, sync: bool) -> None:
-        """Add lines; raises `OSError`, and then none of them is there."""
-        file = self._open()
-        added = b"".join(line + b"\n" for line in lines)
-        try:
-            file.write(added)
-            if sync:
-                os.fsync(file.fileno())
-        except OSError:
-            self._file = None
-            file.close()  # the next attempt cuts off what was written of it
-            raise
-        self._size += len(added)
+    def write(self, line: bytes, *, sync: bool) -> None:
+        """Add a line; raises `OSError`, and then it is not there."""
+        with self._busy:
+            file, added = self._open(), memoryview(line + b"\n")
+            try:
+                while added:
+                    added = added[file.write(added) :]
+                if sync:
+                    os.fsync(file.fileno())
+            except OSError:
+                self._file = None
+                file.close()  # the next attempt cuts off what was written of it
+                raise
+            self._size += len(line) + 1
 
     def renew(self, content: bytes) -> None:
         """Put a new file in place of the old one; raises `OSError`, and then the old one is there."""
-        staging = self.path.with_suffix(".tmp")
-        staging.unlink(missing_ok=True)
-        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        self.close()
-        staging.replace(self.path)
-        self._size = self._base = len(content)
-
-    def _open(self) -> BinaryIO:
-        if self._file is None:
-            file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0)
-            file.truncate(self._size)
-            file.seek(self._size)
-            self._file = file  # type: ignore[assignment]
-            return file  # type: ignore[return-value]
-        return self._file
+        staging = self.path.with_name(f".{FILE}.new")
+        with self._busy:
+            staging.unlink(missing_ok=True)
+            with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+            self._shut()
+            staging.replace(self.path)
+            self._size = self._base = len(content)
 
     def close(self) -> None:
+        with self._busy:
+            self._shut()
+
+    def _open(self) -> FileIO:
+        if self._file is None:
+            self._file = FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+            self._file.truncate(self._size)
+            self._file.seek(self._size)
+        return self._file
+
+    def _shut(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _merge(into: dict[str, T], changed: Mapping[str, T | None]) -> None:
+    for name, value in changed.items():
+        if value is None:
+            into.pop(name, None)
+        else:
+            into[name] = value
 
 
 def encoded(line: Line) -> bytes:

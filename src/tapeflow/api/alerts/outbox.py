@@ -19,6 +19,8 @@ FIRST_S = 1.0
 LONGEST_S = 300.0
 #: After so long an event is given up.
 GIVE_UP_S = 86_400.0
+#: Events that wait in a lane.
+LONGEST = 10_000
 
 #: (rule, name of the target)
 Lane = tuple[str, str]
@@ -47,6 +49,8 @@ class Outbox:
             self._lanes[lane] = deque()
             self._woken[lane] = asyncio.Event()
             self._tasks[lane] = asyncio.create_task(self._serve(lane))
+        elif len(self._lanes[lane]) >= LONGEST:
+            del self._lanes[lane][1]  # the journal does not have it any more either
         self._lanes[lane].append((event, msgspec.structs.replace(delivery)))
 
     def wake(self, rule: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -74,5 +75,5 @@ class Rulebook:
         self.rules = rules
 
 
-def _fields(draft: Draft) -> dict[str, object]:
+def _fields(draft: Draft) -> dict[str, Any]:
     return {name: getattr(draft, name) for name in Draft.__struct_fields__}

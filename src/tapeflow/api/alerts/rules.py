@@ -146,7 +146,9 @@ def _check_url(target: Webhook) -> None:
     except ValueError:
         is_good = False
     if not is_good or not target.url.isascii() or any(ch.isspace() for ch in target.url):
-        raise SettingsError(f"target {target.name}: expected an http or https address, such as https://example.org/hook")
+        raise SettingsError(
+            f"target {target.name}: expected an http or https address, such as https://example.org/hook"
+        )
     if parts.username or parts.password:
         raise SettingsError(f"target {target.name}: leave user and password out of the url; use a secret")
 
@@ -154,8 +156,8 @@ def _check_url(target: Webhook) -> None:
 def merged(draft: Draft, before: Rule | None) -> Draft:
     """The draft with names for nameless targets, and with what it leaves out of those that were there before.
 
-    A client never sees urls and secrets, so it cannot send them again: a target without a url keeps its own, and with it
-    the secret. A new url has no secret but the one that is sent with it; an empty secret is none.
+    A client never sees urls and secrets, so it cannot send them again: a target without a url keeps its own, and
+    with it the secret. A new url has no secret but the one that is sent with it; an empty secret is none.
     """
     known = {target.name: target for target in before.targets} if before is not None else {}
     made: list[Target] = []

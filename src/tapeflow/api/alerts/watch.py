@@ -1,7 +1,7 @@
 """What a rule sees in rows: pure, from one state to the next. The same rows give the same sightings, in any restart.
 
-Trades come in the order of their making, holes filled later. A crossing lies between two trades whose ids are next to one
-another among those known; a trade from a hole splits such a pair. Each pair that crosses is told once: where a hole
+Trades come in the order of their making, holes filled later. A crossing lies between two trades whose ids are next to
+one another among those known; a trade from a hole splits such a pair. Each pair that crosses is told once: where a hole
 between two sides was told as one crossing, what fills it adds only the crossings that it makes more.
 """
 
@@ -97,9 +97,7 @@ def trade(when: Price, level: Level, state: State, row: Trade) -> Sighting | Non
     return _crossed(when, row.id, ts, row.price) if before is False and state.side else None
 
 
-def _late(
-    when: Price, level: Level, state: State, number: int, text: str, price: Decimal, ts: int
-) -> Sighting | None:
+def _late(when: Price, level: Level, state: State, number: int, text: str, price: Decimal, ts: int) -> Sighting | None:
     hole = next((one for one in state.holes if one.first < number < one.last), None)
     if hole is None:
         return None  # seen before, or older than all that is remembered
@@ -131,14 +129,12 @@ def value(when: Indicator, level: Level, state: State, row: Value) -> Sighting |
     state.last, state.side = row.ts_start, level.side(Decimal(found), state.before)
     if state.before is not False or not state.side or was:
         return None
-    text = (
-        f"{when.symbol} {when.interval} {when.name}.{when.field} {found!r} crossed {when.crosses} {when.level}"
-    )
+    text = f"{when.symbol} {when.interval} {when.name}.{when.field} {found!r} crossed {when.crosses} {when.level}"
     return Sighting(f"{row.ts_start}.{row.revision}", row.ts_end, found, when.level, text)
 
 
 def spans(when: Coverage, state: State, rows: list[Span]) -> list[Sighting]:
-    """All coverage of a symbol as it stands; holes that are there at the beginning are known, and so are parts of one."""
+    """All coverage of a symbol as it stands; holes at the beginning are known, and so are their parts."""
     now = [
         row
         for row in rows

@@ -1,0 +1,446 @@
+"""The desk: follows the topics of the rules, judges what comes, and has it told. It lives in the loop of the server.
+
+One worker judges: a message of a topic at a time, by every rule of it. What was seen is in the journal, with the cursor
+of the message and the states after it, before the next one is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any, Protocol
+
+import msgspec
+
+from tapeflow.api.alerts import watch
+from tapeflow.api.alerts.follower import Follower, name_of, topic_of
+from tapeflow.api.alerts.journal import Delivery, Entry, Event, Journal, Line, encoded
+from tapeflow.api.alerts.outbox import Outbox
+from tapeflow.api.alerts.rulebook import Rulebook
+from tapeflow.api.alerts.rules import Coverage, Draft, Indicator, Level, Price, Rule, Stale, Target, check, merged
+from tapeflow.api.alerts.targets import Teller, Undelivered
+from tapeflow.api.alerts.targets import check as check_target
+from tapeflow.api.alerts.watch import Sighting, State
+from tapeflow.api.hub import Hub
+from tapeflow.api.topics import Refusal, Topic
+
+#: How far each rule has seen is written so often; what came after is looked at again after a kill.
+STATE_S = 2.0
+#: Silence is looked for so often.
+TICK_S = 1.0
+#: A topic that cannot be followed is tried again after so long.
+AGAIN_S = 1.0
+
+_LOG = logging.getLogger("tapeflow.api.alerts")
+
+
+class Present(Protocol):
+    """What the desk asks of a run. Quick, from any thread."""
+
+    def is_live(self) -> bool:
+        """True once the tape was played to its end: every row that was ever given has its number again."""
+        ...
+
+    def find(self, asked: dict[str, Any]) -> list[Topic]:
+        """The topics of a subscription; raises `Refusal`."""
+        ...
+
+    def newest(self, symbol: str, stream: str) -> int | None:
+        """The time of the newest trade of a symbol, or of its newest event of ``any`` stream."""
+        ...
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What ``[alerts]`` of the settings says."""
+
+    allow_private: bool = False
+    has_apprise: bool = False
+    rules: int = 1000
+
+
+class Desk:
+    """See the module. `begin` and `end` in the server's loop, everything between there too, but `status`."""
+
+    def __init__(self, book: Rulebook, journal: Journal, hub: Hub, present: Present, bounds: Bounds) -> None:
+        self.book = book
+        self.journal = journal
+        self.bounds = bounds
+        self._hub = hub
+        self._present = present
+        self._levels: dict[str, Level] = {}
+        self._by_topic: dict[str, dict[str, Rule]] = {}
+        self._stale: dict[str, Rule] = {}
+        self._followers: dict[str, Follower] = {}
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._problems: dict[str, str] = {}
+        self._called = asyncio.Event()
+        self._changed: set[str] = set()
+        self._cursors: set[str] = set()
+        self._saved = 0.0
+        self._writing = asyncio.Lock()
+        self._teller: Teller | None = None
+        self._outbox: Outbox | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._counts = {"fired": 0, "delivered": 0, "failed": 0, "failures": 0, "restarts": 0}
+        self._waiting = 0
+        self._is_open = False
+        self._problem = ""
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Go on where the journal ends: tell what was not told, then look at what came meanwhile."""
+        self._teller = Teller(allow_private=self.bounds.allow_private, has_apprise=self.bounds.has_apprise)
+        self._outbox = Outbox(self._target, self._teller.tell, self._mark)
+        for entry in self.journal.entries.values():
+            self._send(entry)
+        gone = self.journal.states.keys() - self.book.rules.keys()
+        self._changed |= gone
+        for id in gone:
+            del self.journal.states[id]
+        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._admit())]
+
+    async def end(self) -> None:
+        """Stop where it is; the journal has it."""
+        for task in (*self._tasks, *self._following.values()):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._following.values(), return_exceptions=True)
+        if self._outbox is not None and self._teller is not None:
+            await self._outbox.close()
+            await self._teller.close()
+        if self._changed or self._cursors:
+            with contextlib.suppress(OSError):
+                self.journal.write(encoded(self._state_line()), sync=False)
+        self.journal.close()
+
+    def status(self) -> dict[str, Any]:
+        """What an operator wants to see; from any thread."""
+        rules = {"rules": len(self.book.rules), "not_judged": len(self._problems)}
+        return rules | self._counts | {"waiting": self._waiting, "problem": self._problem}
+
+    # -- rules -----------------------------------------------------------------------------------------------
+
+    def add(self, draft: Draft) -> Rule:
+        """Keep a rule and begin with it; raises `SettingsError`, `Refusal`, `Undelivered`."""
+        rule = self.book.add(self._checked(merged(draft, None)))
+        self._enter(rule)
+        return rule
+
+    def put(self, rule: Rule, draft: Draft) -> Rule:
+        """Replace a rule, which begins anew; raises as `add`."""
+        made = self.book.put(rule.id, self._checked(merged(draft, rule)))
+        self._leave(rule)
+        self._enter(made)
+        self._tidy()
+        if self._outbox is not None:
+            self._outbox.wake(rule.id)
+        return made
+
+    def remove(self, rule: Rule) -> None:
+        """Keep a rule no more; its events stay in the journal."""
+        self.book.remove(rule.id)
+        self._leave(rule)
+        self._tidy()
+        if self._outbox is not None:
+            self._outbox.wake(rule.id)
+
+    async def test(self, rule: Rule) -> list[dict[str, Any]]:
+        """What happens when the targets of a rule are told of something that did not happen."""
+        now = time.time_ns() // 1000
+        text = f"a test of the alert {rule.name or rule.id}; nothing has happened"
+        level = getattr(rule.when, "level", None)
+        id, symbol = f"{rule.id}.test.{now}", rule.when.symbol
+        event = Event(id, rule.id, now, symbol, None, level, text, rule.name, now, test=True)
+        return list(await asyncio.gather(*(self._try(target, event) for target in rule.targets)))
+
+    async def _try(self, target: Target, event: Event) -> dict[str, Any]:
+        assert self._teller is not None
+        began = time.monotonic()
+        try:
+            await self._teller.tell(target, event)
+            error = ""
+        except Undelivered as problem:
+            error = str(problem)
+        took = round((time.monotonic() - began) * 1000)
+        return {"target": target.name, "delivered": not error, "error": error, "ms": took, "event": event.id}
+
+    def state(self, rule: Rule) -> str:
+        """How a rule is doing, in a word."""
+        state = self.journal.states.get(rule.id)
+        if state is not None and state.is_done:
+            return "done"
+        if not rule.enabled:
+            return "off"
+        return "watching" if self._is_open and rule.id not in self._problems else "waiting"
+
+    def problem(self, rule: Rule) -> str:
+        """Why a rule is not judged yet; empty if it is."""
+        return self._problems.get(rule.id, "")
+
+    def _checked(self, draft: Draft) -> Draft:
+        check(draft)
+        for target in draft.targets:
+            check_target(target, has_apprise=self.bounds.has_apprise)
+        asked = topic_of(draft.when)
+        topics = self._present.find(asked or {"channel": "coverage", "symbol": draft.when.symbol})
+        when = msgspec.structs.replace(draft.when, symbol=topics[0].symbol)
+        return msgspec.structs.replace(draft, when=when)
+
+    # -- what is followed ------------------------------------------------------------------------------------
+
+    async def _admit(self) -> None:
+        """Enter every rule once the run is live, and those that could not be entered again and again."""
+        while not self._present.is_live():
+            await asyncio.sleep(0.1)
+        self._is_open = True
+        for rule in list(self.book.rules.values()):
+            self._enter(rule)
+        self._tidy()
+        while True:
+            await asyncio.sleep(10 * AGAIN_S)
+            for id in list(self._problems):
+                if id in self.book.rules:
+                    self._enter(self.book.rules[id])
+
+    def _enter(self, rule: Rule) -> None:
+        """Have a rule judged, from its state if it has one."""
+        state = self.journal.states.get(rule.id)
+        if not self._is_open or not rule.enabled or (state is not None and state.is_done):
+            return
+        asked = topic_of(rule.when)
+        if asked is None:
+            self._stale[rule.id] = rule
+            self.journal.states.setdefault(rule.id, State())
+            return
+        try:
+            topic = self._present.find(asked)[0]
+        except Refusal as refusal:
+            self._problems[rule.id] = str(refusal)
+            return
+        self._problems.pop(rule.id, None)
+        if isinstance(rule.when, Price | Indicator):
+            self._levels[rule.id] = Level(rule.when)
+        name = name_of(topic)
+        self._by_topic.setdefault(name, {})[rule.id] = rule
+        if name not in self._followers:
+            self._followers[name] = Follower(topic, self._called.set)
+            self._following[name] = asyncio.create_task(self._follow(self._followers[name]))
+        if state is None:
+            self.journal.states[rule.id] = State()
+            self._look(rule, self._followers[name].last)
+            self._changed.add(rule.id)
+
+    def _leave(self, rule: Rule) -> None:
+        self._stale.pop(rule.id, None)
+        self._levels.pop(rule.id, None)
+        self._problems.pop(rule.id, None)
+        self.journal.states.pop(rule.id, None)
+        self._changed.add(rule.id)
+        for rules in self._by_topic.values():
+            rules.pop(rule.id, None)
+
+    def _tidy(self) -> None:
+        """Follow no topic that no rule is judged by."""
+        for name in [name for name, rules in self._by_topic.items() if not rules]:
+            del self._by_topic[name]
+            self._following.pop(name).cancel()
+            del self._followers[name]
+        for name in self.journal.cursors.keys() - self._by_topic.keys():
+            if not self._problems:
+                del self.journal.cursors[name]
+                self._cursors.add(name)
+        self._called.set()
+
+    async def _follow(self, follower: Follower) -> None:
+        """Be a member of the hub, from the last cursor; again whenever it ends."""
+        topic = follower.topic
+        try:
+            while not follower.is_over:
+                follower.begin()
+                cursor = self.journal.cursors.get(follower.name)
+                try:
+                    can = cursor is not None and await self._hub.can_resume(topic, cursor)
+                    if cursor is not None and not can and topic.channel != "coverage":
+                        self._counts["restarts"] += 1
+                        _LOG.warning("the rows of %s after %s are gone: its alerts go on now", follower.name, cursor)
+                    await self._hub.join(topic, follower, cursor=cursor if can else None, rows=1)
+                    await follower.lost.wait()
+                except ConnectionError:
+                    pass
+                except Exception as error:  # noqa: BLE001 - a store that cannot be read now can be read later
+                    _LOG.warning("%s cannot be followed now: %s", follower.name, error)
+                self._hub.leave(topic, follower)
+                await asyncio.sleep(AGAIN_S)
+        finally:
+            self._hub.leave(topic, follower)
+
+    # -- judging ---------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        ticked = 0.0
+        while True:
+            self._called.clear()
+            for follower in list(self._followers.values()):
+                for _ in range(10):  # no topic keeps the others waiting
+                    if not follower.waiting:
+                        break
+                    await self._judge_safely(follower)
+                if follower.waiting:
+                    self._called.set()
+            now = time.monotonic()
+            if now - ticked >= TICK_S and self._present.is_live():
+                ticked = now
+                await self._tick()
+            if now - self._saved >= STATE_S:
+                self._saved = now
+                await self._save()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S / 2):
+                    await self._called.wait()
+
+    async def _judge_safely(self, follower: Follower) -> None:
+        message, cursor = follower.take()
+        try:
+            await self._judge(follower, message, cursor)
+        except Exception as error:  # noqa: BLE001 - one message must not end all alerts
+            _LOG.exception("a message of %s could not be judged", follower.name)
+            self._problem = f"a message of {follower.name} could not be judged: {error}; see the log"
+
+    async def _judge(self, follower: Follower, message: bytes, cursor: str) -> None:
+        rows = follower.read(message)
+        found: list[tuple[Rule, Sighting]] = []
+        for rule in list(self._by_topic.get(follower.name, {}).values()):
+            found += [(rule, one) for one in self._look(rule, rows)]
+            self._changed.add(rule.id)
+        if rows:
+            follower.last = rows if follower.topic.channel == "coverage" else rows[-1:]
+        if self._followers.get(follower.name) is follower:
+            self.journal.cursors[follower.name] = cursor
+            self._cursors.add(follower.name)
+        await self._fire(follower.name, found)
+
+    def _look(self, rule: Rule, rows: list[Any]) -> list[Sighting]:
+        """What a rule sees in rows; its state goes on. After ``once`` and within the cooldown nothing is told."""
+        state = self.journal.states.get(rule.id)
+        if state is None or not rows:
+            return []
+        when, found = rule.when, list[Sighting | None]()
+        match when:
+            case Price():
+                level = self._levels[rule.id]
+                found = [watch.trade(when, level, state, row) for row in rows]
+            case Indicator():
+                level = self._levels[rule.id]
+                found = [watch.value(when, level, state, row) for row in rows]
+            case Coverage():
+                found = [*watch.spans(when, state, rows)]
+        return [one for one in found if one is not None and _may_fire(rule, state, one)]
+
+    async def _tick(self) -> None:
+        now = time.time_ns() // 1000
+        for rule in list(self._stale.values()):
+            assert isinstance(rule.when, Stale)
+            state = self.journal.states[rule.id]
+            mark = self._present.newest(rule.when.symbol, rule.when.stream)
+            one = watch.silence(rule.when, state, mark, now)
+            self._changed.add(rule.id)
+            if one is not None and _may_fire(rule, state, one):
+                await self._fire(f"stale.{rule.when.symbol}", [(rule, one)])
+
+    async def _fire(self, topic: str, found: list[tuple[Rule, Sighting]]) -> None:
+        """Into the journal, then on their way."""
+        now = time.time_ns() // 1000
+        fired = []
+        for rule, one in found:
+            id = f"{rule.id}.{topic}.{one.row}"
+            if id in self.journal.entries:
+                continue
+            event = Event(id, rule.id, one.ts, rule.when.symbol, one.value, one.level, one.text, rule.name, now)
+            fired.append(Entry(event, {target.name: Delivery(ts=now) for target in rule.targets}))
+        for rule in [rule for rule, _ in found if rule.once]:
+            self._levels.pop(rule.id, None)
+            self._stale.pop(rule.id, None)
+            self._by_topic.get(topic, {}).pop(rule.id, None)
+        if not fired:
+            return
+        line = self._state_line()
+        line.fired = tuple(fired)
+        self.journal.take(Line(fired=line.fired))
+        lost = self.journal.trim()
+        await self._write(encoded(line), sync=True)
+        self._counts["fired"] += len(fired)
+        self._count_lost(len(lost))
+        for entry in fired:
+            self._send(entry)
+
+    def _count_lost(self, lost: int) -> None:
+        self._counts["failed"] += lost
+        self._waiting -= lost
+
+    # -- telling ---------------------------------------------------------------------------------------------
+
+    def _target(self, rule: str, name: str) -> Target | None:
+        kept = self.book.rules.get(rule)
+        return next((target for target in kept.targets if target.name == name), None) if kept is not None else None
+
+    def _send(self, entry: Entry) -> None:
+        assert self._outbox is not None
+        for name, delivery in entry.deliveries.items():
+            if delivery.state == "waiting":
+                self._waiting += 1
+                self._outbox.put(entry.event, name, delivery)
+
+    async def _mark(self, event: Event, target: str, delivery: Delivery) -> None:
+        if event.id not in self.journal.entries:
+            return  # dropped, and counted then
+        line = Line(told=((event.id, target, delivery),))
+        self.journal.take(line)
+        if delivery.state == "waiting":
+            self._counts["failures"] += 1
+        else:
+            self._counts[delivery.state] += 1
+            self._waiting -= 1
+        await self._write(encoded(line), sync=False)
+
+    # -- the journal -----------------------------------------------------------------------------------------
+
+    def _state_line(self) -> Line:
+        """How far the rules have seen, of those that have seen more."""
+        states = {id: self.journal.states.get(id) for id in self._changed}
+        cursors = {name: self.journal.cursors.get(name) for name in self._cursors}
+        self._changed, self._cursors = set(), set()
+        return Line(states=states, cursors=cursors)
+
+    async def _save(self) -> None:
+        if self._changed or self._cursors:
+            await self._write(encoded(self._state_line()), sync=False)
+        if self.journal.is_grown:
+            async with self._writing:
+                try:
+                    await asyncio.to_thread(self.journal.renew, self.journal.whole())
+                except OSError as error:
+                    self._problem = f"the journal cannot be written: {error.strerror}"
+
+    async def _write(self, line: bytes, *, sync: bool) -> None:
+        """Return when the line is there, however long the disk refuses; the loop goes on meanwhile."""
+        while True:
+            async with self._writing:
+                try:
+                    await asyncio.to_thread(self.journal.write, line, sync=sync)
+                except OSError as error:
+                    self._problem = f"the journal cannot be written: {error.strerror}; free room or mend the disk"
+                else:
+                    self._problem = ""
+                    return
+            await asyncio.sleep(AGAIN_S)
+
+
+def _may_fire(rule: Rule, state: State, one: Sighting) -> bool:
+    if state.is_done:
+        return False
+    if rule.cooldown_s and state.fired is not None and one.ts < state.fired + rule.cooldown_s * 1e6:
+        return False
+    state.fired, state.is_done = one.ts, rule.once
+    return True

@@ -1,0 +1,115 @@
+"""What is followed: the settings' symbols and the changes since, kept before they are made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from tapeflow.api.problem import Problem
+from tapeflow.app.roster import Changes, Reach, Roster, read
+from tapeflow.domain.errors import InputError, VenueError
+from tapeflow.feed.feed import Feed
+
+LISTED = dict.fromkeys(("BTCUSDT", "ETHUSDT", "SOLUSDT", "LINKUSDT"), "TRADING")
+
+
+class FakeFeed:
+    def __init__(self, problem: str = "") -> None:
+        self.followed: list[list[str]] = []
+        self.problem = problem
+
+    async def listed(self, symbol: str) -> dict[str, str]:
+        if self.problem:
+            raise VenueError(self.problem)
+        return LISTED
+
+    async def follow(self, symbols: Sequence[str]) -> None:
+        await asyncio.sleep(0)
+        self.followed.append(list(symbols))
+
+
+def made(folder: Path, *start: str, problem: str = "") -> tuple[Roster, Any]:
+    return Roster(folder / "symbols.json", start or ("BTCUSDT", "ETHUSDT")), FakeFeed(problem)
+
+
+def test_changes_are_made_and_kept(tmp_path: Path) -> None:
+    async def work() -> None:
+        roster, feed = made(tmp_path)
+        assert await roster.follow(feed, "solusdt") == "SOLUSDT"
+        assert await roster.follow(feed, "SOLUSDT") == "SOLUSDT"
+        assert await roster.unfollow(feed, "ethUSDT") == "ETHUSDT"
+        assert feed.followed == [["BTCUSDT", "ETHUSDT", "SOLUSDT"], ["BTCUSDT", "SOLUSDT"]]
+
+    asyncio.run(work())
+    assert made(tmp_path)[0].symbols == ["BTCUSDT", "SOLUSDT"]
+    assert made(tmp_path, "BTCUSDT", "LINKUSDT", "ETHUSDT")[0].symbols == ["BTCUSDT", "LINKUSDT", "SOLUSDT"]
+
+
+def test_what_was_removed_can_be_added_again(tmp_path: Path) -> None:
+    async def work() -> None:
+        roster, feed = made(tmp_path)
+        await roster.unfollow(feed, "ETHUSDT")
+        await roster.follow(feed, "ETHUSDT")
+        await roster.follow(feed, "LINKUSDT")
+        await roster.unfollow(feed, "LINKUSDT")
+
+    asyncio.run(work())
+    assert read(tmp_path / "symbols.json") == Changes()
+
+
+def test_other_settings_keep_the_changes_and_never_leave_nothing(tmp_path: Path) -> None:
+    async def work() -> None:
+        roster, feed = made(tmp_path)
+        await roster.unfollow(feed, "ETHUSDT")
+        assert await roster.restart(feed, ["LINKUSDT", "ETHUSDT"]) == ["LINKUSDT"]
+        assert await roster.restart(feed, ["ETHUSDT"]) == ["ETHUSDT"]
+
+    asyncio.run(work())
+
+
+def problem_of(work: Any) -> Problem:
+    with pytest.raises(Problem) as caught:
+        asyncio.run(work)
+    return caught.value
+
+
+def test_what_cannot_be_is_refused_with_the_reason(tmp_path: Path) -> None:
+    roster, feed = made(tmp_path, "BTCUSDT")
+    refused = problem_of(roster.follow(feed, "LINKUSDX"))
+    assert (refused.status, refused.kind, refused.nearest[0]) == (404, "unknown_symbol", "LINKUSDT")
+    assert problem_of(roster.unfollow(feed, "SOLUSDT")).status == 404
+    assert problem_of(roster.unfollow(feed, "BTCUSDT")).kind == "last_symbol"
+    away = problem_of(roster.follow(cast("Feed", FakeFeed("the venue is away")), "SOLUSDT"))
+    assert (away.status, away.kind) == (503, "venue_unreachable")
+    (tmp_path / "symbols.tmp").mkdir()
+    kept = problem_of(roster.follow(feed, "SOLUSDT"))
+    assert (kept.kind, feed.followed, roster.symbols) == ("cannot_keep", [], ["BTCUSDT"])
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "symbols.json").write_text('{"added": 3}')
+    with pytest.raises(InputError, match=r"symbols\.json is damaged"):
+        made(tmp_path)
+
+
+def test_two_changes_at_once_from_another_loop_are_made_one_after_the_other(tmp_path: Path) -> None:
+    roster, feed = made(tmp_path)
+
+    async def work() -> None:
+        reach = Reach(roster, feed, asyncio.get_running_loop())
+
+        def other() -> None:
+            async def ask() -> None:
+                await asyncio.gather(reach.follow("SOLUSDT"), reach.follow("LINKUSDT"), reach.unfollow("ETHUSDT"))
+
+            asyncio.run(ask())
+
+        await asyncio.to_thread(other)
+
+    asyncio.run(work())
+    assert sorted(roster.symbols) == ["BTCUSDT", "LINKUSDT", "SOLUSDT"]
+    assert feed.followed[-1] == roster.symbols

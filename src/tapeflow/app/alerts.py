@@ -30,6 +30,9 @@ class RunPresent:
     def find(self, asked: dict[str, Any]) -> list[Topic]:
         return self._topics.find(asked, self._known())
 
+    def topic(self, asked: dict[str, Any]) -> Topic:
+        return self._topics.find(asked, [asked["symbol"]])[0]
+
     def newest(self, symbol: str, stream: str) -> int | None:
         progress = self._pipeline.progress
         if stream == "any":

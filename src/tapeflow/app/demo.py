@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 
 from tapeflow.api.port import taken
-from tapeflow.app.lean import without_pandas
 from tapeflow.app.run import Run
 from tapeflow.domain.errors import SettingsError, VenueError
 from tapeflow.exchange.child import Child
@@ -41,7 +40,6 @@ class Demo(msgspec.Struct, frozen=True):
 
 def run(demo: Demo, venue: Child, say: Say, serving: Callable[[str], None]) -> None:
     """Run it against its venue until Ctrl-C; ``serving`` is told the address. Raises `TapeflowError`s."""
-    without_pandas()
     port = _free_port() if demo.port is None else _wanted(demo.port)
     told = venue.wait()
     settings = _settings(demo, port, told.symbols[: demo.symbols], EndpointSettings(told.websocket, told.rest))

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tapeflow import venues
+from tapeflow.app.lean import without_pandas
 from tapeflow.app.pipeline import Pipeline, Progress
 from tapeflow.app.roster import Reach, Roster
 from tapeflow.app.serve import Served
@@ -93,6 +94,7 @@ class Run:
     async def run(self) -> None:
         """Follow the venue until stopped."""
         self._loop = asyncio.get_running_loop()
+        without_pandas()
         async with AsyncExitStack() as stack:  # parts end in the order of the data's way, also if one of them fails
             self._open(stack)
             self._signals(self._loop)

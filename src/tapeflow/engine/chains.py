@@ -33,6 +33,10 @@ class Bar(msgspec.Struct, array_like=True, gc=False):
     given_bars: int = 0
 
 
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[Bar]).decode
+
+
 class ChainRow(msgspec.Struct, gc=False):
     """One result of a step."""
 
@@ -43,10 +47,14 @@ class ChainRow(msgspec.Struct, gc=False):
 
 
 class ChainState(msgspec.Struct, array_like=True):
-    """The snapshot of a chain; ``states`` are the step's states, encoded, before bars 0, STRIDE, 2 * STRIDE ..."""
+    """The snapshot of a chain; ``states`` are the step's states, encoded, before bars 0, STRIDE, 2 * STRIDE ...
+
+    Whole strides of bars are ``packed``: they seldom change, and a snapshot must not hold up what is live.
+    """
 
     dropped: int
     dropped_revision: int
+    packed: list[bytes]
     bars: list[Bar]
     states: list[Any]
     dirty: int | None
@@ -64,6 +72,7 @@ class Chain:
         self._dropped = 0
         self._dropped_revision = 0
         self._dirty: int | None = None
+        self._packed: list[bytes] = []  # whole strides of bars, as far as a snapshot has needed them
 
     @property
     def head(self) -> Any:
@@ -105,6 +114,7 @@ class Chain:
             self._bars.insert(at, Bar(ts_start, close, revision))
         else:
             return  # before all that is kept: beyond the horizon
+        del self._packed[at // STRIDE :]
         if self._dirty is None or at < self._dirty:
             self._dirty = at
 
@@ -113,7 +123,7 @@ class Chain:
         if self._dirty is None:
             return []
         at = self._dirty // STRIDE
-        del self._states[at + 1 :]
+        del self._states[at + 1 :], self._packed[at:]
         state = self._states[at]
         late = self._dropped_revision + sum(bar.revision for bar in self._bars[: at * STRIDE])
         rows = []
@@ -142,15 +152,21 @@ class Chain:
         self._dropped += gone * STRIDE
         self._dropped_revision += sum(bar.revision for bar in self._bars[: gone * STRIDE])
         del self._bars[: gone * STRIDE]
-        del self._states[:gone]
+        del self._states[:gone], self._packed[:gone]
 
     def state(self) -> ChainState:
-        return ChainState(self._dropped, self._dropped_revision, list(self._bars), list(self._states), self._dirty)
+        whole = len(self._bars) // STRIDE
+        for at in range(len(self._packed), whole):
+            self._packed.append(_pack(self._bars[at * STRIDE : (at + 1) * STRIDE]))
+        rest = self._bars[whole * STRIDE :]
+        packed, states = list(self._packed), list(self._states)
+        return ChainState(self._dropped, self._dropped_revision, packed, rest, states, self._dirty)
 
     def restore(self, state: ChainState) -> None:
         kind = type(self.step.zero())
         self._dropped, self._dropped_revision = state.dropped, state.dropped_revision
-        self._bars, self._dirty = state.bars, state.dirty
+        self._bars = [bar for packed in state.packed for bar in _unpack(packed)] + state.bars
+        self._packed, self._dirty = list(state.packed), state.dirty
         self._states = [msgspec.convert(value, kind) for value in state.states]
         self._late = state.dropped_revision + sum(bar.revision for bar in self._bars)
         self._head = self._states[-1]

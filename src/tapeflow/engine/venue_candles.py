@@ -41,6 +41,7 @@ class VenueCandles:
         self._covers = covers
         self._scales = (price_scale, size_scale)
         self._klines: dict[tuple[int, int], dict[int, Kline]] = {}
+        self._packed: dict[tuple[int, int], bytes] = {}  # what a snapshot has of the candles, until one changes
         self._told: dict[tuple[int, int], dict[int, int]] = {}  # count of the candle of an answer given for a window
         self._given: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}  # revision and count of each window's row
 
@@ -80,6 +81,7 @@ class VenueCandles:
         known = kept.get(kline.ts_start)
         if known is None or _order(kline) > _order(known):
             kept[kline.ts_start] = kline
+            self._packed.pop(key, None)
         return kept
 
     def replace(self, rows: Rows) -> Rows:
@@ -158,23 +160,28 @@ class VenueCandles:
                 del rows[key]
 
     def state(self) -> bytes:
-        klines = [(*key, list(kept.values())) for key, kept in self._klines.items()]
-        given = [(*key, list(rows.items())) for key, rows in self._given.items()]
-        return pack_state((klines, given, [(*key, list(rows.items())) for key, rows in self._told.items()]))
+        for key, kept in self._klines.items():
+            if key not in self._packed:
+                self._packed[key] = pack_state(list(kept.values()))
+        klines = [(*key, self._packed[key]) for key in self._klines]
+        given = [(*key, rows) for key, rows in self._given.items()]
+        return msgspec.msgpack.encode((klines, given, [(*key, rows) for key, rows in self._told.items()]))
 
     def restore(self, packed: bytes) -> None:
-        klines, given, told = msgspec.convert(unpack_state(packed), _State)
-        for symbol, fold, kept in klines:
+        klines, given, told = msgspec.msgpack.decode(packed, type=_State)
+        for symbol, fold, of_key in klines:
+            kept = msgspec.convert(unpack_state(of_key), list[Kline])
             self._klines[symbol, fold] = {kline.ts_start: kline for kline in kept}
-        self._given = {(symbol, fold): dict(rows) for symbol, fold, rows in given}
-        self._told = {(symbol, fold): dict(rows) for symbol, fold, rows in told}
+            self._packed[symbol, fold] = of_key
+        self._given = {(symbol, fold): rows for symbol, fold, rows in given}
+        self._told = {(symbol, fold): rows for symbol, fold, rows in told}
 
 
 #: Symbol, fold, and what is kept of its windows: candles, rows given, candles given.
 _State = tuple[
-    list[tuple[int, int, list[Kline]]],
-    list[tuple[int, int, list[tuple[int, tuple[int, int]]]]],
-    list[tuple[int, int, list[tuple[int, int]]]],
+    list[tuple[int, int, bytes]],
+    list[tuple[int, int, dict[int, tuple[int, int]]]],
+    list[tuple[int, int, dict[int, int]]],
 ]
 
 

@@ -87,4 +87,4 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
 
 def _row() -> dict[str, Any]:
     rule = msgspec.convert({"id": _ID, **EXAMPLE}, Rule)
-    return shown(rule) | {"about": about(rule.when)} | _WATCHED
+    return {**shown(rule), "about": about(rule.when), **_WATCHED}

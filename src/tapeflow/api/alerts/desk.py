@@ -44,7 +44,11 @@ class Present(Protocol):
         ...
 
     def find(self, asked: dict[str, Any]) -> list[Topic]:
-        """The topics of a subscription; raises `Refusal`."""
+        """The topics of a subscription of symbols that are followed; raises `Refusal`."""
+        ...
+
+    def topic(self, asked: dict[str, Any]) -> Topic:
+        """A topic, whether its symbol is followed yet or not; raises `Refusal` where no flow makes its rows."""
         ...
 
     def newest(self, symbol: str, stream: str) -> int | None:
@@ -215,7 +219,8 @@ class Desk:
             self.journal.states.setdefault(rule.id, State())
             return
         try:
-            topic = self._present.find(asked)[0]
+            # Never refused for its symbol: all rules of a topic go on with it together, or one would miss rows.
+            topic = self._present.topic(asked)
         except Refusal as refusal:
             self._problems[rule.id] = str(refusal)
             return
@@ -231,6 +236,7 @@ class Desk:
             self.journal.states[rule.id] = State()
             self._look(rule, self._followers[name].last)
             self._changed.add(rule.id)
+            self._save_soon()
 
     def _leave(self, rule: Rule) -> None:
         self._stale.pop(rule.id, None)
@@ -316,6 +322,8 @@ class Desk:
             self._changed.add(rule.id)
         if rows:
             follower.last = rows if follower.topic.channel == "coverage" else rows[-1:]
+        if follower.name not in self.journal.cursors:
+            self._save_soon()  # a rule begins here, whatever ends the process
         if self._followers.get(follower.name) is follower:
             self.journal.cursors[follower.name] = cursor
             self._cursors.add(follower.name)
@@ -412,6 +420,10 @@ class Desk:
         cursors = {name: self.journal.cursors.get(name) for name in self._cursors}
         self._changed, self._cursors = set(), set()
         return Line(states=states, cursors=cursors)
+
+    def _save_soon(self) -> None:
+        self._saved = 0.0
+        self._called.set()
 
     async def _save(self) -> None:
         if self._changed or self._cursors:

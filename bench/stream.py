@@ -30,6 +30,20 @@ import aiohttp.web
 import numpy as np
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from tapeflow import venues
+from tapeflow.api.app import create
+from tapeflow.api.guard import NoKeys
+from tapeflow.api.hub import Hub
+from tapeflow.api.limits import Limits
+from tapeflow.api.server import Server
+from tapeflow.api.stream import Rules, Streams
+from tapeflow.api.topics import Topics
+from tapeflow.engine.embedded import Engine
+from tapeflow.engine.frames import Frames
+from tapeflow.flow.builder import Builder
+from tapeflow.stores.results import Results
+from tapeflow.stores.swapped import SwappedResults
+
 SYMBOLS = 50
 _RECV = re.compile(rb'"ts_recv":(\d+)')
 
@@ -137,20 +151,6 @@ def _cpu(pid: int) -> float:
 
 def serve(pipe: Any, per_s: int) -> None:
     """A server over rows made at a steady pace; sends its address, then what it used for each word it gets."""
-    from tapeflow import venues
-    from tapeflow.api.app import create
-    from tapeflow.api.guard import NoKeys
-    from tapeflow.api.hub import Hub
-    from tapeflow.api.limits import Limits
-    from tapeflow.api.server import Server
-    from tapeflow.api.stream import Rules, Streams
-    from tapeflow.api.topics import Topics
-    from tapeflow.engine.embedded import Engine
-    from tapeflow.engine.frames import Frames
-    from tapeflow.flow.builder import Builder
-    from tapeflow.stores.results import Results
-    from tapeflow.stores.swapped import SwappedResults
-
     names = [f"S{n}USDT" for n in range(SYMBOLS)]
     made = Builder("fan")
     made.trades()
@@ -288,7 +288,7 @@ async def _bare(rate: int, seconds: float) -> None:
 
         async def read() -> None:
             async for message in ws:
-                late.append(now_us() - int(message.data))
+                late.extend([now_us() - int(message.data)])
 
         reading = asyncio.create_task(read())
         until = time.monotonic() + seconds

@@ -277,7 +277,7 @@ def test_what_cannot_be_met_is_told_with_what_is_nearest(running: Running) -> No
             ({"channel": "candels", "symbols": [known]}, "unknown_channel", "candles"),
             ({"channel": "trades", "symbols": [known[:-1]]}, "unknown_symbol", known),
             ({"channel": "candles", "symbols": [known], "interval": "2m"}, "unknown_interval", None),
-            ({"channel": "indicators", "symbols": ["*"], "interval": "1s", "name": "rsi"}, "unknown_indicator", "rsi_14"),
+            ({"channel": "indicators", "symbols": ["*"], "interval": "1s", "name": "rsi"}, "unknown_indicator", None),
             ({"channel": "moving_average", "symbols": [known], "window_ms": 1}, "unknown_window", None),
             ({"channel": "trades", "symbols": [known], "venue": "nyse"}, "unknown_venue", "binance"),
             ({"channel": "candles", "symbols": [known]}, "bad_request", None),

@@ -7,6 +7,7 @@ where logs and histories keep it.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -30,6 +31,8 @@ SECRET = frozenset({"key", "api_key", "apikey", "x-api-key", "token", "access_to
 #: Needs a key on this machine too.
 _ADMIN = "/v1/admin"
 
+#: A name or an address, and perhaps a port; nobody's name, no path.
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
 _LOG = logging.getLogger("tapeflow.api")
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -98,7 +101,7 @@ class Guard:
         except Problem as problem:
             await self._refuse(problem, scope, receive, door)
         except Exception as error:  # noqa: BLE001 - whatever it is, a client learns nothing of it
-            _LOG.error("%s failed", scope["path"], exc_info=error)
+            _LOG.error("%r failed", scope["path"], exc_info=error)
             await self._refuse(FAULT, scope, receive, door)
 
     async def _refuse(self, problem: Problem, scope: Scope, receive: Receive, door: _Door) -> None:
@@ -179,7 +182,7 @@ def _needed(method: str, path: str) -> str | None:
 
 def _is_host(text: str) -> bool:
     try:
-        return urlsplit(f"//{text}").port is not None or "@" not in text
+        return _HOST.fullmatch(text) is not None and urlsplit(f"//{text}").hostname is not None
     except ValueError:
         return False
 

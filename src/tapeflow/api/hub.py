@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -28,6 +29,8 @@ WAITING = 20_000
 #: How long rows that are not in memory any more may take to be in the store.
 STORED_S = 5.0
 
+#: As we write it: a number of any other form is none of ours, however it would be read.
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -277,7 +280,7 @@ class Hub:
     def number_of(self, cursor: str) -> int | None:
         """The number that a cursor of ours stands for; None for one of another time or kind."""
         epoch, _, number = cursor.partition(".")
-        return int(number) if epoch == self.epoch and number.isascii() and number.isdigit() else None
+        return int(number) if epoch == self.epoch and _NUMBER.fullmatch(number) else None
 
     async def can_resume(self, topic: Topic, cursor: str) -> bool:
         """True if a client with this cursor can be given all it has missed, or has missed nothing."""
@@ -290,7 +293,9 @@ class Hub:
         newest = await self._newest_number(topic)
         if at >= newest or self._in_memory(topic, at + 1, 1):
             return at <= newest
-        found = await self._past.since(topic, at + 1, 1)
+        patience = time.monotonic() + STORED_S
+        while not (found := await self._past.since(topic, at + 1, 1)) and time.monotonic() < patience:
+            await asyncio.sleep(0.05)  # it is on its way to the store
         return bool(found) and found[0][0] == at + 1
 
     async def join(self, topic: Topic, member: Member, *, cursor: str | None = None, rows: int = 100) -> None:

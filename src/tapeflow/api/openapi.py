@@ -11,6 +11,7 @@ from tapeflow._version import version
 from tapeflow.api.alerts import described as alerts
 from tapeflow.api.formats import ARROW, CSV, JSON, NDJSON, PARQUET
 from tapeflow.api.limits import Limits
+from tapeflow.api.page import About
 from tapeflow.api.problem import MEDIA
 from tapeflow.api.resources import BOOK, DEPTH, FORMAT, LATEST_QUOTE, RESOURCES, SYMBOL, VENUE, Param, Q
 from tapeflow.stores.channels import CHANNELS, Channel, Kind
@@ -107,6 +108,9 @@ def _paths(limits: Limits) -> dict[str, Any]:
     }
     shown = {"title": "What is followed", "kind": "sh", "text": "curl -sS 'http://127.0.0.1:8600/v1/symbols'"}
     paths["/v1/examples"] = {"get": _plain("Lines to paste, for this instance.", [shown]) | {"security": _ANY}}
+    about = _plain("What is served here.", _ABOUT) | {"security": _ANY}
+    about["responses"]["200"]["content"][JSON]["schema"] = {"$ref": "#/components/schemas/About"}
+    paths["/v1/about"] = {"get": about}
     paths["/v1/sql"] = _sql(limits)
     if limits.has_alerts:
         paths |= alerts.paths(_PROBLEM)
@@ -220,6 +224,7 @@ def _schemas() -> dict[str, Any]:
         "Coverage": {"type": "object", "properties": coverage},
         "Problem": {"type": "object", "properties": problem, "required": ["type", "title", "status", "detail"]},
         **{name: _schema(CHANNELS[name]) for name in sorted(channels)},
+        **msgspec.json.schema_components([About], ref_template="#/components/schemas/{name}")[1],
         **alerts.schemas(),
     }
 
@@ -242,6 +247,14 @@ _PROBLEM = {
             },
         }
     },
+}
+_ABOUT = {
+    "version": "0.1.0",
+    "venue": "binance",
+    "channels": ["trades", "candles"],
+    "intervals": ["1s", "1m"],
+    "has_sql": True,
+    "needs_key": False,
 }
 _SYMBOLS = {
     "data": [

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tapeflow.api import examples, health, metrics, openapi, query, reading, symbols, welcome
+from tapeflow.api import examples, health, metrics, openapi, page, query, reading, symbols, welcome
 from tapeflow.api.formats import JSON, choose
 from tapeflow.api.limits import Limits
 from tapeflow.api.problem import Problem
@@ -120,10 +120,25 @@ def _add_plain(app: FastAPI, source: Source, limits: Limits, reads: Turns) -> No
     async def described(request: Request) -> Response:
         return tag(openapi.document(limits), JSON, request.headers)
 
-    async def page(request: Request) -> Response:
+    built = page.Built()
+
+    async def welcomed(request: Request) -> Response:
         at = examples.address(request)
         made = await reads.run(lambda: welcome.page(source, limits, at))
         return Response(made, 200, welcome.HEADERS, "text/html; charset=utf-8")
+
+    async def first(request: Request) -> Response:
+        return built.index(request.headers) or await welcomed(request)
+
+    async def asset(request: Request) -> Response:
+        found = built.asset(request.path_params["name"], request.headers)
+        if found is None:
+            raise Problem(404, "not_found", "no such file of the page; the page is at /")
+        return found
+
+    async def about(request: Request) -> Response:
+        query.words(request.query_params.multi_items(), (), "/v1/about")
+        return tag(msgspec.json.encode(page.about(source, limits)), JSON, request.headers)
 
     async def shown(request: Request) -> Response:
         query.words(request.query_params.multi_items(), (), "/v1/examples")
@@ -133,7 +148,10 @@ def _add_plain(app: FastAPI, source: Source, limits: Limits, reads: Turns) -> No
 
     plain: dict[str, Callable[[Request], Awaitable[Response]]] = {
         "/openapi.json": described,
-        "/": page,
+        "/": first,
+        "/assets/{name}": asset,
+        "/welcome": welcomed,
+        "/v1/about": about,
         "/v1/examples": shown,
     }
     for path, endpoint in plain.items():

@@ -8,6 +8,7 @@ out, and counted.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -37,6 +38,7 @@ ERRORS = 100
 
 TOO_SLOW, SHUTDOWN, UNAUTHORISED, TOO_MANY = 4008, 1012, 4001, 4029
 
+_LOG = logging.getLogger("tapeflow.api")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -222,6 +224,9 @@ class Client(WSListener):
                 self._refuse(refusal, req_id)
             except ConnectionError:
                 return
+            except Exception as error:  # noqa: BLE001 - whatever it is, the connection goes on and learns nothing of it
+                _LOG.error("a request of the stream failed", exc_info=error)
+                self._refuse(Refusal("internal_error", "this request failed here; the server's log says why"), None)
 
     def _check_key(self) -> None:
         if not self._is_allowed:
@@ -308,7 +313,7 @@ class Client(WSListener):
 def _read(payload: bytes) -> dict[str, Any]:
     try:
         request = _decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal("bad_request", f"expected a JSON object: {error}") from None
     if not isinstance(request, dict):
         raise Refusal("bad_request", 'expected a JSON object such as {"method":"ping"}')

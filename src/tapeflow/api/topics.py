@@ -113,7 +113,7 @@ class Topics:
         interval = asked.get("interval")
         if interval is None:
             raise Refusal("bad_request", f"give an interval: one of {', '.join(self._folds)}", list(self._folds))
-        if interval not in self._folds:
+        if not isinstance(interval, str) or interval not in self._folds:
             nearest = difflib.get_close_matches(str(interval), self._folds, 3, 0.3)
             raise Refusal("unknown_interval", f"no interval {interval!r}; there are {', '.join(self._folds)}", nearest)
         return [interval]

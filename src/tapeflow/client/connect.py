@@ -55,7 +55,7 @@ class Client:
 
 
 def connect(url: str = "http://127.0.0.1:8600", key: str | None = None) -> Client:
-    """A client of the Tapeflow at ``url``; ``key`` (or ``TAPEFLOW_KEY`` in the environment) where it needs one.
+    """A client of the Tapeflow at ``url``; ``key`` (or ``TAPEFLOW_API_KEY`` in the environment) where it needs one.
 
     >>> import tapeflow as tf
     >>> tf.connect("http://127.0.0.1:8600")
@@ -63,4 +63,4 @@ def connect(url: str = "http://127.0.0.1:8600", key: str | None = None) -> Clien
     """
     if not url.startswith(("http://", "https://")):
         raise InputError(f"expected an address such as http://127.0.0.1:8600, got {url!r}")
-    return Client(url.rstrip("/"), key or os.environ.get("TAPEFLOW_KEY"))
+    return Client(url.rstrip("/"), key or os.environ.get("TAPEFLOW_API_KEY"))

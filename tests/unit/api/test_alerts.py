@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tapeflow.api import guard
 from tapeflow.api.alerts import outbox, watch
 from tapeflow.api.alerts.addresses import Gate, Refused, is_public
 from tapeflow.api.alerts.journal import KEPT, Delivery, Entry, Event, Journal, Line, encoded
@@ -341,3 +342,10 @@ async def _lane() -> None:
     assert ("r.t.1", "failed", 0) in marks  # its target was removed
     assert marks[-1][:2] in (("r.t.2", "delivered"), ("old", "delivered"))
     await box.close()
+
+
+def test_writing_takes_an_administrator_where_keys_are_needed() -> None:
+    for method, path in (("POST", "/v1/alerts"), ("PUT", "/v1/alerts/1"), ("DELETE", "/v1/alerts/1")):
+        assert guard._needed(method, path) == "admin"
+    assert guard._needed("POST", "/v1/alerts/1/test") == "admin"
+    assert guard._needed("GET", "/v1/alerts/events") == "read"

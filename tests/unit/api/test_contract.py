@@ -193,7 +193,7 @@ def test_health_openapi_page_and_metrics(ask: Client) -> None:
     assert ask("/healthz").json["checks"]
     assert ask("/readyz").status == 200
     assert ask("/metrics").status == 200
-    page = ask("/")
+    page = ask("/welcome")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     document = ask("/openapi.json").json

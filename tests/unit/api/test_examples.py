@@ -30,7 +30,7 @@ def test_they_name_this_instance(ask: Client) -> None:
 
 
 def test_the_page_has_them_all_and_no_script(ask: Client) -> None:
-    page = ask("/").body.decode()
+    page = ask("/welcome").body.decode()
     for one in told(ask):
         assert one.title in page
     assert "<script" not in page
@@ -62,6 +62,6 @@ def test_where_keys_are_needed_every_example_has_one(kept: Any) -> None:
         if one.kind == "python":
             compile(one.text, one.title, "exec")
     with serving(source(*kept), Limits(needs_key=True, requests_per_s=999)) as ask:
-        page = ask("/").body.decode()
+        page = ask("/welcome").body.decode()
     assert "A key is needed here" in page
     assert "Following" not in page

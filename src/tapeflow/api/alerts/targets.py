@@ -71,10 +71,10 @@ class Teller:
     async def tell(self, target: Target, event: Event) -> None:
         """Return when the target has taken it; raises `Undelivered`."""
         async with self._room:
-            check(target, has_apprise=self._has_apprise)
             if isinstance(target, Webhook):
                 await self._post(target, event)
-            else:
+            else:  # in a thread: its import alone takes a second
+                await asyncio.to_thread(check, target, has_apprise=self._has_apprise)
                 await _notify(target, event)
 
     async def _post(self, target: Webhook, event: Event) -> None:
@@ -122,7 +122,7 @@ def _apprise(target: Apprise) -> object:
 
 
 async def _notify(target: Apprise, event: Event) -> None:
-    made = _apprise(target)
+    made = await asyncio.to_thread(_apprise, target)
     title = f"{'Test: ' if event.test else ''}{event.name or event.symbol}"
     try:
         async with asyncio.timeout(6 * ATTEMPT_S):

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tapeflow.api.buckets import Buckets
+from tapeflow.api.counts import Counts
 from tapeflow.api.limits import Limits
 from tapeflow.api.problem import FAULT, Problem
 
@@ -77,11 +78,13 @@ class Guard:
         keys: Keys,
         *,
         names: tuple[str, ...] = (),
+        counts: Counts | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._limits = limits
         self._keys = keys
+        self._counts = Counts() if counts is None else counts
         self._hosts = {name.lower().strip("[]") for name in (*HERE, *names, *limits.hosts)}
         self._buckets = Buckets(limits.requests_per_s, max(20.0, 2 * limits.requests_per_s), now)
 
@@ -91,7 +94,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        door = _Door(send, origin if origin in self._limits.origins else None)
+        door = _Door(send, origin if origin in self._limits.origins else None, self._counts)
         try:
             self._check(scope, headers)
             if scope["type"] == "http" and scope["method"] == "OPTIONS" and origin:
@@ -137,7 +140,7 @@ class Guard:
         hosts = headers.getlist("host")
         name = (urlsplit(f"//{hosts[0]}").hostname or "") if len(hosts) == 1 and _is_host(hosts[0]) else ""
         if name.lower() not in self._hosts:
-            shown = ", ".join(hosts)[:80] or "none"
+            shown = hosts[0][:80] if len(hosts) == 1 and _is_host(hosts[0]) else "that"
             detail = f"this server is not called {shown!r}; use its address, or add the name to allowed_hosts of [api]"
             raise Problem(421, "misdirected_request", detail)
 
@@ -243,8 +246,9 @@ class _Bounded:
 class _Door:
     """What goes out: with the headers that keep a browser careful."""
 
-    def __init__(self, send: Send, origin: str | None) -> None:
+    def __init__(self, send: Send, origin: str | None, counts: Counts) -> None:
         self._send = send
+        self._counts = counts
         self._origin = origin
         self.has_begun = False
 
@@ -252,6 +256,7 @@ class _Door:
         if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
             self.has_begun = True
         if message["type"] == "http.response.start":
+            self._counts.answered(message["status"])
             headers = MutableHeaders(scope=message)
             for name, value in _SAFE.items():
                 headers.setdefault(name, value)

@@ -121,6 +121,7 @@ class Hub:
         self.published = 0
         self.resets = 0
         self.sent = 0
+        self.too_slow = 0
 
     @property
     def epoch(self) -> str:
@@ -435,6 +436,7 @@ class Hub:
             "sent": self.sent,
             "batches_waiting": len(self._waiting),
             "resets": self.resets,
+            "too_slow": self.too_slow,
         }
 
 

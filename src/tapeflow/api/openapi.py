@@ -58,6 +58,7 @@ _EXACT = {
 
 
 @lru_cache
+@lru_cache(4)
 def document(limits: Limits) -> bytes:
     """The document, as JSON."""
     return msgspec.json.encode(
@@ -186,6 +187,10 @@ def _parameter(param: Param, limits: Limits) -> dict[str, Any]:
     schema: dict[str, Any] = dict(kinds.get(param.kind, {"type": "string"}))
     if param.name == "limit":
         schema |= {"minimum": 1, "maximum": limits.rows_most, "default": limits.rows}
+    elif param.name == "depth":
+        schema |= {"minimum": 1, "maximum": 5000, "default": 20}
+    elif param.kind == "int":
+        schema |= {"minimum": 0, "maximum": 10**18 - 1}
     if param.choices:
         schema["enum"] = list(param.choices)
     made: dict[str, Any] = {"name": param.name, "in": "query", "description": param.description, "schema": schema}

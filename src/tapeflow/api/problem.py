@@ -12,6 +12,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores.sql import SqlError
@@ -82,11 +83,23 @@ async def on_store(_: Request, error: Exception) -> Response:
     return Problem(503, "store_unavailable", detail, headers={"Retry-After": "1"}).response()
 
 
+def _methods(request: Request) -> list[str]:
+    """The methods of all routes of a request's path."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
+
+
 async def on_http(request: Request, error: Exception) -> Response:
     """What the framework refuses."""
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     allow = headers.get("Allow") or headers.get("allow") or "GET"
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the framework tells of the first route of the path only
+        headers = {name: value for name, value in headers.items() if name.lower() != "allow"}
+        headers["Allow"] = allow = ", ".join(_methods(request)) or allow
     detail = _TODO.get(error.status_code, str(error.detail)).format(method=request.method, allow=allow)
     kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
     return Problem(error.status_code, kind, detail, headers=headers).response()

@@ -24,7 +24,13 @@ Work = Callable[[dict[str, str]], Answer]
 METHODS = ("GET", "HEAD")
 
 
-def add(app: FastAPI, source: Source, limits: Limits, roster: symbols.Roster | None = None) -> None:
+def add(
+    app: FastAPI,
+    source: Source,
+    limits: Limits,
+    roster: symbols.Roster | None = None,
+    http: Callable[[], metrics.Http] = metrics.Http,
+) -> None:
     """Add every route of REST."""
     reads = Turns(limits.reads, limits.turn_s)
     for resource in RESOURCES:
@@ -37,7 +43,7 @@ def add(app: FastAPI, source: Source, limits: Limits, roster: symbols.Roster | N
     _add_sql(app, source, limits)
     _add_plain(app, source, limits, reads)
     app.include_router(health.router(source.status), include_in_schema=False)
-    app.include_router(metrics.router(source.status), include_in_schema=False)
+    app.include_router(metrics.router(source.status, http), include_in_schema=False)
 
 
 SYMBOL_ALONE = Param("symbol", SYMBOL.description, example=SYMBOL.example)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import uvicorn
 from starlette.types import ASGIApp
 
+from tapeflow.api.counts import Counts
 from tapeflow.api.guard import Guard, Keys
 from tapeflow.api.limits import Limits
 from tapeflow.api.protocol import bounded
@@ -44,7 +45,9 @@ class Server:
         keys: Keys,
         streams: Streams | None = None,
         parts: tuple[Part, ...] = (),
+        counts: Counts | None = None,
     ) -> None:
+        self._counts = Counts() if counts is None else counts
         self._app = app
         self._host = host
         self._port = port
@@ -68,7 +71,7 @@ class Server:
     def start(self) -> None:
         """Return when it can be reached; raises `SettingsError` if the address is taken or not ours."""
         self._socket = self._bind()
-        guarded = Guard(self._app, self._limits, self._keys, names=(self._host,))
+        guarded = Guard(self._app, self._limits, self._keys, names=(self._host,), counts=self._counts)
         self._server = _Server(self._config(guarded), self._is_bound, self._streams, self._parts)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="api", daemon=True)
         self._thread.start()

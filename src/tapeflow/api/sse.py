@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from tapeflow.api.hub import Hub
 from tapeflow.api.problem import Problem
 from tapeflow.api.stream import HEARTBEAT_S, MOST, Streams
 from tapeflow.api.topics import Refusal, Topic
@@ -28,7 +29,8 @@ _encode = msgspec.json.Encoder().encode
 class Events:
     """A member of the hub whose messages are events of one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
         self._waiting: deque[tuple[bytes, bytes]] = deque()  # id and data
         self._bytes = 0
         self._newest: tuple[bytes, bytes] | None = None
@@ -44,6 +46,7 @@ class Events:
         self._drained.clear()
         if self._bytes > MOST:
             self.dismiss("too_slow")
+            self._hub.too_slow += 1
         self._changed.set()
 
     def show(self, topic: Topic, message: bytes) -> None:
@@ -106,7 +109,7 @@ def add(app: FastAPI, streams: Streams) -> None:
 
 
 async def _serve(streams: Streams, topic: Topic, cursor: str | None, rows: int) -> AsyncIterator[bytes]:
-    events = Events()
+    events = Events(streams.hub)
     streams.members.add(events)
     joining = asyncio.create_task(streams.hub.join(topic, events, cursor=cursor, rows=rows))
     try:

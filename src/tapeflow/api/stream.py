@@ -76,6 +76,11 @@ class Client(WSListener):
         self._work: asyncio.Task[None] | None = None
         self._is_closing = False
 
+    @property
+    def subscriptions(self) -> int:
+        """How many topics it follows."""
+        return len(self._cursors)
+
     # -- the connection ------------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
@@ -178,6 +183,7 @@ class Client(WSListener):
         self._close(SHUTDOWN if reason == "shutdown" else 1013, reason)
 
     def _too_slow(self) -> None:
+        self._hub.too_slow += 1
         self._say({"type": "closing", "code": "too_slow", "cursors": self._resume()})
         self._close(TOO_SLOW, "too slow for lossless channels; resume with the cursors of the last message")
 
@@ -359,7 +365,9 @@ class Streams:
 
     def status(self) -> dict[str, int]:
         """What an operator wants to see."""
-        return {"clients": len(self._clients) + len(self.members), **self.hub.status()}
+        clients = len(self._clients) + len(self.members)
+        subscriptions = sum(client.subscriptions for client in list(self._clients)) + len(self.members)
+        return {"clients": clients, "subscriptions": subscriptions, **self.hub.status()}
 
     def find(self, asked: dict[str, Any]) -> list[Topic]:
         """The topics that params mean; raises `Refusal`."""

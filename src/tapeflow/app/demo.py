@@ -16,8 +16,12 @@ from tapeflow.feed.recorder import Say
 from tapeflow.settings import (
     STORED,
     ApiSettings,
+    BookSettings,
+    CandlesSettings,
     EndpointSettings,
     FeedFileSettings,
+    FlowSettings,
+    MovingAverageSettings,
     RunSettings,
     StoreSettings,
     TapeSettings,
@@ -74,7 +78,20 @@ def _settings(demo: Demo, port: int, symbols: list[str], endpoints: EndpointSett
         tape=TapeSettings(keep="1d", keep_bytes=2 << 30),
         store=StoreSettings(channels=(*STORED, "tickers"), keep=keep),
         api=ApiSettings(host=HOST, port=port),
+        flow=_FLOW,
     )
+
+
+#: The default flow, and the order book for the page: streamed, not stored.
+_FLOW = FlowSettings(
+    name="demo",
+    candles=CandlesSettings(),
+    moving_average=(MovingAverageSettings(),),
+    book=BookSettings(),
+    quotes=True,
+    klines=True,
+    tickers=True,
+)
 
 
 def _wanted(port: int) -> int:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from tapeflow.api import sse
 from tapeflow.api.alerts import routes as alert_routes
 from tapeflow.api.app import create
+from tapeflow.api.counts import Counts
 from tapeflow.api.hub import Hub
 from tapeflow.api.keys import KeyFile, is_required, open_keys
 from tapeflow.api.limits import Limits
+from tapeflow.api.metrics import Http
 from tapeflow.api.server import Server
 from tapeflow.api.stream import Rules, Streams
 from tapeflow.api.topics import Topics
@@ -67,12 +69,26 @@ class Served:
             messages_per_s=api.messages_per_s,
         )
         streams = self._streams = Streams(self.hub, rules)
-        app = create(source, limits, run.reach())
+        counts = Counts()
+        app = create(source, limits, run.reach(), lambda: _http(counts, streams))
         sse.add(app, streams)
         desk = open_desk(run, self.hub, self._topics, rules.known)
         alert_routes.add(app, desk)
         self.alerts = desk.status
-        return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, parts=(desk,))
+        return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, counts=counts, parts=(desk,))
+
+
+def _http(counts: Counts, streams: Streams) -> Http:
+    now = streams.status()
+    return Http(
+        requests=counts.requests,
+        refused=counts.refused,
+        failed=counts.failed,
+        streams=now["clients"],
+        subscriptions=now["subscriptions"],
+        messages=now["sent"],
+        slow=now["too_slow"],
+    )
 
 
 def _limits(api: ApiSettings) -> Limits:

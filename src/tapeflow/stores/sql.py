@@ -110,7 +110,7 @@ def select(
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         with clock:
             return _fetch(cursor, sql, rows, bytes)
-    except duckdb.Error as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two while rows are given
         if clock.is_full:
             raise SqlError("the statement took more memory than it may and was ended; ask for less at once") from error
         raise SqlError(_said(error, seconds, is_over=clock.is_over)) from error
@@ -139,7 +139,7 @@ def opening(path: Path, error: duckdb.Error) -> str:
     return f"cannot open the store {path}: {text}"
 
 
-def _said(error: duckdb.Error, seconds: float, *, is_over: bool) -> str:
+def _said(error: Exception, seconds: float, *, is_over: bool) -> str:
     if is_over:
         return (
             f"the statement took longer than {seconds:g} s and was ended; ask for less, as with WHERE ts_start >= ..."

@@ -1,0 +1,227 @@
+/** The watchlist: what is followed, its last price, its day; symbols come and go while the run goes on. */
+import * as api from "./api";
+import { at, framed, make, toast, write } from "./dom";
+import { decimals, padded, percent } from "./format";
+import type { Stream } from "./stream";
+import type { CandleRow } from "./types/rows";
+
+type Sort = "symbol" | "last" | "change";
+
+interface Entry {
+  row: api.SymbolRow;
+  day: number[];
+  open: number;
+  last: string;
+  element: HTMLTableRowElement;
+  price: HTMLTableCellElement;
+  change: HTMLTableCellElement;
+  spark: SVGPolylineElement;
+  leave: () => void;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export class Watch {
+  private readonly entries = new Map<string, Entry>();
+  private readonly moved = new Set<Entry>();
+  private readonly flush = framed(() => this.draw());
+  private sort: Sort = "symbol";
+  private isDown = false;
+
+  constructor(
+    private readonly stream: Stream,
+    private readonly choose: (symbol: string) => void,
+    private readonly interval: string,
+  ) {
+    const search = at<HTMLInputElement>("search");
+    search.addEventListener("input", () => this.filter());
+    search.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") this.enter();
+      if (event.key === "Escape") {
+        search.value = "";
+        this.filter();
+        search.blur();
+      }
+    });
+    at("add").addEventListener("click", () => void this.add());
+    for (const button of document.querySelectorAll<HTMLButtonElement>("[data-sort]")) {
+      button.addEventListener("click", () => this.order(button.dataset["sort"] as Sort));
+    }
+    window.setInterval(() => void this.refresh().catch(() => undefined), 30_000);
+  }
+
+  symbols(): string[] {
+    return [...at("symbols").children].filter((row) => !(row as HTMLElement).hidden).map((row) => (row as HTMLElement).dataset["symbol"] ?? "");
+  }
+
+  get(symbol: string): Entry | undefined {
+    return this.entries.get(symbol);
+  }
+
+  mark(symbol: string): void {
+    for (const [name, entry] of this.entries) entry.element.toggleAttribute("aria-current", name === symbol);
+  }
+
+  /** Ask which symbols there are. */
+  async refresh(): Promise<void> {
+    const rows = await api.symbols();
+    const names = new Set(rows.map((row) => row.symbol));
+    for (const [name, entry] of this.entries) {
+      if (names.has(name)) continue;
+      entry.leave();
+      entry.element.remove();
+      this.entries.delete(name);
+    }
+    const fresh = rows.filter((row) => !this.entries.has(row.symbol));
+    for (const row of fresh) this.entries.set(row.symbol, this.entry(row));
+    if (fresh.length) this.arrange();
+    await Promise.all(fresh.map((row) => this.load(row.symbol)));
+  }
+
+  /** The last 24 hours, by the hour: the sparkline, and what the change is against. */
+  private async load(symbol: string): Promise<void> {
+    const entry = this.entries.get(symbol);
+    const page = await api.candles({ symbol, interval: "1h", limit: 24, forming: true }).catch(() => null);
+    const [first] = page?.data ?? [];
+    if (!entry || !page || !first) return;
+    entry.day = page.data.map((row) => Number(row.close));
+    entry.open = Number(first.open);
+    if (!entry.last) entry.last = page.data.at(-1)?.close ?? "";
+    this.moved.add(entry);
+    this.flush();
+  }
+
+  private entry(row: api.SymbolRow): Entry {
+    const element = make("tr");
+    element.dataset["symbol"] = row.symbol;
+    const head = make("th");
+    head.scope = "row";
+    const pick = make("button", "pick", row.symbol);
+    pick.addEventListener("click", () => this.choose(row.symbol));
+    head.append(pick);
+    const sparkCell = make("td", "spark");
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", "0 0 60 20");
+    svg.setAttribute("aria-hidden", "true");
+    const spark = document.createElementNS(SVG, "polyline");
+    svg.append(spark);
+    sparkCell.append(svg);
+    const price = make("td", "number");
+    const change = make("td", "number");
+    const last = make("td");
+    const remove = make("button", "remove", "×");
+    remove.setAttribute("aria-label", `Follow ${row.symbol} no more`);
+    remove.addEventListener("click", () => void this.remove(row.symbol));
+    last.append(remove);
+    element.append(head, sparkCell, price, change, last);
+    element.addEventListener("click", (event) => {
+      if (!(event.target instanceof HTMLButtonElement)) this.choose(row.symbol);
+    });
+    const made: Entry = { row, day: [], open: NaN, last: "", element, price, change, spark, leave: () => undefined };
+    const rows = (found: CandleRow[]): void => {
+      const newest = found.at(-1);
+      if (!newest || newest.close === made.last) return;
+      made.last = newest.close;
+      this.moved.add(made);
+      this.flush();
+    };
+    made.leave = this.stream.subscribe("candles.forming", row.symbol, this.interval, { rows });
+    return made;
+  }
+
+  private draw(): void {
+    for (const entry of this.moved) {
+      const shown = padded(entry.last, decimals(entry.row.tick));
+      const before = Number(entry.price.textContent);
+      if (entry.price.textContent && before !== Number(shown)) {
+        entry.price.classList.remove("rose", "fell");
+        void entry.price.offsetWidth;
+        entry.price.classList.add(Number(shown) > before ? "rose" : "fell");
+      }
+      write(entry.price, shown);
+      const ratio = Number(entry.last) / entry.open - 1;
+      write(entry.change, percent(ratio));
+      entry.change.dataset["tone"] = ratio < 0 ? "down" : "up";
+      this.sketch(entry);
+    }
+    this.moved.clear();
+    if (this.sort !== "symbol") this.arrange();
+  }
+
+  private sketch(entry: Entry): void {
+    if (entry.day.length < 2) return;
+    entry.day[entry.day.length - 1] = Number(entry.last);
+    const low = Math.min(...entry.day);
+    const size = Math.max(...entry.day) - low || 1;
+    const step = 60 / (entry.day.length - 1);
+    const points = entry.day.map((value, index) => `${(index * step).toFixed(1)},${(18 - ((value - low) / size) * 16).toFixed(1)}`);
+    entry.spark.setAttribute("points", points.join(" "));
+    entry.spark.setAttribute("class", Number(entry.last) < entry.open ? "down" : "up");
+  }
+
+  private order(sort: Sort): void {
+    this.isDown = this.sort === sort ? !this.isDown : sort !== "symbol";
+    this.sort = sort;
+    for (const button of document.querySelectorAll<HTMLButtonElement>("[data-sort]")) {
+      const head = button.closest("th");
+      if (button.dataset["sort"] === sort) head?.setAttribute("aria-sort", this.isDown ? "descending" : "ascending");
+      else head?.removeAttribute("aria-sort");
+    }
+    this.arrange();
+  }
+
+  private arrange(): void {
+    const value = (entry: Entry): number => (this.sort === "last" ? Number(entry.last) : Number(entry.last) / entry.open);
+    const all = [...this.entries.values()].sort((a, b) =>
+      this.sort === "symbol" ? (a.row.symbol < b.row.symbol ? -1 : 1) : value(a) - value(b),
+    );
+    if (this.isDown) all.reverse();
+    const body = at("symbols");
+    all.forEach((entry, index) => {
+      if (body.children[index] !== entry.element) body.insertBefore(entry.element, body.children[index] ?? null);
+    });
+  }
+
+  private filter(): void {
+    const wanted = at<HTMLInputElement>("search").value.trim().toUpperCase();
+    for (const [name, entry] of this.entries) entry.element.hidden = !name.toUpperCase().includes(wanted);
+    at<HTMLButtonElement>("add").disabled = !wanted || [...this.entries.keys()].some((name) => name.toUpperCase() === wanted);
+  }
+
+  private enter(): void {
+    const [first] = this.symbols();
+    if (!first) {
+      void this.add();
+      return;
+    }
+    const search = at<HTMLInputElement>("search");
+    search.value = "";
+    search.blur();
+    this.filter();
+    this.choose(first);
+  }
+
+  private async add(): Promise<void> {
+    const search = at<HTMLInputElement>("search");
+    const wanted = search.value.trim();
+    try {
+      await api.follow(wanted);
+      search.value = "";
+      this.filter();
+      await this.refresh();
+      toast(`${wanted.toUpperCase()} is followed`);
+    } catch (error) {
+      toast((error as Error).message);
+    }
+  }
+
+  private async remove(symbol: string): Promise<void> {
+    try {
+      await api.unfollow(symbol);
+      await this.refresh();
+      toast(`${symbol} is followed no more`);
+    } catch (error) {
+      toast((error as Error).message);
+    }
+  }
+}

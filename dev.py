@@ -37,10 +37,16 @@ def call(*command: str | Path, **more: object) -> None:
 
 
 def stamp() -> str:
-    """What the environment was made from: the lock, the build and the kernel's sources."""
+    """What the environment was made from: the lock, the build, the kernel's sources and the page's."""
     digest = hashlib.sha256(sys.version.encode())
     kernel = ROOT / "src" / "tapeflow" / "engine" / "kernel"
-    for path in (LOCK, ROOT / "pyproject.toml", ROOT / "setup.py", *sorted(kernel.iterdir())):
+    web = ROOT / "web"
+    page = (
+        web / "index.html",
+        web / "package-lock.json",
+        *sorted(one for one in (web / "src").rglob("*") if one.is_file()),
+    )
+    for path in (LOCK, ROOT / "pyproject.toml", ROOT / "setup.py", *sorted(kernel.iterdir()), *page):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -1,10 +1,12 @@
-"""The compiled kernel. Everything else about the package is in pyproject.toml.
+"""The compiled kernel and the page. Everything else about the package is in pyproject.toml.
 
-The extension is optional: where it cannot be built the package works all the same, on the portable path.
+Both are optional: where the kernel cannot be built the package works all the same, on the portable path; where the page
+cannot, a plain one stands in its place.
 """
 
 import importlib.util
 import os
+import runpy
 import shlex
 import shutil
 import sys
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 SOURCES = ("binance", "book", "intake", "module", "number", "seen", "split", "symbols", "windows")
 
@@ -27,6 +30,20 @@ class BuildKernel(build_ext):
                 compiler=zig, compiler_so=[*zig, "-fPIC"], compiler_cxx=zig, linker_so=[*zig, "-shared"], linker_exe=zig
             )
         super().build_extensions()
+
+
+class BuildPage(build_py):
+    """Builds the page of `web/` into the package, then gathers the package's files."""
+
+    def run(self) -> None:
+        if Path("web/build.py").is_file():
+            try:
+                runpy.run_path("web/build.py")["build"]()
+            except (RuntimeError, OSError) as error:
+                if os.environ.get("TAPEFLOW_PAGE") == "required":
+                    raise
+                self.warn(f"the page is left out: {error}")
+        super().run()
 
 
 def has_compiler() -> bool:
@@ -49,6 +66,6 @@ setup(
             optional=True,
         )
     ],
-    cmdclass={"build_ext": BuildKernel},
+    cmdclass={"build_ext": BuildKernel, "build_py": BuildPage},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -1,7 +1,7 @@
 """Writes the page's types, `src/types/`, from where they are defined: the OpenAPI document and the stream's topics.
 
-    python web/generate.py            with openapi-typescript of `web/node_modules`
-    python web/generate.py --check    fails where a file is not what would be written
+python web/generate.py            with openapi-typescript of `web/node_modules`
+python web/generate.py --check    fails where a file is not what would be written
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ async function begin(): Promise<void> {
   const names = rows.map((row) => row.symbol);
   if (!names.includes(view.symbol)) view.symbol = names.includes("BTCUSDT") ? "BTCUSDT" : (names[0] ?? "");
   if (!about.intervals.includes(view.interval)) view.interval = about.intervals.includes("1m") ? "1m" : (about.intervals[0] ?? "1m");
-  write(at("version"), `Tapeflow ${about.version}`);
+  write(at("version"), about.version === "unknown" ? "Tapeflow" : `Tapeflow ${about.version}`);
 
   const stream = new Stream(() => trust.connected());
   const trust = new Trust(stream, view, () => about.venue);
@@ -97,10 +97,15 @@ async function begin(): Promise<void> {
   buttons("styles", views.STYLES, (style) => {
     view.style = style as views.Style;
     views.write(view);
-    press("styles", style);
+    styled();
     chart.restyle();
   });
-  press("styles", view.style);
+  const styled = (): void => {
+    press("styles", view.style);
+    write(at("style-name"), view.style);
+    at<HTMLDetailsElement>("styles-menu").open = false;
+  };
+  styled();
 
   const dress = (): void => {
     colours = views.dress(view.theme);

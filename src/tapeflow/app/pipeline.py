@@ -20,7 +20,7 @@ import msgspec
 from tapeflow import venues
 from tapeflow.app.carried import Carried
 from tapeflow.app.committer import Committer, Job
-from tapeflow.domain.errors import SnapshotError
+from tapeflow.domain.errors import SnapshotError, StoreError
 from tapeflow.domain.events import Action, Fetch, Gap
 from tapeflow.domain.instrument import Instrument
 from tapeflow.engine.embedded import Engine
@@ -118,6 +118,7 @@ class Pipeline:
         self._telling = threading.Lock()
         self._asked: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
         self._watched: frozenset[str] = frozenset()
+        self._known_watched: frozenset[str] = frozenset()
         self._formed: dict[str, float] = {}
         self._moved: set[str] = set()
         self._wake = threading.Event()
@@ -126,7 +127,7 @@ class Pipeline:
         self._committed_at = self._looked_at = self._kept_at = now
         self._rest: Block | None = None
         self._to_retain: dict[str, int] = {}
-        self._is_stopping = False
+        self._is_stopping = self._is_over = False
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self._failure: BaseException | None = None
 
@@ -237,11 +238,12 @@ class Pipeline:
         future: Future[T] = Future()
         self._asked.append((question, future))
         self._wake.set()
+        if self._is_over:
+            self._answer_nobody()
         return future
 
     def watch(self, symbols: Collection[str]) -> None:
         """From now on publish the forming rows of these symbols whenever they change."""
-        self._moved |= set(symbols) - self._watched
         self._watched = frozenset(symbols)
         self._wake.set()
 
@@ -255,6 +257,16 @@ class Pipeline:
         except BaseException as error:  # noqa: BLE001 - it is raised again by `stop`
             self._failure = error
             self._say(error=f"{type(error).__name__}: {error}")
+        finally:
+            self._is_over = True
+            self._answer_nobody()
+
+    def _answer_nobody(self) -> None:
+        """Whoever asks an engine that has ended is told so."""
+        while self._asked:
+            _, future = self._asked.popleft()
+            if future.set_running_or_notify_cancel():
+                future.set_exception(StoreError("the run has ended; start it again"))
 
     def _play_all(self) -> None:
         while True:
@@ -267,6 +279,8 @@ class Pipeline:
             if self._is_due(now):
                 self._commit(with_state=self._is_state_due(now))
             self._look_after(now)
+            if self._committer.failure is not None:
+                raise self._committer.failure
             if has_more:
                 continue
             if is_full:
@@ -347,7 +361,10 @@ class Pipeline:
                     future.set_exception(error)
 
     def _form(self, now: float) -> None:
-        """Publish the forming rows of symbols that moved, each at most so often."""
+        """Publish the forming rows of symbols that moved, or are watched anew, each at most so often."""
+        watched = self._watched
+        self._moved |= watched - self._known_watched
+        self._known_watched = watched
         due = [symbol for symbol in self._moved if now - self._formed.get(symbol, 0.0) >= FORMING_S]
         if not due or self._publish is None:
             return
@@ -366,8 +383,8 @@ class Pipeline:
 
     def forming(self, engine: Engine, symbols: Collection[str]) -> Results:
         """The rows of windows that have not closed; for `ask`."""
-        results = self._results()
-        engine.forming([engine.number_of(symbol) for symbol in symbols], results)
+        results, known = self._results(), set(engine.symbols)  # to number another one would change the state
+        engine.forming([engine.number_of(symbol) for symbol in symbols if symbol in known], results)
         results.names = engine.symbols
         return results
 

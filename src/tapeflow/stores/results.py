@@ -103,7 +103,7 @@ class Results:
             if channel != "book" and channel in self._channels:
                 self._columns[channel] += chunks
         before = 0
-        for rows, levels in zip(later._columns["book"], later._levels, strict=True):
+        for rows, levels in zip(later._columns.get("book", ()), later._levels, strict=True):
             moved = rows.copy()
             moved["first_level"] -= before
             before += len(levels)

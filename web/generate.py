@@ -6,12 +6,12 @@ python web/generate.py --check    fails where a file is not what would be writte
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import build
 import msgspec
 
 from tapeflow.api.limits import Limits
@@ -85,7 +85,7 @@ def api() -> str:
         found = msgspec.json.decode(document(Limits(has_alerts=True)))
         found["info"]["version"] = "0"  # a new version is no new type
         source.write_bytes(msgspec.json.encode(found))
-        command = [shutil.which("node") or "node", str(WEB / "node_modules/openapi-typescript/bin/cli.js"), str(source)]
+        command = [*build.node()[0], str(WEB / "node_modules/openapi-typescript/bin/cli.js"), str(source)]
         made = Path(folder) / "api.ts"
         command += ["-o", str(made), "--properties-required-by-default", "--alphabetize"]
         subprocess.run(command, check=True, capture_output=True, cwd=folder)

@@ -86,7 +86,7 @@ def mutated(pick: random.Random, symbol: str) -> bytes:
         elif way == 3:
             text = text[:at] + text[at + 1 :]
         elif way == 4:
-            text = text.replace('"params": {', '"params": {' + f'"{pick.choice(["name", "interval", "symbols", "resume", "snapshot", "channel"])}":{pick.choice(_VALUES)},', 1)  # fmt: skip  # noqa: E501
+            text = text.replace('"params": {', '"params": {' + f'"{pick.choice(["name", "interval", "symbols", "resume", "snapshot", "channel"])}":{pick.choice(_VALUES)},', 1)  # fmt: skip
         else:
             text = text[:at]
     return text.encode("utf-8", "surrogatepass")
@@ -104,7 +104,7 @@ def attack(pick: random.Random, symbol: str) -> bytes:
         10: lambda: frame(good, length=pick.choice([0, 1, len(good) - 1, len(good) + 1, 125, 126, 65535])),
         11: lambda: frame(
             good, width=8, length=pick.choice([len(good), 1 << 16, 1 << 31, 1 << 32, 1 << 62, (1 << 64) - 1])
-        ),  # noqa: E501
+        ),
         12: lambda: frame(good[:9], fin=False) + frame(good[9:], 0, fin=pick.random() < 0.7),
         13: lambda: frame(b"p" * pick.choice([126, 1000]), pick.choice([PING, PONG, CLOSE])),
         14: lambda: frame(b"p" * pick.randint(0, 125), pick.choice([PING, PONG, CLOSE]), fin=False),

@@ -373,12 +373,7 @@ def test_paths_methods_and_requests_of_odd_shapes(running: Running) -> None:
                  b"Content-Length: 5\r\nContent-Length: 6\r\n", b"Content-Length : 5\r\n", b" Content-Length: 5\r\n",
                  b"X: y\n Content-Length: 5\r\n", b"X: \x00\r\n", b"X: a\rTransfer-Encoding: chunked\r\n", b"\r: x\r\n"):  # fmt: skip
         answer = running.raw(b"POST /v1/sql HTTP/1.1\r\n" + at + head + b"\r\n0\r\n\r\n" + hidden, 1)
-        assert answer.count(b"HTTP/1.1 200") == 0 or b"Transfer-Encoding: chunked\r\nContent-Length" in head, (
-            head,
-            answer,
-        )
-        if b"chunked" in head and b"Content-Length" in head:  # chunks count, as RFC 9112 has it: the same for all
-            assert answer.count(b"HTTP/1.1 ") <= 2
+        assert b"HTTP/1.1 200" not in answer, (head, answer)
     assert b"200 OK" not in running.raw(
         b"POST /v1/sql HTTP/1.1\r\n" + at + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx", 1
     )

@@ -38,6 +38,7 @@ class Running:
         try:
             self.live.start()
             self.live.until_whole()
+            self.live.until(lambda s: s["api"])
             self.ask = Client(self.url)
             time.sleep(3)
         except BaseException:
@@ -463,6 +464,7 @@ def test_clients_are_told_of_the_end_and_resume_after_it(tmp_path: Path) -> None
             assert await stopping == 0
         running.live.start()
         await asyncio.to_thread(running.live.until_whole)
+        await asyncio.to_thread(running.live.until, lambda s: s["api"])
         async with talking(running.url) as one:
             resume = {topic["symbol"]: topic["cursor"]}
             ack = await one.ask("subscribe", channel="trades", symbols=[running.symbol], resume=resume)

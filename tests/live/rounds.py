@@ -124,7 +124,7 @@ async def rounds(folder: Path, number: int, seed: int, *, tell: bool = False) ->
     kills = 0
     try:
         live.start()
-        await asyncio.to_thread(live.until_live)
+        await asyncio.to_thread(live.until, lambda s: s["is_live"] and s["api"])
         for follower in followers:
             follower.start()
         await asyncio.sleep(2)

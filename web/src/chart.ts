@@ -18,6 +18,9 @@ const PAGE = 1000;
 const OLDER = 2000;
 /** Bars from the left edge at which older ones are asked for. */
 const NEAR = 150;
+/** Fewer candles than these may be a past that is still being fetched; how often it is asked for, once a second. */
+const FEW = 200;
+const SETTLING = 30;
 
 type Main = ISeriesApi<SeriesType>;
 
@@ -38,6 +41,7 @@ export class Chart {
   private tick = "0.01";
   private hovered: { time: number; logical: number } | null = null;
   private renewing = 0;
+  private readonly boxes: HTMLElement[] = [];
 
   constructor(
     private readonly view: View,
@@ -96,6 +100,20 @@ export class Chart {
     at("loading").hidden = true;
     this.now(false);
     await this.overlays.open();
+    await this.settle(mine);
+  }
+
+  /** A run that has just begun still fetches its past: ask again until there is some. */
+  private async settle(mine: number): Promise<void> {
+    for (let tries = 0; tries < SETTLING && this.history.rows.length < FEW; tries += 1) {
+      await new Promise((resolve) => window.setTimeout(resolve, 1000));
+      if (mine !== this.generation) return;
+      const before = this.history.rows.length;
+      await this.load(mine).catch(() => undefined);
+      if (mine !== this.generation) return;
+      this.isWhole = false;
+      if (this.history.rows.length > before + 10) await this.overlays.open();
+    }
   }
 
   private async load(mine: number): Promise<void> {
@@ -262,7 +280,7 @@ export class Chart {
     const revised = this.history.rows.filter((row) => row.revision > 0).slice(-500);
     this.markers.setMarkers(
       revised.map((row): SeriesMarker<Time> => ({
-        time: (row.ts_start / 1e6) as UTCTimestamp, position: "belowBar", shape: "circle", color: this.colours.warn, size: 0.4, text: "R",
+        time: (row.ts_start / 1e6) as UTCTimestamp, position: "belowBar", shape: "circle", color: this.colours.warn, size: 0.3,
       })),
     );
   }
@@ -333,6 +351,7 @@ export class Chart {
     const shade = this.hovered ? this.gaps.at(this.hovered.logical) : undefined;
     if (row) {
       const tone = Number(row.close) >= Number(row.open) ? "up" : "down";
+      if (this.hovered) first.append(make("span", "", moment(row.ts_start / 1e6, this.view.zone, secondsOf(row.interval) < 60)));
       for (const [name, value] of [["O", row.open], ["H", row.high], ["L", row.low], ["C", row.close]] as const) {
         first.append(pair(name, value, tone));
       }
@@ -343,9 +362,29 @@ export class Chart {
       if (row.revision > 0) first.append(make("em", "tag warn", `revised ×${row.revision}`));
     }
     if (shade) first.append(make("em", "tag warn", `${shade.isCovered ? "our trades" : "gap"}: ${reason(shade.reason)}`));
-    const lines = [first, ...this.overlays.legend(this.hovered?.time ?? null)];
-    box.replaceChildren(...lines);
+    const lines = this.overlays.legend(this.hovered?.time ?? null, decimals(this.tick) + 2);
+    box.replaceChildren(first, ...lines.filter((one) => one.pane === 0).map((one) => one.line));
     box.dataset["ts"] = row ? String(row.ts_start) : "";
+    this.paneLegends(lines.filter((one) => one.pane > 0));
+  }
+
+  /** Each pane tells what it shows at its own top. */
+  private paneLegends(lines: { pane: number; line: HTMLElement }[]): void {
+    const panes = this.chart.panes();
+    while (this.boxes.length > lines.length) this.boxes.pop()?.remove();
+    lines.forEach(({ pane, line }, index) => {
+      let box = this.boxes[index];
+      if (!box) {
+        box = make("div", "legend");
+        box.setAttribute("aria-hidden", "true");
+        at("chart").append(box);
+        this.boxes.push(box);
+      }
+      box.replaceChildren(line);
+      const element = panes[pane]?.getHTMLElement();
+      const top = element ? `${element.offsetTop + 4}px` : "-99px";
+      if (box.style.top !== top) box.style.top = top;
+    });
   }
 
   // -- moving about --

@@ -164,8 +164,8 @@ export class Indicators {
     // the colours of indicators are those of both themes
   }
 
-  /** A line of the legend for each. */
-  legend(time: number | null): HTMLElement[] {
+  /** A line of the legend for each; these values are derived, so digits below any use are left out. */
+  legend(time: number | null, places: number): { pane: number; line: HTMLElement }[] {
     return this.shown.map((one) => {
       const line = make("div", "line");
       const name = make("strong", "", one.name.replaceAll("_", " "));
@@ -175,10 +175,10 @@ export class Indicators {
       for (const [key, value] of Object.entries(row?.values ?? {})) {
         const shown = make("span");
         if (Object.keys(row?.values ?? {}).length > 1) shown.append(make("i", "", key));
-        shown.append(make("b", "", value === null ? "–" : String(value)));
+        shown.append(make("b", "", value === null ? "–" : String(Number(value.toFixed(places)))));
         line.append(shown);
       }
-      return line;
+      return { pane: one.pane, line };
     });
   }
 }

@@ -27,6 +27,7 @@ export class Watch {
   private readonly flush = framed(() => this.draw());
   private sort: Sort = "symbol";
   private isDown = false;
+  private tries = 0;
 
   constructor(
     private readonly stream: Stream,
@@ -75,7 +76,9 @@ export class Watch {
     const fresh = rows.filter((row) => !this.entries.has(row.symbol));
     for (const row of fresh) this.entries.set(row.symbol, this.entry(row));
     if (fresh.length) this.arrange();
-    await Promise.all(fresh.map((row) => this.load(row.symbol)));
+    await Promise.all([...this.entries.keys()].map((name) => this.load(name)));
+    const isYoung = [...this.entries.values()].some((entry) => entry.day.length < 2);
+    if (isYoung && this.tries++ < 20) window.setTimeout(() => void this.refresh().catch(() => undefined), 1500);
   }
 
   /** The last 24 hours, by the hour: the sparkline, and what the change is against. */

@@ -14,6 +14,7 @@ from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -103,6 +104,8 @@ class Guard:
             await self._app(scope, _Bounded(receive, self._limits.body_bytes), door)
         except Problem as problem:
             await self._refuse(problem, scope, receive, door)
+        except ClientDisconnect:
+            _LOG.debug("a client has gone before the end of its request")
         except Exception as error:  # noqa: BLE001 - whatever it is, a client learns nothing of it
             _LOG.error("%r failed", scope["path"], exc_info=error)
             await self._refuse(FAULT, scope, receive, door)
@@ -122,6 +125,7 @@ class Guard:
     # -- checks ------------------------------------------------------------------------------------------
 
     def _check(self, scope: Scope, headers: Headers) -> None:
+        self._check_head(scope, headers)
         self._check_host(headers)
         self._check_origin(headers)
         _check_url(scope)
@@ -135,6 +139,17 @@ class Guard:
         size = headers.get("content-length", "0")
         if not size.isascii() or not size.isdigit() or int(size) > self._limits.body_bytes:
             raise _too_large(self._limits.body_bytes)
+
+    def _check_head(self, scope: Scope, headers: Headers) -> None:
+        """The parser bounds no head that comes at once, and lets chunks count where a length is given too."""
+        size = len(scope["path"]) + len(scope.get("query_string", b""))
+        size += sum(len(name) + len(value) + 4 for name, value in headers.raw)
+        if size > self._limits.head_bytes:
+            detail = f"the head of a request has at most {self._limits.head_bytes} bytes; send SQL as a POST"
+            raise Problem(431, "head_too_large", detail, headers={"Connection": "close"})
+        if "transfer-encoding" in headers and "content-length" in headers:
+            detail = "a request has a Content-Length or a Transfer-Encoding, not both"
+            raise Problem(400, "two_lengths", detail, headers={"Connection": "close"})
 
     def _check_host(self, headers: Headers) -> None:
         hosts = headers.getlist("host")
@@ -185,7 +200,7 @@ def _needed(method: str, path: str) -> str | None:
 
 def _is_host(text: str) -> bool:
     try:
-        return _HOST.fullmatch(text) is not None and urlsplit(f"//{text}").hostname is not None
+        return _HOST.fullmatch(text) is not None and urlsplit(f"//{text}").port != 0
     except ValueError:
         return False
 

@@ -118,6 +118,8 @@ class Client(WSListener):
             transport.disconnect(graceful=True)
         elif self._is_closing:
             return
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:  # such as of compression, which we did not agree on
+            self._close(WSCloseCode.PROTOCOL_ERROR, "no extension was agreed on")
         elif frame.msg_type != WSMsgType.TEXT or not frame.fin:
             self._close(WSCloseCode.UNSUPPORTED_DATA, "send each request as one text message")
         elif len(payload := frame.get_payload_as_bytes()) > MESSAGE:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,7 +18,7 @@ from tapeflow import venues
 from tapeflow.app.lean import without_pandas
 from tapeflow.app.pipeline import Pipeline, Progress
 from tapeflow.app.roster import Reach, Roster
-from tapeflow.app.serve import Served
+from tapeflow.app.served import Served
 from tapeflow.domain.errors import TapeflowError
 from tapeflow.domain.events import Action
 from tapeflow.domain.time import SECOND, parse_span
@@ -36,6 +36,9 @@ from tapeflow.tape.retain import retain
 from tapeflow.tape.spool import Spool
 from tapeflow.tape.writer import TapeWriter
 from tapeflow.venues.wire import Wire, wire
+
+if TYPE_CHECKING:
+    from tapeflow.api.server import Server
 
 STATUS_S = 1.0
 RETAIN_S = 600.0
@@ -99,8 +102,7 @@ class Run:
             self._open(stack)
             self._signals(self._loop)
             self.pipeline.start()
-            await self._serve(stack)
-            await self._work()
+            await self._work(stack)
 
     # -- parts -------------------------------------------------------------------------------------------
 
@@ -175,15 +177,15 @@ class Run:
         )
 
     async def _serve(self, stack: AsyncExitStack) -> None:
-        """Let others ask; the first part to end."""
-        if self.settings.api.enabled:
-            made = self._served.server()
-            made.start()
-            stack.push_async_callback(asyncio.to_thread, made.stop)
-            self._address = made.address
-            self._say(f"serving {self._address}")
-            if self._serving is not None:
-                self._serving(self._address)
+        """Let others ask; the first part to end. Capture does not wait for it."""
+        starting = asyncio.create_task(asyncio.to_thread(self._served.start))
+        stack.push_async_callback(_end, starting)
+        made = await asyncio.shield(starting)
+        self._address = made.address
+        self._say(f"serving {self._address}")
+        if self._serving is not None:
+            self._serving(self._address)
+        await asyncio.Event().wait()
 
     def followed(self) -> list[str]:
         """The symbols that are followed at present."""
@@ -197,7 +199,7 @@ class Run:
 
     # -- work --------------------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
+    async def _work(self, stack: AsyncExitStack) -> None:
         assert self._feed is not None
         stop = asyncio.create_task(self._stop.wait())
         work = [
@@ -205,6 +207,8 @@ class Run:
             asyncio.create_task(self._report()),
             asyncio.create_task(self._keep()),
         ]
+        if self.settings.api.enabled:
+            work.append(asyncio.create_task(self._serve(stack)))
         await asyncio.wait([stop, *work], return_when=asyncio.FIRST_COMPLETED)
         for task in (stop, *work):
             task.cancel()
@@ -355,6 +359,15 @@ class Run:
         if older or more:
             self.states.forget_before(TapeReader(self.folder.tape).begins)
             self._say(f"{len(older) + len(more)} segments of the tape are older, or more, than is to be kept: gone")
+
+
+async def _end(starting: asyncio.Task[Server]) -> None:
+    """Stop a server, also one that is only just coming up."""
+    try:
+        made = await starting
+    except TapeflowError:
+        return  # it is told by who waited for it
+    await asyncio.to_thread(made.stop)
 
 
 def _free_bytes(folder: Path) -> int | None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tapeflow.api import sse
 from tapeflow.api.alerts import routes as alert_routes
 from tapeflow.api.app import create
 from tapeflow.api.counts import Counts
-from tapeflow.api.hub import Hub
 from tapeflow.api.keys import KeyFile, is_required, open_keys
 from tapeflow.api.limits import Limits
 from tapeflow.api.metrics import Http
 from tapeflow.api.server import Server
 from tapeflow.api.stream import Rules, Streams
-from tapeflow.api.topics import Topics
 from tapeflow.app.alerts import open_desk
 from tapeflow.app.live import RunLive
 from tapeflow.app.source import RunSource
@@ -24,6 +21,7 @@ from tapeflow.settings import ApiSettings
 
 if TYPE_CHECKING:
     from tapeflow.app.run import Run
+    from tapeflow.app.served import Served
 
 
 class RunKeys:
@@ -37,45 +35,28 @@ class RunKeys:
         return self._file.verify(token)
 
 
-class Served:
-    """What a run is served by. The hub is there before the first row is made, the server comes up later."""
-
-    def __init__(self, run: Run) -> None:
-        settings, pipeline = run.settings, run.pipeline
-        self._run = run
-        self._topics = Topics(run.flow, settings.venue)
-        self._live = RunLive(pipeline, run.store, self._topics)
-        self._streams: Streams | None = None
-        self.hub = Hub(settings.venue, self._live, pipeline.watch)
-        #: How the alerts are doing.
-        self.alerts: Callable[[], dict[str, Any]] = dict
-
-    def status(self) -> dict[str, int]:
-        """How the stream is doing."""
-        return {} if self._streams is None else self._streams.status()
-
-    def server(self) -> Server:
-        """The server of a run whose store and pipeline are there; raises `SettingsError` where keys are missing."""
-        run, api = self._run, self._run.settings.api
-        limits = _limits(api)
-        keys = RunKeys(open_keys(run.folder.root, api), is_required=is_required(api))
-        source = _source(run, api, self._live)
-        rules = Rules(
-            self._topics,
-            known=lambda: {*run.followed(), *self.hub.names},
-            watermarks=lambda: run.pipeline.progress.watermarks,
-            verify=keys.verify,
-            subscriptions=api.subscriptions_per_connection,
-            messages_per_s=api.messages_per_s,
-        )
-        streams = self._streams = Streams(self.hub, rules)
-        counts = Counts()
-        app = create(source, limits, run.reach(), lambda: _http(counts, streams))
-        sse.add(app, streams)
-        desk = open_desk(run, self.hub, self._topics, rules.known)
-        alert_routes.add(app, desk)
-        self.alerts = desk.status
-        return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, counts=counts, parts=(desk,))
+def server(run: Run, served: Served) -> Server:
+    """The server of a run whose store and pipeline are there; raises `SettingsError` where keys are missing."""
+    api = run.settings.api
+    limits = _limits(api)
+    keys = RunKeys(open_keys(run.folder.root, api), is_required=is_required(api))
+    source = _source(run, api, served.live)
+    rules = Rules(
+        served.topics,
+        known=lambda: {*run.followed(), *served.hub.names},
+        watermarks=lambda: run.pipeline.progress.watermarks,
+        verify=keys.verify,
+        subscriptions=api.subscriptions_per_connection,
+        messages_per_s=api.messages_per_s,
+    )
+    streams = served.streams = Streams(served.hub, rules)
+    counts = Counts()
+    app = create(source, limits, run.reach(), lambda: _http(counts, streams))
+    sse.add(app, streams)
+    desk = open_desk(run, served.hub, served.topics, rules.known)
+    alert_routes.add(app, desk)
+    served.alerts = desk.status
+    return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, counts=counts, parts=(desk,))
 
 
 def _http(counts: Counts, streams: Streams) -> Http:

@@ -124,7 +124,7 @@ def test() -> None:
 
 def bench() -> None:
     """All benchmarks but the long one (bench-memory)."""
-    for name in ("bench-replay", "bench-tape", "bench-feed", "bench-live"):
+    for name in ("bench-replay", "bench-tape", "bench-feed", "bench-live", "bench-stream", "bench-rest"):
         task(name)
 
 
@@ -149,6 +149,8 @@ TASKS: dict[str, tuple[str, ...]] = {
     "bench-tape": (PYTHON.name, "bench/tape.py"),
     "bench-live": (PYTHON.name, "bench/live.py"),
     "bench-feed": (PYTHON.name, "bench/feed.py"),
+    "bench-stream": (PYTHON.name, "bench/stream.py"),
+    "bench-rest": (PYTHON.name, "bench/rest.py"),
     "bench-memory": (PYTHON.name, "bench/memory.py"),
 }
 

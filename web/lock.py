@@ -1,6 +1,6 @@
 """Locks the page's packages: what npm resolved, without the addresses it came from; their hashes stay.
 
-    python web/lock.py
+python web/lock.py
 """
 
 from __future__ import annotations

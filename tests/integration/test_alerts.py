@@ -80,7 +80,8 @@ class Receiver:
 
 def call(live: Live, method: str, path: str, body: Any = None, media: str = "application/json") -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(live.status()["api"] + path, data, {"Content-Type": media}, method=method)
+    address = live.until(lambda s: s.get("api"))["api"]
+    request = urllib.request.Request(address + path, data, {"Content-Type": media}, method=method)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.status, json.loads(answer.read())

@@ -26,12 +26,16 @@ def node() -> list[str]:
 
 
 def test_types_are_those_that_the_server_says(node: list[str]) -> None:
-    done = subprocess.run([sys.executable, "generate.py", "--check"], cwd=WEB, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "generate.py", "--check"], cwd=WEB, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_it_is_strict_typescript(node: list[str]) -> None:
-    done = subprocess.run([*node, "node_modules/typescript/bin/tsc", "--noEmit"], cwd=WEB, capture_output=True, text=True)
+    done = subprocess.run(
+        [*node, "node_modules/typescript/bin/tsc", "--noEmit"], cwd=WEB, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -12,7 +12,7 @@ import { History } from "./history";
 import { Indicators } from "./indicators";
 import type { Stream } from "./stream";
 import type { CandleRow } from "./types/rows";
-import type { Colours, View } from "./view";
+import { fade, type Colours, type View } from "./view";
 
 const PAGE = 1000;
 const OLDER = 2000;
@@ -439,9 +439,4 @@ function pair(name: string, value: string, tone = ""): HTMLElement {
   const made = make("span");
   made.append(make("i", "", name), make("b", tone, value));
   return made;
-}
-
-/** A colour of the style sheet, `#rrggbb`, seen through. */
-export function fade(colour: string, alpha: number): string {
-  return colour + Math.round(alpha * 255).toString(16).padStart(2, "0");
 }

@@ -62,3 +62,8 @@ export function dress(theme: Theme): Colours {
   const of = (name: string): string => style.getPropertyValue(`--${name}`).trim();
   return { up: of("up"), down: of("down"), text: of("text"), dim: of("dim"), line: of("line"), back: of("back"), accent: of("accent"), warn: of("warn") };
 }
+
+/** A colour of the style sheet, `#rrggbb`, seen through. */
+export function fade(colour: string, alpha: number): string {
+  return colour + Math.round(alpha * 255).toString(16).padStart(2, "0");
+}

@@ -1,9 +1,10 @@
 /** The watchlist: what is followed, its last price, its day; symbols come and go while the run goes on. */
 import * as api from "./api";
-import { at, framed, make, toast, write } from "./dom";
+import { at, framed, isCalm, make, toast, write } from "./dom";
 import { decimals, padded, percent } from "./format";
 import type { Stream } from "./stream";
 import type { CandleRow } from "./types/rows";
+import { fade } from "./view";
 
 type Sort = "symbol" | "last" | "change";
 
@@ -16,9 +17,11 @@ interface Entry {
   price: HTMLTableCellElement;
   change: HTMLTableCellElement;
   spark: SVGPolylineElement;
+  flashed: number;
   leave: () => void;
 }
 
+const FLASH_MS = 1000;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Watch {
@@ -120,7 +123,7 @@ export class Watch {
     element.addEventListener("click", (event) => {
       if (!(event.target instanceof HTMLButtonElement)) this.choose(row.symbol);
     });
-    const made: Entry = { row, day: [], open: NaN, last: "", element, price, change, spark, leave: () => undefined };
+    const made: Entry = { row, day: [], open: NaN, last: "", element, price, change, spark, flashed: 0, leave: () => undefined };
     const rows = (found: CandleRow[]): void => {
       const newest = found.at(-1);
       if (!newest || newest.close === made.last) return;
@@ -136,11 +139,7 @@ export class Watch {
     for (const entry of this.moved) {
       const shown = padded(entry.last, decimals(entry.row.tick));
       const before = Number(entry.price.textContent);
-      if (entry.price.textContent && before !== Number(shown)) {
-        entry.price.classList.remove("rose", "fell");
-        void entry.price.offsetWidth;
-        entry.price.classList.add(Number(shown) > before ? "rose" : "fell");
-      }
+      if (entry.price.textContent && before !== Number(shown)) this.flash(entry, Number(shown) > before);
       write(entry.price, shown);
       const ratio = Number(entry.last) / entry.open - 1;
       write(entry.change, percent(ratio));
@@ -149,6 +148,15 @@ export class Watch {
     }
     this.moved.clear();
     if (this.sort !== "symbol") this.arrange();
+  }
+
+  /** Which way it went, not more often than the eye follows. */
+  private flash(entry: Entry, isUp: boolean): void {
+    const now = performance.now();
+    if (now - entry.flashed < FLASH_MS || isCalm()) return;
+    entry.flashed = now;
+    const tone = getComputedStyle(document.documentElement).getPropertyValue(isUp ? "--up" : "--down").trim();
+    entry.price.animate([{ backgroundColor: fade(tone, 0.3) }, { backgroundColor: fade(tone, 0) }], FLASH_MS * 0.6);
   }
 
   private sketch(entry: Entry): void {

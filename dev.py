@@ -117,6 +117,8 @@ def candles(address: str, interval: str, least: int, source: str = "") -> list[d
 def test() -> None:
     """Format, lint, types, imports, all tests, the fuzzer, the broken laws: exactly what CI runs."""
     for name in ("fmt-check", "lint", "types", "imports", "tests"):
+        if name == "tests" and can_install("chromium"):  # the page is tried in it
+            call("apt-get", "install", "--yes", "--no-install-recommends", "chromium")
         task(name)
     task("fuzz", *(["--install"] if can_install("clang") else []))
     task("broken")
@@ -143,6 +145,8 @@ TASKS: dict[str, tuple[str, ...]] = {
     "tests": ("pytest", "-n", "2", "-q"),
     "quick": ("pytest", "-m", "not slow", "-n", "2", "-q"),
     "docs": (PYTHON.name, "docs/generate.py"),
+    "page": (PYTHON.name, "web/build.py"),
+    "screenshots": (PYTHON.name, "docs/screenshots.py"),
     "fuzz": (PYTHON.name, "fuzz/run.py"),
     "broken": (PYTHON.name, "tests/broken.py"),
     "bench-replay": (PYTHON.name, "bench/run.py"),

@@ -55,7 +55,7 @@ def demo() -> Iterator[str]:
 def settled(page: Page) -> None:
     """Wait until history stands and the trust bar says that it is live."""
     page.wait_for_selector("#loading", state="hidden")
-    page.wait_for_function("document.querySelector('#t-connection').dataset.tone === 'good'")
+    page.wait_for_selector("#t-connection[data-tone=good]")
     page.wait_for_timeout(2500)
 
 

@@ -107,7 +107,7 @@ class Shown:
 
     def live(self) -> None:
         self.page.wait_for_selector("#loading", state="hidden")
-        self.page.wait_for_function("document.querySelector('#t-connection').dataset.tone === 'good'", timeout=60_000)
+        self.page.wait_for_selector("#t-connection[data-tone=good]", timeout=60_000)
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)  # type: ignore[no-any-return]
@@ -182,6 +182,29 @@ def test_older_pages_come_when_scrolled_back(shown: Shown, demo: Demo) -> None:
     assert same(shown, demo, "1m")
 
 
+def test_a_gap_is_drawn_as_one_with_its_reason(shown: Shown, demo: Demo) -> None:
+    """The answer is changed on its way: what the server lacks, and says so, stays empty on the chart."""
+
+    def without(route: Any) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        rows = told["data"]
+        if len(rows) > 100:
+            start, end = rows[-60]["ts_start"], rows[-20]["ts_start"]
+            told["data"] = [row for row in rows if not start <= row["ts_start"] < end]
+            told["coverage"]["gaps"] = [{"ts_start": start, "ts_end": end, "reason": "disconnected"}]
+        route.fulfill(response=answer, json=told)
+
+    shown.page.route("**/v1/candles?*interval=5m*", without)
+    shown.open(demo, "symbol=BTCUSDT&interval=5m")
+    box = shown.page.locator("#canvas").bounding_box()
+    # 7 px a bar, 6 bars of room and the price scale at the right: this is about 40 bars back.
+    for x in range(int(box["x"] + box["width"] - 75 - 7 * 50), int(box["x"] + box["width"] - 75 - 7 * 40), 6):
+        shown.page.mouse.move(x, box["y"] + 150, steps=2)
+    until(lambda: "gap: disconnected" in shown.text("#legend"))
+    assert "Vol" not in shown.text("#legend")
+
+
 def test_a_symbol_is_added_and_removed(shown: Shown, demo: Demo) -> None:
     shown.open(demo, "symbol=BTCUSDT&interval=1m")
     last = sorted(one["symbol"] for one in demo.ask("/v1/symbols")["data"])[-1]
@@ -196,9 +219,9 @@ def test_a_symbol_is_added_and_removed(shown: Shown, demo: Demo) -> None:
 def test_keys_and_the_url_hold_the_view(shown: Shown, demo: Demo) -> None:
     shown.open(demo, "symbol=BTCUSDT&interval=1m")
     shown.page.keyboard.press("2")
-    shown.page.wait_for_function("location.hash.includes('interval=5s')")
+    until(lambda: "interval=5s" in shown.page.evaluate("location.hash"))
     shown.page.keyboard.press("Alt+l")
-    shown.page.wait_for_function("location.hash.includes('log=1')")
+    until(lambda: "log=1" in shown.page.evaluate("location.hash"))
     shown.page.keyboard.press("/")
     assert shown.page.evaluate("document.activeElement.id") == "search"
 

@@ -18,6 +18,8 @@ const PAGE = 1000;
 const OLDER = 2000;
 /** Bars from the left edge at which older ones are asked for. */
 const NEAR = 150;
+/** Candles before the last that are asked for again after an interruption: they may have been revised. */
+const AGAIN = 10;
 /** Fewer candles than these may be a past that is still being fetched; how often it is asked for, once a second. */
 const FEW = 200;
 const SETTLING = 30;
@@ -148,8 +150,9 @@ export class Chart {
   /** Messages may be missing: ask for all from the last closed candle on. */
   private async refill(): Promise<void> {
     const mine = this.generation;
-    const from = this.history.rows.findLast((row) => row.closed)?.ts_start;
-    if (from === undefined) return;
+    const last = this.history.rows.findLast((row) => row.closed)?.ts_start;
+    if (last === undefined) return;
+    const from = last - AGAIN * 1e6 * secondsOf(this.view.interval);
     let cursor: string | undefined;
     do {
       const page = await api.candles({ ...this.key(), start: from, limit: 5000, cursor, forming: cursor ? undefined : true }).catch(() => null);

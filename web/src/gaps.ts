@@ -58,7 +58,7 @@ export class Gaps implements ISeriesPrimitive<Time> {
         context.rect(left, top, right - left, bitmapSize.height - top);
         context.clip();
         context.fillStyle = context.strokeStyle = this.colour;
-        context.globalAlpha = shade.isCovered ? 0.45 : 0.1;
+        context.globalAlpha = shade.isCovered ? 0.45 : 0.07;
         context.fillRect(left, top, right - left, bitmapSize.height);
         if (!shade.isCovered) this.hatch(context, left, right, bitmapSize.height, ratio);
         context.restore();
@@ -68,7 +68,7 @@ export class Gaps implements ISeriesPrimitive<Time> {
 
   private hatch(context: CanvasRenderingContext2D, left: number, right: number, height: number, ratio: number): void {
     const step = 9 * ratio;
-    context.globalAlpha = 0.35;
+    context.globalAlpha = 0.28;
     context.lineWidth = ratio;
     context.beginPath();
     for (let x = Math.floor((left - height) / step) * step; x < right; x += step) {

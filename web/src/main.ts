@@ -49,7 +49,10 @@ async function begin(): Promise<void> {
   if (!about.intervals.includes(view.interval)) view.interval = about.intervals.includes("1m") ? "1m" : (about.intervals[0] ?? "1m");
   write(at("version"), about.version === "unknown" ? "Tapeflow" : `Tapeflow ${about.version}`);
 
-  const stream = new Stream(() => trust.connected());
+  const stream = new Stream((state) => {
+    trust.connected();
+    if (state === "live") chart.renewSoon();
+  });
   const trust = new Trust(stream, view, () => about.venue);
   const tick = (): string => ticks.get(view.symbol) ?? "0.01";
   const price = (row: CandleRow): void => {

@@ -195,8 +195,9 @@ export class Stream {
     const isLossless = LOSSLESS.has(message.channel);
     if (isLossless) topic.cursors.set(sub, message.cursor);
     else topic.last.set(sub, message);
-    for (const listener of topic.listeners) (listener as unknown as Listener<ChannelName>).rows(message.data, message);
+    // What is missing is asked for from the rows before these.
     if (isLossless && message.type === "update" && known !== undefined && known !== message.prev) this.lose(topic);
+    for (const listener of topic.listeners) (listener as unknown as Listener<ChannelName>).rows(message.data, message);
   }
 
   private lose(topic: Topic): void {

@@ -80,7 +80,7 @@ class Past(Protocol):
 class Line:
     """A topic that somebody follows."""
 
-    __slots__ = ("code", "cursor", "head", "joining", "last", "members", "number", "topic")
+    __slots__ = ("code", "cursor", "head", "joining", "last", "members", "newest", "number", "topic")
 
     def __init__(self, topic: Topic, venue: str) -> None:
         self.topic = topic
@@ -90,6 +90,8 @@ class Line:
         self.number = 0
         self.cursor = "l.0"  # of newest values; lossless topics have the numbers of their rows
         self.last: bytes | None = None
+        #: (newest number, rows asked for, message) of the last snapshot: what many ask for at once is made once.
+        self.newest: tuple[int, int, bytes] | None = None
         fields = {"channel": topic.channel, "venue": venue, "symbol": topic.symbol, **dict(topic.params)}
         self.head = _encode(fields)[1:-1]
 
@@ -208,7 +210,7 @@ class Hub:
         for at in range(0, len(rows), PAGE):
             page = rows[at : at + PAGE]
             message, cursor = self._page(line, page)
-            line.number, line.cursor = page[-1][0], cursor
+            line.number, line.cursor, line.newest = page[-1][0], cursor, None
             self._push(line, message, cursor)
 
     def _page(self, line: Line, page: list[tuple[int, bytes]]) -> tuple[bytes, str]:
@@ -409,6 +411,10 @@ class Hub:
     async def _snapshot(self, line: Line, member: Member, count: int) -> None:
         """The newest rows, then what came while they were looked up."""
         topic, newest = line.topic, await self._newest_number(line.topic)
+        if line.newest is not None and line.newest[:2] == (newest, count):
+            member.push(topic, line.newest[2], self.cursor(newest))
+            await self._catch_up(line, member, newest)
+            return
         found: list[tuple[int, bytes]] = []
         if count:
             first, code = max(1, newest - count + 1), self._code(topic)
@@ -419,7 +425,10 @@ class Hub:
                 found = self._ring.last("trades", code, count)
         at = max(newest, found[-1][0]) if found else newest
         cursor = self.cursor(at)
-        member.push(topic, line.message(b"snapshot", [row for _, row in found], cursor, None), cursor)
+        message = line.message(b"snapshot", [row for _, row in found], cursor, None)
+        if found and found[-1][0] == at:  # else rows are still on their way
+            line.newest = (at, count, message)
+        member.push(topic, message, cursor)
         await self._catch_up(line, member, at)
 
     def close(self) -> None:

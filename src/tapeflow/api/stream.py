@@ -223,6 +223,8 @@ class Client(WSListener):
             asyncio.get_running_loop().call_later(KEY_S, self._check_key)
         while True:
             payload = await self._requests.get()
+            if self._is_closing:
+                return
             req_id = None
             try:
                 request = _read(payload)
@@ -296,6 +298,9 @@ class Client(WSListener):
         self._acknowledge(params, topics, resumed, req_id)
         for topic in fresh:
             await self._hub.join(topic, self, cursor=resume[topic] if resumed.get(topic) else None, rows=rows)
+            await asyncio.sleep(0)  # others are served between the topics of one who asks for many
+            if self._is_closing:
+                return
 
     def _acknowledge(
         self, params: dict[str, Any], topics: list[Topic], resumed: dict[Topic, bool], req_id: Any

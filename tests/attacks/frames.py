@@ -5,6 +5,7 @@ Each connection sends a few frames, most of them wrong in some way, and its end:
 whatever it says meanwhile has to be a message of the contract. Between them a client that behaves has to be served.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import argparse

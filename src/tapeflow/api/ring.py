@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 
 from tapeflow.stores.channels import NUMBERED
@@ -42,20 +43,25 @@ class Ring:
     def newest(self, channel: str, code: Code) -> int | None:
         """The number of the newest row of a series, None if none is here."""
         held = self._of.get((channel, code))
-        given = held[-1].in_order(channel, {code}) if held else None
-        return None if given is None else given.numbers[-1]
+        return self._last(held[-1], channel, code) if held else None
+
+    @staticmethod
+    def _last(batch: Results, channel: str, code: Code) -> int:
+        """The number of the last row of a series in a batch that has some."""
+        given = batch.in_order(channel, {code})
+        return 0 if given is None else given.numbers[-1]
 
     def since(self, channel: str, code: Code, first: int, limit: int) -> list[tuple[int, bytes]]:
         """(number, row as JSON) of a series from number ``first`` on, as far as they are here."""
+        held = list(self._of.get((channel, code), ()))
         found: list[tuple[int, bytes]] = []
-        newer: list[list[tuple[int, bytes]]] = []
-        for batch in reversed(self._of.get((channel, code), ())):
+        for batch in held[bisect_left(held, first, key=lambda batch: self._last(batch, channel, code)) :]:
             given = batch.in_order(channel, {code})
-            if given is None or given.numbers[-1] < first:
+            if given is not None:
+                rows = zip(given.numbers, given.table.json_lines(), strict=True)
+                found += [row for row in rows if row[0] >= first]
+            if len(found) >= limit:
                 break
-            newer.append(list(zip(given.numbers, given.table.json_lines(), strict=True)))
-        for rows in reversed(newer):
-            found += [row for row in rows if row[0] >= first]
         return found[:limit]
 
     def last(self, channel: str, code: Code, count: int) -> list[tuple[int, bytes]]:

@@ -86,7 +86,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
-        pytest.skip("no Chromium: apt-get install chromium, or name one in CHROMIUM")
+        lacking = "no Chromium: apt-get install chromium, or name one in CHROMIUM"
+        pytest.fail(lacking) if os.environ.get("CI") else pytest.skip(lacking)
     with playwright.sync_playwright() as driver:
         made = driver.chromium.launch(executable_path=CHROMIUM)
         yield made

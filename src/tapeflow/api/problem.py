@@ -84,12 +84,14 @@ async def on_store(_: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """The methods of all routes of a request's path."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE:
-            found |= route.methods or set()
-    return sorted(found)
+    """The methods of all routes of a request's path: of one that is named, not of those that take any name there."""
+    matching = [
+        route
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE
+    ]
+    path = min((route.path for route in matching), key=lambda path: path.count("{"), default="")
+    return sorted({method for route in matching if route.path == path for method in route.methods or ()})
 
 
 async def on_http(request: Request, error: Exception) -> Response:

@@ -71,6 +71,11 @@ class Topics:
                 size = (mean.window.size_us // 1000, mean.window.slide_us // 1000)
                 self._means.setdefault(size, (fold, by_text))
 
+    @property
+    def intervals(self) -> tuple[str, ...]:
+        """The intervals of candles."""
+        return tuple(self._folds)
+
     def find(self, asked: dict[str, Any], known: Collection[str]) -> list[Topic]:
         """The topics that the params of a request mean, of symbols that are ``known``; raises `Refusal`."""
         channel = asked.get("channel")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tapeflow.api.topics import Topic, Topics
+from tapeflow.api.topics import Refusal, Topic, Topics
 from tapeflow.app.pipeline import Pipeline
 from tapeflow.engine.embedded import Engine
 from tapeflow.stores.duckdb import DuckStore
@@ -42,7 +42,12 @@ class RunLive:
     def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
         symbol = str(key["symbol"])
         asked = {name: value for name, value in key.items() if name not in ("venue", "symbol")}
-        topics = self._topics.find({"channel": channel, "symbol": symbol, **asked}, [symbol])
+        if channel == "indicators.forming" and "interval" not in asked:
+            return [row for one in self._topics.intervals for row in self.forming(channel, interval=one, **key)]
+        try:
+            topics = self._topics.find({"channel": channel, "symbol": symbol, **asked}, [symbol])
+        except Refusal:
+            return []  # what the flow does not make has no rows
         return [row for topic in topics for row in self._rows(topic)]
 
     def _rows(self, topic: Topic) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ def paths(problem: dict[str, Any]) -> dict[str, Any]:
         "required": True,
         "content": {JSON: {"schema": {"$ref": "#/components/schemas/AlertDraft"}, "example": EXAMPLE}},
     }
-    nothing = {"required": True, "content": {JSON: {"schema": {"type": "object"}, "example": {}}}}
+    nothing = {"required": True, "content": {JSON: {"schema": {"type": "object", "maxProperties": 0}, "example": {}}}}
     query = [
         {"name": "rule", "in": "query", "description": "Only of this rule.", "schema": {"type": "string"}},
         {

@@ -63,6 +63,8 @@ def add(app: FastAPI, desk: Desk) -> None:
 
     async def test(request: Request) -> Response:
         _check_type(request)
+        if (await request.body()).strip() not in (b"", b"{}"):
+            raise Problem(400, "bad_body", "a test takes nothing; send {}")
         return _answer({"data": await desk.test(_rule(desk, request)), "next": None})
 
     async def events(request: Request) -> Response:

@@ -34,7 +34,11 @@ from live.running import Live, Venue
 from serving import Client, Said
 from tapeflow.api import keys
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("attacks"),
+    pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run"),
+]
 
 API = "port = 0\nrequests_per_s = 100000\nconnections_per_address = 20000\nmessages_per_s = 100000\nsql_seconds = 2\n"
 GROWTH = 300 << 20

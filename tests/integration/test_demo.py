@@ -22,7 +22,11 @@ from live.truth import compare, get
 from tapeflow.app.market import keep
 from tapeflow.exchange.child import Child
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the demo")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("demo"),
+    pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the demo"),
+]
 
 SYMBOL = "BTCUSDT"
 PATIENCE_S = 60.0

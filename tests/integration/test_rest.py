@@ -19,7 +19,11 @@ from live.running import Live, Venue
 from live.truth import get
 from serving import Client
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("rest"),
+    pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run"),
+]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "rest.md"
 SETTINGS = """[api]

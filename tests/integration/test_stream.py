@@ -20,7 +20,11 @@ from live.rounds import rounds
 from live.running import Live, Venue
 from serving import Client
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("stream"),
+    pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run"),
+]
 
 SECOND = 1_000_000
 

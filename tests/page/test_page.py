@@ -19,7 +19,7 @@ import pytest
 
 from tapeflow.api.page import BUILT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

@@ -119,18 +119,14 @@ class DuckStore:
         return self._meta("epoch") or ""
 
     def renew(self) -> None:
-        with self._said("cannot write to the store"):
-            self._db.execute("BEGIN")
+        with self._said("cannot write to the store"), self._transaction():
             self._set("epoch", _new_epoch())
-            self._db.execute("COMMIT")
 
     def rewind(self, position: int, doubtful_to: int) -> None:
-        with self._said("cannot write to the store"):
-            self._db.execute("BEGIN")
+        with self._said("cannot write to the store"), self._transaction():
             self._set("epoch", _new_epoch())
             self._set("position", str(position))
             self._set("doubtful_to", str(doubtful_to))
-            self._db.execute("COMMIT")
         self._doubtful_to = doubtful_to
 
     def claim(self, fingerprint: str) -> None:
@@ -149,17 +145,9 @@ class DuckStore:
         again: bool = False,
         start: int | None = None,
     ) -> int:
-        with self._said("cannot write to the store"):
-            self._db.execute("BEGIN")
-            try:
-                count = self._write(results, coverage, again=again, start=start)
-                self._db.execute("UPDATE meta SET value = ? WHERE name = 'position'", [str(position)])
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._newest.clear()  # it may tell of rows that are not there
-                with suppress(duckdb.Error):  # a failed COMMIT, as on a full disk, has ended it already
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._said("cannot write to the store"), self._transaction():
+            count = self._write(results, coverage, again=again, start=start)
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'position'", [str(position)])
         return count
 
     def _write(
@@ -394,6 +382,21 @@ class DuckStore:
 
     def close(self) -> None:
         self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it or nothing; also after one that could not even be given up, for want of memory or of room."""
+        with suppress(duckdb.Error):
+            self._db.execute("ROLLBACK")
+        self._db.execute("BEGIN")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._newest.clear()  # it may tell of rows that are not there
+            with suppress(duckdb.Error):  # a failed COMMIT, as on a full disk, has ended it already
+                self._db.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def _said(self, what: str) -> Iterator[None]:

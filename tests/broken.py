@@ -143,7 +143,7 @@ BREAKS = (
     Break(
         "commit rows without their position",
         "src/tapeflow/stores/duckdb.py",
-        """                self._db.execute("UPDATE meta SET value = ? WHERE name = 'position'", [str(position)])\n""",
+        """            self._db.execute("UPDATE meta SET value = ? WHERE name = 'position'", [str(position)])\n""",
         "",
     ),
     Break(
@@ -162,7 +162,7 @@ BREAKS = (
     Break(
         "give rows again after a restart within a block",
         "src/tapeflow/app/pipeline.py",
-        "        if stop == silent:\n            self._engine.flush()\n            self._sink.take()\n",
+        "        if stop == silent:\n            self._engine.flush()\n            self._give(is_known=True)\n",
         "",
     ),
     Break(

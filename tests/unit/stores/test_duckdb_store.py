@@ -412,3 +412,17 @@ def test_gaps_of_books_stay_beside_the_coverage_of_trades(tmp_path: Path) -> Non
     found = [(row["stream"], row["state"], row["first_id"], row["last_id"]) for row in rows(store, "coverage")]
     assert sorted(found) == [("book", "gap", "4", "6"), ("trades", "complete", "1", "3")]
     store.close()
+
+
+def test_a_commit_after_one_that_could_not_be_rolled_back(tmp_path: Path) -> None:
+    """As where the memory is gone that a rollback needs: the connection is left in a transaction that is void."""
+    store, source = opened(tmp_path), Source()
+    store.commit(source.take(trade(1)), 1)
+    store._db.execute("BEGIN")
+    with pytest.raises(duckdb.Error):
+        store._db.execute("INSERT INTO meta VALUES ('position', '99')")
+    with pytest.raises(duckdb.Error, match="aborted"):
+        store._db.execute("SELECT 1")
+    store.commit(source.take(trade(2, 1)), 2)
+    assert (store.position, ids(store)) == (2, ["1", "2"])
+    store.close()

@@ -186,7 +186,7 @@ def test_every_example_runs_as_it_stands(running: Demo, tmp_path: Path) -> None:
 
 
 def test_the_page_shows_how_it_is_doing(running: Demo) -> None:
-    with urllib.request.urlopen(running.page, timeout=30) as answer:
+    with urllib.request.urlopen(f"{running.page}welcome", timeout=30) as answer:
         page = answer.read().decode()
     assert "Following <b>2</b> symbols of <b>binance</b>" in page
     assert "live" in page

@@ -46,7 +46,7 @@ GROWTH = 300 << 20
 CONNECTIONS = int(os.environ.get("TAPEFLOW_CONNECTIONS", "400"))
 LEAKS = (
     "Traceback", 'File "', "site-packages", ".py\"", "Stack Trace", "INTERNAL Error", "duckdb::", "object at 0x",
-    "/tmp/", "/home/", "/work/", "results.duckdb",
+    "/tmp/", "/home/", str(Path(__file__).resolve().parents[2]), "results.duckdb",
 )  # fmt: skip
 
 

@@ -94,6 +94,8 @@ def main() -> None:
             venue="binance",
             channels=CHANNELS,
             intervals=("1m",),
+            indicators=(),
+            timezone="UTC",
             scales=(8, 8),
             followed=lambda: names,
             instrument=lambda _: None,

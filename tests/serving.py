@@ -79,6 +79,8 @@ def source(store: DuckStore, edges: dict[str, tuple[int, int]]) -> RunSource:
         venue="binance",
         channels=CHANNELS,
         intervals=("1s", "5s", "1m"),
+        indicators=("sma_2",),
+        timezone="UTC",
         scales=(8, 8),
         followed=lambda: ["BTCUSDT"],
         instrument=lambda _: None,

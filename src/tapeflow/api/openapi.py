@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tapeflow import indicators
 from tapeflow._version import version
 from tapeflow.api.alerts import described as alerts
 from tapeflow.api.formats import ARROW, CSV, JSON, NDJSON, PARQUET
@@ -14,6 +15,7 @@ from tapeflow.api.limits import Limits
 from tapeflow.api.page import About
 from tapeflow.api.problem import MEDIA
 from tapeflow.api.resources import BOOK, DEPTH, FORMAT, LATEST_QUOTE, RESOURCES, SYMBOL, VENUE, Param, Q
+from tapeflow.api.studies import Catalogue
 from tapeflow.stores.channels import CHANNELS, Channel, Kind
 
 _TS = 1_767_225_600_000_000
@@ -112,6 +114,9 @@ def _paths(limits: Limits) -> dict[str, Any]:
     about = _plain("What is served here.", _ABOUT) | {"security": _ANY}
     about["responses"]["200"]["content"][JSON]["schema"] = {"$ref": "#/components/schemas/About"}
     paths["/v1/about"] = {"get": about}
+    catalogue = _plain("The kinds of indicators there are, with their parameters.", _CATALOGUE) | {"security": _ANY}
+    catalogue["responses"]["200"]["content"][JSON]["schema"] = {"$ref": "#/components/schemas/Catalogue"}
+    paths["/v1/catalogue"] = {"get": catalogue}
     paths["/v1/sql"] = _sql(limits)
     if limits.has_alerts:
         paths |= alerts.paths(_PROBLEM)
@@ -229,7 +234,7 @@ def _schemas() -> dict[str, Any]:
         "Coverage": {"type": "object", "properties": coverage},
         "Problem": {"type": "object", "properties": problem, "required": ["type", "title", "status", "detail"]},
         **{name: _schema(CHANNELS[name]) for name in sorted(channels)},
-        **msgspec.json.schema_components([About], ref_template="#/components/schemas/{name}")[1],
+        **msgspec.json.schema_components([About, Catalogue], ref_template="#/components/schemas/{name}")[1],
         **alerts.schemas(),
     }
 
@@ -258,9 +263,12 @@ _ABOUT = {
     "venue": "binance",
     "channels": ["trades", "candles"],
     "intervals": ["1s", "1m"],
+    "indicators": ["sma_20", "rsi_14"],
+    "timezone": "UTC",
     "has_sql": True,
     "needs_key": False,
 }
+_CATALOGUE = msgspec.to_builtins(Catalogue(indicators.catalogue()[:1]))
 _SYMBOLS = {
     "data": [
         {

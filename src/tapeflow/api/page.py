@@ -36,13 +36,24 @@ class About(msgspec.Struct, frozen=True):
     venue: str
     channels: tuple[str, ...]
     intervals: tuple[str, ...]
+    indicators: tuple[str, ...]
+    timezone: str
     has_sql: bool
     needs_key: bool
 
 
 def about(source: Source, limits: Limits) -> About:
     """What is served here."""
-    return About(version(), source.venue, source.channels, source.intervals, limits.has_sql, limits.needs_key)
+    return About(
+        version(),
+        source.venue,
+        source.channels,
+        source.intervals,
+        source.indicators,
+        source.timezone,
+        limits.has_sql,
+        limits.needs_key,
+    )
 
 
 class Built:

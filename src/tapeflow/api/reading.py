@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from tapeflow.api import cursors
+from tapeflow.api import cursors, studies
 from tapeflow.api.complete import Coverage, judge
 from tapeflow.api.fill import fill
 from tapeflow.api.problem import Problem
@@ -40,9 +40,10 @@ def read(source: Source, resource: Resource, query: Query) -> Answer:
         raise not_kept(resource.channel, source)
     symbol = query.symbol
     watermark = source.watermark(symbol) if symbol else None  # before the rows: they are never older than it says
-    page = _filled(source, resource, query, watermark) if query.has_fill else _stored(source, resource, query)
+    is_study = studies.is_study(source, resource.channel, query)
+    page = studies.study(source, query) if is_study else _page(source, resource, query, watermark)
     rows = page.rows
-    if query.has_forming and page.end is None:
+    if query.has_forming and page.end is None and not is_study:
         rows = _with_forming(source, resource, query, rows)
     following = None if page.end is None else cursors.encode(resource.channel, query.key, page.end)
     return Answer(rows, following, _coverage(source, resource, query, rows, watermark), watermark)
@@ -52,6 +53,10 @@ def not_kept(channel: str, source: Source) -> Problem:
     """That a channel is not in the store, and how it comes there."""
     detail = f"this run keeps no {channel}; add {channel!r} to `channels` of [store] in its settings and start it again"
     return Problem(404, "not_kept", f"{detail}. It keeps {', '.join(source.channels)}")
+
+
+def _page(source: Source, resource: Resource, query: Query, watermark: int | None) -> Page:
+    return _filled(source, resource, query, watermark) if query.has_fill else _stored(source, resource, query)
 
 
 def _stored(source: Source, resource: Resource, query: Query) -> Page:

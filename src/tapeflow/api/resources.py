@@ -87,7 +87,10 @@ RESOURCES = (
         "/v1/indicators",
         "indicators",
         "Indicators over closed candles.",
-        (_INTERVAL, Param("name", "One indicator.", example="sma_20")),
+        (
+            _INTERVAL,
+            Param("name", "One indicator; computed now if the run does not have it.", example="sma_20"),
+        ),
         has_forming=True,
     ),
     Resource(

@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tapeflow.api import examples, health, metrics, openapi, page, query, reading, symbols, welcome
+from tapeflow import indicators
+from tapeflow.api import examples, health, metrics, openapi, page, query, reading, studies, symbols, welcome
 from tapeflow.api.formats import JSON, choose
 from tapeflow.api.limits import Limits
 from tapeflow.api.problem import Problem
@@ -146,6 +147,10 @@ def _add_plain(app: FastAPI, source: Source, limits: Limits, reads: Turns) -> No
         query.words(request.query_params.multi_items(), (), "/v1/about")
         return tag(msgspec.json.encode(page.about(source, limits)), JSON, request.headers)
 
+    async def catalogue(request: Request) -> Response:
+        query.words(request.query_params.multi_items(), (), "/v1/catalogue")
+        return tag(msgspec.json.encode(studies.Catalogue(indicators.catalogue())), JSON, request.headers)
+
     async def shown(request: Request) -> Response:
         query.words(request.query_params.multi_items(), (), "/v1/examples")
         at = examples.address(request)
@@ -158,6 +163,7 @@ def _add_plain(app: FastAPI, source: Source, limits: Limits, reads: Turns) -> No
         "/assets/{name}": asset,
         "/welcome": welcomed,
         "/v1/about": about,
+        "/v1/catalogue": catalogue,
         "/v1/examples": shown,
     }
     for path, endpoint in plain.items():

@@ -44,6 +44,16 @@ class Source(Live, Protocol):
         ...
 
     @property
+    def indicators(self) -> tuple[str, ...]:
+        """The names of the indicators that the run computes."""
+        ...
+
+    @property
+    def timezone(self) -> str:
+        """The venue's own time zone, an IANA name."""
+        ...
+
+    @property
     def scales(self) -> tuple[int, int]:
         """Decimals of prices and sizes."""
         ...

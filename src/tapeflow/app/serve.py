@@ -16,7 +16,7 @@ from tapeflow.api.stream import Rules, Streams
 from tapeflow.app.alerts import open_desk
 from tapeflow.app.live import RunLive
 from tapeflow.app.source import RunSource
-from tapeflow.flow.nodes import Candles
+from tapeflow.flow.nodes import Candles, Indicator
 from tapeflow.settings import ApiSettings
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def _source(run: Run, api: ApiSettings, live: RunLive) -> RunSource:
         venue=settings.venue,
         channels=settings.store.channels,
         intervals=tuple(node.interval for node in run.flow.of(Candles)),
+        indicators=tuple(dict.fromkeys(node.step.name for node in run.flow.of(Indicator))),
+        timezone=run.wire.timezone,
         scales=run.scales,
         followed=run.followed,
         instrument=pipeline.instrument,

@@ -60,6 +60,8 @@ class RunSource:
         venue: str,
         channels: tuple[str, ...],
         intervals: tuple[str, ...],
+        indicators: tuple[str, ...],
+        timezone: str,
         scales: tuple[int, int],
         followed: Callable[[], list[str]],
         instrument: Callable[[str], Instrument | None],
@@ -72,6 +74,8 @@ class RunSource:
         self.venue = venue
         self.channels = channels
         self.intervals = intervals
+        self.indicators = indicators
+        self.timezone = timezone
         self.scales = scales
         self._followed = followed
         self._instrument = instrument

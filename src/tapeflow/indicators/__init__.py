@@ -11,9 +11,11 @@ import importlib
 import pkgutil
 from typing import Any, ClassVar, Protocol, cast
 
+import msgspec
+
 from tapeflow.domain.errors import SettingsError
 from tapeflow.domain.step import Step
-from tapeflow.indicators._parameters import number
+from tapeflow.indicators._parameters import FADE, bounds, number
 
 
 class Indicator(Step[float, Any], Protocol):
@@ -38,6 +40,56 @@ class Indicator(Step[float, Any], Protocol):
 def names() -> list[str]:
     """The kinds there are, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def prices(kind: type[Indicator] | Indicator) -> tuple[str, ...]:
+    """Those of the values that are prices, drawn over the candles: ``prices`` of its class; none if it has none."""
+    return cast("tuple[str, ...]", getattr(kind, "prices", ()))
+
+
+def settles(indicator: Indicator) -> int:
+    """Bars after which where it began is felt in the last digits of a float at most: its ``settles``.
+
+    One that does not say is taken to smooth as slowly as Wilder's averages do, with the period of its lookback.
+    """
+    return int(getattr(indicator, "settles", FADE * (indicator.lookback + 1)))
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter of a kind: the least and the most that it may be, ``least`` itself excluded unless it is whole."""
+
+    name: str
+    default: float
+    least: float
+    most: float
+    whole: bool
+
+
+class Described(msgspec.Struct, frozen=True):
+    """A kind as a catalogue has it; ``overlay`` tells that its ``prices`` belong over the candles."""
+
+    kind: str
+    title: str
+    parameters: tuple[Parameter, ...]
+    values: tuple[str, ...]
+    prices: tuple[str, ...]
+    overlay: bool
+
+
+def catalogue() -> list[Described]:
+    """What there is, by kind."""
+    return [_described(kind) for kind in names()]
+
+
+def _described(kind: str) -> Described:
+    cls = _find(kind)
+    defaults = cls()
+    parameters = tuple(
+        Parameter(field, getattr(defaults, field), bound.ge or bound.gt or 0, bound.le or 0, bound.gt is None)
+        for field, bound in bounds(cls).items()
+    )
+    title = str(importlib.import_module(cls.__module__).__doc__).partition(".\n")[0].rstrip(".")
+    return Described(kind, title, parameters, cls.fields, prices(cls), bool(prices(cls)))
 
 
 def create(kind: str, *parameters: float) -> Indicator:

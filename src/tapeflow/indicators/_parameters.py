@@ -3,15 +3,58 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Annotated, Any, get_type_hints
+
+from msgspec import Meta
 
 from tapeflow.domain.errors import SettingsError
 
 #: The longest period. State is kept for every symbol and interval, so what one indicator may hold has a bound.
 LONGEST = 10_000
 
+#: A number of bars, from 1 or from 2 on; a factor of a width.
+Period = Annotated[int, Meta(ge=1, le=LONGEST)]
+Period2 = Annotated[int, Meta(ge=2, le=LONGEST)]
+Factor = Annotated[float, Meta(gt=0, le=100)]
 
-def check_period(kind: str, field: str, value: object, least: int) -> None:
-    """Return only if ``value`` is a whole number from ``least`` to `LONGEST`; raises `SettingsError`."""
+#: An exponential average forgets by ``exp(-2 / (n + 1))`` a bar: after so many times ``(n + 1) / 2`` bars what came
+#: before is below the last binary digit of a float.
+FADE = 37
+
+
+def bounds(cls: Any) -> dict[str, Meta]:
+    """What each parameter of an indicator's class may be; a plain ``int`` is taken as `Period`, others as `Factor`."""
+    return _bounds(cls)
+
+
+@lru_cache
+def _bounds(cls: Hashable) -> dict[str, Meta]:
+    hints = get_type_hints(cls, include_extras=True)
+    return {field: _bound(hints[field]) for field in getattr(cls, "__struct_fields__", ())}
+
+
+def _bound(hint: Any) -> Meta:
+    for found in (hint, Period if hint is int else Factor):
+        metas = [one for one in getattr(found, "__metadata__", ()) if isinstance(one, Meta)]
+        if metas:
+            return metas[0]
+    raise AssertionError(hint)
+
+
+def check(indicator: Any) -> None:
+    """Return only if every parameter is what its annotation says; raises `SettingsError`."""
+    cls = type(indicator)
+    for field, bound in bounds(cls).items():
+        value = getattr(indicator, field)
+        if bound.gt is None:
+            _check_period(cls.kind, field, value, int(bound.ge or 0))
+        else:
+            _check_factor(cls.kind, field, value)
+
+
+def _check_period(kind: str, field: str, value: object, least: int) -> None:
     if type(value) is int and least <= value <= LONGEST:
         return
     raise SettingsError(
@@ -20,8 +63,7 @@ def check_period(kind: str, field: str, value: object, least: int) -> None:
     )
 
 
-def check_factor(kind: str, field: str, value: object) -> None:
-    """Return only if ``value`` is a number above 0 and at most 100; raises `SettingsError`."""
+def _check_factor(kind: str, field: str, value: object) -> None:
     if type(value) in (int, float) and 0 < value <= 100:  # type: ignore[operator]
         return
     raise SettingsError(

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from tapeflow.indicators._parameters import check_factor, check_period, name
+from tapeflow.indicators._parameters import Factor, Period2, check, name
 
 State = tuple[float, ...]
 
@@ -33,13 +33,13 @@ class Bollinger(msgspec.Struct, frozen=True):
 
     kind: ClassVar[str] = "bollinger"
     fields: ClassVar[tuple[str, ...]] = ("upper", "middle", "lower")
+    prices: ClassVar[tuple[str, ...]] = ("upper", "middle", "lower")
 
-    n: int = 20
-    k: float = 2.0
+    n: Period2 = 20
+    k: Factor = 2.0
 
     def __post_init__(self) -> None:
-        check_period(self.kind, "n", self.n, 2)
-        check_factor(self.kind, "k", self.k)
+        check(self)
 
     @property
     def name(self) -> str:
@@ -48,6 +48,10 @@ class Bollinger(msgspec.Struct, frozen=True):
     @property
     def lookback(self) -> int:
         return self.n - 1
+
+    @property
+    def settles(self) -> int:
+        return self.lookback
 
     def zero(self) -> State:
         return ()

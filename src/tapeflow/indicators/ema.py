@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from tapeflow.indicators._parameters import check_period, name
+from tapeflow.indicators._parameters import FADE, Period, check, name
 
 #: Bars seen, at most ``n``; then the sum of the closes while it is less, the average afterwards.
 State = tuple[int, float]
@@ -33,11 +33,12 @@ class Ema(msgspec.Struct, frozen=True):
 
     kind: ClassVar[str] = "ema"
     fields: ClassVar[tuple[str, ...]] = ("ema",)
+    prices: ClassVar[tuple[str, ...]] = ("ema",)
 
-    n: int = 20
+    n: Period = 20
 
     def __post_init__(self) -> None:
-        check_period(self.kind, "n", self.n, 1)
+        check(self)
 
     @property
     def name(self) -> str:
@@ -46,6 +47,10 @@ class Ema(msgspec.Struct, frozen=True):
     @property
     def lookback(self) -> int:
         return self.n - 1
+
+    @property
+    def settles(self) -> int:
+        return self.lookback + FADE * (self.n + 1) // 2
 
     def zero(self) -> State:
         return 0, 0.0

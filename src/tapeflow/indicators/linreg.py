@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import msgspec
 
-from tapeflow.indicators._parameters import check_period, name
+from tapeflow.indicators._parameters import Period2, check, name
 
 State = tuple[float, ...]
 
@@ -34,11 +34,12 @@ class Linreg(msgspec.Struct, frozen=True):
 
     kind: ClassVar[str] = "linreg"
     fields: ClassVar[tuple[str, ...]] = ("line", "slope", "intercept", "forecast")
+    prices: ClassVar[tuple[str, ...]] = ("line", "forecast")
 
-    n: int = 14
+    n: Period2 = 14
 
     def __post_init__(self) -> None:
-        check_period(self.kind, "n", self.n, 2)
+        check(self)
 
     @property
     def name(self) -> str:
@@ -47,6 +48,10 @@ class Linreg(msgspec.Struct, frozen=True):
     @property
     def lookback(self) -> int:
         return self.n - 1
+
+    @property
+    def settles(self) -> int:
+        return self.lookback
 
     def zero(self) -> State:
         return ()

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from tapeflow.domain.errors import SettingsError
-from tapeflow.indicators._parameters import check_period, name
+from tapeflow.indicators._parameters import FADE, Period, Period2, check, name
 
 #: Bars seen, at most ``slow + signal - 1``; then for the fast average, the slow one and the signal the sum
 #: while it is being seeded, the average afterwards.
@@ -39,15 +39,14 @@ class Macd(msgspec.Struct, frozen=True):
 
     kind: ClassVar[str] = "macd"
     fields: ClassVar[tuple[str, ...]] = ("macd", "signal", "hist")
+    prices: ClassVar[tuple[str, ...]] = ()
 
-    fast: int = 12
-    slow: int = 26
-    signal: int = 9
+    fast: Period2 = 12
+    slow: Period2 = 26
+    signal: Period = 9
 
     def __post_init__(self) -> None:
-        check_period(self.kind, "fast", self.fast, 2)
-        check_period(self.kind, "slow", self.slow, 2)
-        check_period(self.kind, "signal", self.signal, 1)
+        check(self)
         if self.fast >= self.slow:
             raise SettingsError(
                 f"expected fast of macd to be less than slow, got {self.fast} and {self.slow}: "
@@ -61,6 +60,10 @@ class Macd(msgspec.Struct, frozen=True):
     @property
     def lookback(self) -> int:
         return self.slow + self.signal - 2
+
+    @property
+    def settles(self) -> int:
+        return self.lookback + FADE * (self.slow + self.signal + 2) // 2
 
     def zero(self) -> State:
         return 0, 0.0, 0.0, 0.0

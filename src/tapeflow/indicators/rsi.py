@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from tapeflow.indicators._parameters import check_period, name
+from tapeflow.indicators._parameters import FADE, Period2, check, name
 
 #: Closes seen, at most ``n + 1``; the last close; then the sums of gains and losses while changes are fewer than ``n``,
 #: their smoothed means afterwards.
@@ -36,11 +36,12 @@ class Rsi(msgspec.Struct, frozen=True):
 
     kind: ClassVar[str] = "rsi"
     fields: ClassVar[tuple[str, ...]] = ("rsi",)
+    prices: ClassVar[tuple[str, ...]] = ()
 
-    n: int = 14
+    n: Period2 = 14
 
     def __post_init__(self) -> None:
-        check_period(self.kind, "n", self.n, 2)
+        check(self)
 
     @property
     def name(self) -> str:
@@ -49,6 +50,10 @@ class Rsi(msgspec.Struct, frozen=True):
     @property
     def lookback(self) -> int:
         return self.n
+
+    @property
+    def settles(self) -> int:
+        return self.lookback + FADE * self.n
 
     def zero(self) -> State:
         return 0, 0.0, 0.0, 0.0

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 
-from tapeflow.indicators._parameters import check_period, name
+from tapeflow.indicators._parameters import Period, check, name
 
 State = tuple[float, ...]
 
@@ -32,11 +32,12 @@ class Sma(msgspec.Struct, frozen=True):
 
     kind: ClassVar[str] = "sma"
     fields: ClassVar[tuple[str, ...]] = ("sma",)
+    prices: ClassVar[tuple[str, ...]] = ("sma",)
 
-    n: int = 20
+    n: Period = 20
 
     def __post_init__(self) -> None:
-        check_period(self.kind, "n", self.n, 1)
+        check(self)
 
     @property
     def name(self) -> str:
@@ -45,6 +46,10 @@ class Sma(msgspec.Struct, frozen=True):
     @property
     def lookback(self) -> int:
         return self.n - 1
+
+    @property
+    def settles(self) -> int:
+        return self.lookback
 
     def zero(self) -> State:
         return ()

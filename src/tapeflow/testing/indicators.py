@@ -108,6 +108,20 @@ def values_are_finite(indicator: Indicator) -> None:
                 _require(finite, f"{name}, bar {index}: {field} is {value!r}")
 
 
+def beginning_fades(indicator: Indicator) -> None:
+    """Begun later by any number of bars, the values are the same, but for the last digits, from ``settles`` bars on."""
+    settles = indicators.settles(indicator)
+    closes = random_walk(11, 2 * settles + 40)
+    whole = run(indicator, closes)
+    for begun in (1, 7, settles // 2 + 3):
+        late = run(indicator, closes[begun:])
+        for bar in range(begun + settles, len(closes)):
+            expected, found = whole[bar] or {}, late[bar - begun] or {}
+            for field, value in expected.items():
+                off = abs(found.get(field, float("nan")) - value)
+                _require(off <= 1e-9, f"begun {begun} bars later, bar {bar}: {field} is off by {off}")
+
+
 def is_pure(indicator: Indicator) -> None:
     """The same state and close give the same again, the state given stays as it was, and time alone changes nothing."""
     state = indicator.zero()
@@ -142,6 +156,7 @@ LAWS: tuple[Callable[[Indicator], None], ...] = (
     restart_changes_nothing,
     state_is_bounded,
     values_are_finite,
+    beginning_fades,
     is_pure,
     name_round_trips,
     docstring_has_example,

@@ -33,6 +33,8 @@ class Wire(Protocol):
     socket_path: str
     #: What to do where the venue refuses a region: other addresses of it, as part of a sentence.
     where_refused: str
+    #: The time zone in which the venue's days begin, an IANA name.
+    timezone: str
     #: What to ask for the venue's time.
     time_path: str
     headers: dict[str, str]

@@ -293,6 +293,11 @@ export interface paths {
                          *         "1s",
                          *         "1m"
                          *       ],
+                         *       "indicators": [
+                         *         "sma_20",
+                         *         "rsi_14"
+                         *       ],
+                         *       "timezone": "UTC",
                          *       "has_sql": true,
                          *       "needs_key": false
                          *     }
@@ -1195,6 +1200,100 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/catalogue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The kinds of indicators there are, with their parameters. */
+        get: {
+            parameters: {
+                query?: never;
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description The kinds of indicators there are, with their parameters. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        /**
+                         * @example {
+                         *       "data": [
+                         *         {
+                         *           "kind": "bollinger",
+                         *           "title": "Bollinger bands",
+                         *           "parameters": [
+                         *             {
+                         *               "name": "n",
+                         *               "default": 20,
+                         *               "least": 2,
+                         *               "most": 10000,
+                         *               "whole": true
+                         *             },
+                         *             {
+                         *               "name": "k",
+                         *               "default": 2,
+                         *               "least": 0,
+                         *               "most": 100,
+                         *               "whole": false
+                         *             }
+                         *           ],
+                         *           "values": [
+                         *             "upper",
+                         *             "middle",
+                         *             "lower"
+                         *           ],
+                         *           "prices": [
+                         *             "upper",
+                         *             "middle",
+                         *             "lower"
+                         *           ],
+                         *           "overlay": true
+                         *         }
+                         *       ],
+                         *       "next": null
+                         *     }
+                         */
+                        "application/json": components["schemas"]["Catalogue"];
+                    };
+                };
+                /** @description A problem (RFC 9457): its `detail` says what to do. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        /**
+                         * @example {
+                         *       "type": "urn:tapeflow:problem:unknown_symbol",
+                         *       "title": "Unknown symbol",
+                         *       "status": 404,
+                         *       "detail": "no symbol 'BTCUSD'; did you mean BTCUSDT?",
+                         *       "nearest": [
+                         *         "BTCUSDT"
+                         *       ]
+                         *     }
+                         */
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/coverage": {
         parameters: {
             query?: never;
@@ -1431,7 +1530,7 @@ export interface paths {
                      */
                     limit?: number;
                     /**
-                     * @description One indicator.
+                     * @description One indicator; computed now if the run does not have it.
                      * @example sma_20
                      */
                     name?: string;
@@ -3056,8 +3155,10 @@ export interface components {
         About: {
             channels: string[];
             has_sql: boolean;
+            indicators: string[];
             intervals: string[];
             needs_key: boolean;
+            timezone: string;
             venue: string;
             version: string;
         };
@@ -3200,6 +3301,15 @@ export interface components {
             volume: components["schemas"]["Exact"];
             vwap: number | null;
         };
+        /**
+         * Catalogue
+         * @description The kinds there are: `/v1/catalogue`.
+         */
+        Catalogue: {
+            data: components["schemas"]["Described"][];
+            /** @default null */
+            next: null;
+        };
         coverage: {
             first_id: string | null;
             guarantee: string | null;
@@ -3226,6 +3336,18 @@ export interface components {
              * @example none
              */
             guarantee: string;
+        };
+        /**
+         * Described
+         * @description A kind as a catalogue has it; ``overlay`` tells that its ``prices`` belong over the candles.
+         */
+        Described: {
+            kind: string;
+            overlay: boolean;
+            parameters: components["schemas"]["Parameter"][];
+            prices: string[];
+            title: string;
+            values: string[];
         };
         /** @description An exact decimal, canonical: no exponent, no needless zeros. */
         Exact: string | null;
@@ -3301,6 +3423,17 @@ export interface components {
             ts_start: number | null;
             venue: string | null;
             window_ms: number;
+        };
+        /**
+         * Parameter
+         * @description A parameter of a kind: the least and the most that it may be, ``least`` itself excluded unless it is whole.
+         */
+        Parameter: {
+            default: number;
+            least: number;
+            most: number;
+            name: string;
+            whole: boolean;
         };
         Problem: {
             detail: string;

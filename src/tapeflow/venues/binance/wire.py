@@ -57,6 +57,7 @@ class BinanceWire:
     rest = "https://api.binance.com"
     #: Microseconds have to be asked for.
     socket_path = "/stream?timeUnit=MICROSECOND"
+    timezone = "UTC"
     time_path = "/api/v3/time"
     where_refused = (
         "set [endpoints] rest and websocket to the venue's market-data addresses (https://data-api.binance.vision, "

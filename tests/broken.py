@@ -39,7 +39,7 @@ BREAKS = (
     Break(
         "numbers begin anew after a restart",
         "src/tapeflow/app/pipeline.py",
-        "            self._sink.numbers.restore(carried.numbers)\n",
+        "            self._sink.numbers.restore(state.numbers)\n",
         "",
     ),
     Break(

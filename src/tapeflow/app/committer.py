@@ -1,4 +1,4 @@
-"""Rows to the store, and state beside it, in a thread of its own: what is published never waits for the disk."""
+"""Rows to the store, and state beside it, each in a thread of its own: what is published never waits for the disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Job(msgspec.Struct, frozen=True):
     results: Results
     position: int
     coverage: list[dict[str, Any]] | None = None
-    state: bytes | None = None
+    state: list[bytes] | None = None
     ts_recv: int = 0
     older_than: dict[str, int] = {}
 
@@ -41,17 +41,25 @@ class Committer:
         self._failed = failed
         self._job: Job | None = None
         self._is_ending = False
+        self._kept: Job | None = None  # whose state is being kept
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._keeper = threading.Thread(target=self._keep_all, name="state", daemon=True)
         self.failure: BaseException | None = None
 
     def start(self) -> None:
         self._thread.start()
+        self._keeper.start()
 
     @property
     def is_idle(self) -> bool:
         """True if a job would be begun at once."""
         return self._job is None
+
+    @property
+    def is_keeping(self) -> bool:
+        """True while a state is being written."""
+        return self._kept is not None
 
     def submit(self, job: Job) -> None:
         """Have a job done; only when it `is_idle`. Without the thread it is done here and now."""
@@ -65,17 +73,18 @@ class Committer:
     def wait(self) -> None:
         """Return when nothing is under way; raises what the thread died of."""
         with self._changed:
-            self._changed.wait_for(lambda: self._job is None or self.failure is not None)
+            self._changed.wait_for(lambda: (self._job is None and self._kept is None) or self.failure is not None)
         if self.failure is not None:
             raise self.failure
 
     def stop(self) -> None:
-        """End the thread after what is under way."""
-        with self._changed:
-            self._is_ending = True
-            self._changed.notify_all()
-        if self._thread.ident is not None:
-            self._thread.join()
+        """End the threads after what is under way."""
+        self._is_ending = True
+        for thread in (self._thread, self._keeper):
+            with self._changed:
+                self._changed.notify_all()
+            if thread.ident is not None:
+                thread.join()
 
     def _run(self) -> None:
         while True:
@@ -92,16 +101,38 @@ class Committer:
                 return
 
     def do(self, job: Job) -> None:
-        """Commit, as often as it takes; then keep the state, and drop what is too old."""
+        """Commit, as often as it takes; then have the state kept, and drop what is too old."""
         rows = self._commit(job)
-        if job.state is not None:
-            self._try(lambda: self._states.save(job.position, job.state or b"", job.ts_recv))
         if job.older_than:
             self._try(lambda: self._store.retain(job.older_than))
         with self._changed:
             self._job = None
+            self._kept = job if job.state is not None else self._kept
             self._changed.notify_all()
+        if self._keeper.ident is None:
+            self._keep()
         self._done(job, rows)
+
+    def _keep_all(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._kept is not None or self._is_over())
+            if self._kept is None:
+                return
+            self._keep()
+
+    def _is_over(self) -> bool:
+        return self._is_ending and not self._thread.is_alive()
+
+    def _keep(self) -> None:
+        """Write the state of a job whose rows are in the store."""
+        job = self._kept
+        if job is not None and job.state is not None:
+            pieces = job.state
+            self._try(lambda: self._states.save(job.position, pieces, job.ts_recv))
+        with self._changed:
+            self._kept = None
+            self._changed.notify_all()
 
     def _commit(self, job: Job) -> int:
         while True:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
@@ -74,8 +75,36 @@ def setup(format: Format = "text", level: Level = "info", file: TextIO | None = 
             ],
         )
     )
+    handler.addFilter(Sparing())
     least = max(logging.getLevelNamesMapping()[level.upper()], logging.WARNING)
     logging.basicConfig(handlers=[handler], level=least, force=True)
+
+
+class Sparing(logging.Filter):
+    """Lets a library's or part's message through so many times in a while, then says how many were left out.
+
+    Messages are told apart by their text before its values are put in: a client that provokes one and the same fault
+    with every request must not fill the disk.
+    """
+
+    MOST, WHILE_S, KINDS = 5, 10.0, 1000
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind, now = (record.name, str(record.msg)[:200]), time.monotonic()
+        if len(self._seen) > self.KINDS:
+            self._seen.clear()
+        since, count = self._seen.get(kind, (now, 0))
+        left_out = 0
+        if now - since > self.WHILE_S:
+            left_out, since, count = max(0, count - self.MOST), now, 0
+        self._seen[kind] = (since, count + 1)
+        if left_out:
+            record.msg, record.args = f"{record.getMessage()} (and {left_out} more of these before)", ()
+        return count < self.MOST
 
 
 def say(text: str, level: Level | None = None, **fields: Any) -> None:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from tapeflow import venues
-from tapeflow.app.carried import Carried
+from tapeflow.app.carried import Carried, carried
 from tapeflow.app.committer import Committer, Job
 from tapeflow.domain.errors import SnapshotError, StoreError
 from tapeflow.domain.events import Action, Fetch, Gap
@@ -36,8 +36,9 @@ from tapeflow.tape.reader import TapeReader
 
 #: Records given to the engine before rows are committed: bounds the rows of one transaction.
 BATCH = 20_000
-#: Playing is interrupted for a commit after so long.
+#: Playing is interrupted for a commit after so long; live, so that what was made is published after so long.
 PLAY_S = 0.2
+LIVE_S = 0.01
 #: The store is written at least this often while the tape grows, also without rows, so that a restart is short.
 COMMIT_S = 1.0
 #: How often it is looked for windows that our trades do not cover.
@@ -164,12 +165,12 @@ class Pipeline:
         if self._store.fingerprint != fingerprint:
             self._store.claim(fingerprint)
         committed = self._store.position
-        carried = self._newest_state(committed)
-        if carried is not None:
-            self._pending = {fetch.request: fetch for fetch in carried.pending}
-            self._warmed = set(carried.warmed)
-            self._sink.numbers.restore(carried.numbers)
-        at = carried.position if carried is not None else 0
+        state = self._newest_state(committed)
+        if state is not None:
+            self._pending = {fetch.request: fetch for fetch in state.pending}
+            self._warmed = set(state.warmed)
+            self._sink.numbers.restore(state.numbers)
+        at = state.position if state is not None else 0
         self._reader = TapeReader(self._tape, at)
         if committed and not at and self._reader.begins:
             self._store.renew()  # how many rows there were before the cut of the tape is not known any more
@@ -177,16 +178,16 @@ class Pipeline:
 
     def _newest_state(self, committed: int) -> Carried | None:
         for position in reversed(self._states.positions()):
-            packed = self._states.load(position) if position <= committed else None
-            if packed is None:
+            pieces = self._states.load(position) if position <= committed else None
+            if pieces is None:
                 continue
             try:
-                carried = msgspec.msgpack.decode(packed, type=Carried)
-                self._engine.restore(carried.engine)
+                state = carried(pieces)
+                self._engine.restore_pieces(state.engine)
             except (SnapshotError, msgspec.DecodeError):
                 self._engine = self._new_engine()
             else:
-                return carried
+                return state
         return None
 
     @property
@@ -298,7 +299,8 @@ class Pipeline:
         started, at = time.monotonic(), self.progress.played
         ts_recv = self.progress.ts_recv
         has_more = True
-        while at - self.progress.played < BATCH and time.monotonic() - started < PLAY_S:
+        bound = started + (LIVE_S if self.progress.is_live else PLAY_S)
+        while at - self.progress.played < BATCH and time.monotonic() < bound:
             block = self._rest or self._reader.read()
             self._rest = None
             if block is None:
@@ -349,7 +351,8 @@ class Pipeline:
         return self._held is not None or now - self._committed_at >= COMMIT_S
 
     def _is_state_due(self, now: float) -> bool:
-        return now - self._kept_at >= max(self._state_s, 20 * self._keeping_took)
+        is_time = now - self._kept_at >= max(self._state_s, 20 * self._keeping_took)
+        return is_time and not self._committer.is_keeping
 
     def _answer(self) -> None:
         while self._asked:
@@ -455,13 +458,13 @@ class Pipeline:
         self._cover_after = now + max(COMMIT_S, 20 * took)
         return coverage
 
-    def _state(self) -> bytes:
+    def _state(self) -> list[bytes]:
         """All that a restart goes on from, as of what was played."""
-        engine = self._engine.snapshot()  # gives the sink what waits
+        engine = self._engine.pieces()  # gives the sink what waits
         self._give(is_known=self.progress.played <= self.progress.committed)
         numbers = self._sink.numbers.state()
         pending = list(self._pending.values())
-        return msgspec.msgpack.encode(Carried(self.progress.played, engine, pending, sorted(self._warmed), numbers))
+        return Carried(self.progress.played, pending, sorted(self._warmed), numbers, engine).pieces()
 
     def _say(self, **changes: Any) -> None:
         if "played" in changes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from tapeflow import venues
-from tapeflow.app.carried import Carried
+from tapeflow.app.carried import Carried, carried
 from tapeflow.domain.errors import SnapshotError, TapeError
 from tapeflow.engine.embedded import Engine
 from tapeflow.flow.nodes import Flow
@@ -85,33 +85,33 @@ class Rebuild:
         self._commit(start, position, coverage)
         self._store.claim(self._engine.fingerprint)
         self._states.drop(but_oldest=self._at > 0)
-        carried = Carried(position, self._engine.snapshot(), [], warmed, self._sink.numbers.state())
-        self._states.save(position, msgspec.msgpack.encode(carried), self._ts_recv)
+        state = Carried(position, [], warmed, self._sink.numbers.state(), self._engine.pieces())
+        self._states.save(position, state.pieces(), self._ts_recv)
         return self._done
 
     def _begin(self, tape: Path | None) -> list[str]:
         """Restore the state at the cut of the tape; which requests for candles a run need not make again."""
         self._at = 0
-        kept = [carried for carried in map(self._carried, reversed(self._states.positions())) if carried is not None]
+        kept = [one for one in map(self._carried, reversed(self._states.positions())) if one is not None]
         warmed = kept[0].warmed if kept else []
         begins = 0 if tape is None else TapeReader(tape).begins
         if not begins:
             return warmed
-        for carried in (one for one in reversed(kept) if one.position >= begins):
+        for state in (one for one in reversed(kept) if one.position >= begins):
             try:
-                self._engine.restore(carried.engine)
+                self._engine.restore_pieces(state.engine)
             except SnapshotError:
                 continue
-            self._sink.numbers.restore(carried.numbers)
-            self._at = carried.position
+            self._sink.numbers.restore(state.numbers)
+            self._at = state.position
             return warmed
         return warmed
 
     def _carried(self, position: int) -> Carried | None:
-        packed = self._states.load(position)
+        pieces = self._states.load(position)
         try:
-            return None if packed is None else msgspec.msgpack.decode(packed, type=Carried)
-        except msgspec.DecodeError:
+            return None if pieces is None else carried(pieces)
+        except SnapshotError:
             return None
 
     def _play(self, reader: TapeReader, start: int, *, is_timeless: bool) -> None:

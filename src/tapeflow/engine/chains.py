@@ -73,6 +73,7 @@ class Chain:
         self._dropped_revision = 0
         self._dirty: int | None = None
         self._packed: list[bytes] = []  # whole strides of bars, as far as a snapshot has needed them
+        self._state: bytes | None = None  # the snapshot, until something changes
 
     @property
     def head(self) -> Any:
@@ -92,6 +93,7 @@ class Chain:
     def add(self, ts_start: int, close: float, revision: int) -> ChainRow | None:
         """A candle that has just closed, later than all before."""
         bar = Bar(ts_start, close, revision)
+        self._state = None
         self._late += revision
         self._bars.append(bar)
         self._head, values = self.step.on_event(self._head, close)
@@ -104,6 +106,7 @@ class Chain:
 
     def revise(self, ts_start: int, close: float, revision: int) -> None:
         """A candle that was closed before, or one between two that were."""
+        self._state = None
         at = bisect_left(self._bars, ts_start, key=lambda bar: bar.ts_start)
         if at < len(self._bars) and self._bars[at].ts_start == ts_start:
             bar = self._bars[at]
@@ -122,6 +125,7 @@ class Chain:
         """Bring all rows after the earliest revised candle up to date; those that changed."""
         if self._dirty is None:
             return []
+        self._state = None
         at = self._dirty // STRIDE
         del self._states[at + 1 :], self._packed[at:]
         state = self._states[at]
@@ -149,20 +153,28 @@ class Chain:
         gone = bisect_right(self._bars, reach, key=lambda bar: bar.ts_start) // STRIDE
         if not gone or self._dirty is not None:
             return
+        self._state = None
         self._dropped += gone * STRIDE
         self._dropped_revision += sum(bar.revision for bar in self._bars[: gone * STRIDE])
         del self._bars[: gone * STRIDE]
         del self._states[:gone], self._packed[:gone]
 
-    def state(self) -> ChainState:
+    def state(self) -> bytes:
+        """The snapshot of the chain; the same object as long as nothing has changed."""
+        if self._state is None:
+            self._state = msgspec.msgpack.encode(self._snapshot())
+        return self._state
+
+    def _snapshot(self) -> ChainState:
         whole = len(self._bars) // STRIDE
         for at in range(len(self._packed), whole):
             self._packed.append(_pack(self._bars[at * STRIDE : (at + 1) * STRIDE]))
         rest = self._bars[whole * STRIDE :]
-        packed, states = list(self._packed), list(self._states)
-        return ChainState(self._dropped, self._dropped_revision, packed, rest, states, self._dirty)
+        return ChainState(self._dropped, self._dropped_revision, self._packed, rest, self._states, self._dirty)
 
-    def restore(self, state: ChainState) -> None:
+    def restore(self, packed: bytes | memoryview) -> None:
+        """Become the chain that gave this `state`."""
+        state = msgspec.msgpack.decode(packed, type=ChainState)
         kind = type(self.step.zero())
         self._dropped, self._dropped_revision = state.dropped, state.dropped_revision
         self._bars = [bar for packed in state.packed for bar in _unpack(packed)] + state.bars

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from tapeflow.domain.number import to_float
 from tapeflow.domain.time import SECOND
-from tapeflow.engine.chains import Chain, ChainRow, ChainState
+from tapeflow.engine.chains import Chain, ChainRow
 from tapeflow.engine.columns import NONE_TIME, Rows
 from tapeflow.engine.results import StepRow
 from tapeflow.flow.nodes import Candles, Indicator
@@ -134,16 +134,19 @@ class Stage:
             del self._chains[key], self._newest[key]
         self._dirty.pop(symbol, None)
 
-    def state(self) -> bytes:
-        chains = [(*key, self._newest[key], [c.state() for c in chains]) for key, chains in self._chains.items()]
-        return msgspec.msgpack.encode((chains, list(self._dirty.items())))
+    def state(self, pieces: list[bytes]) -> bytes:
+        """The state but for the chains, which are added to ``pieces`` in the order of their keys."""
+        for chains in self._chains.values():
+            pieces.extend(chain.state() for chain in chains)
+        keys = [(*key, self._newest[key]) for key in self._chains]
+        return msgspec.msgpack.encode((keys, list(self._dirty.items())))
 
-    def restore(self, packed: bytes) -> None:
-        kind = tuple[list[tuple[int, int, int, list[ChainState]]], list[tuple[int, int]]]
-        chains, dirty = msgspec.msgpack.decode(packed, type=kind)
+    def restore(self, packed: bytes, pieces: Iterator[memoryview]) -> None:
+        kind = tuple[list[tuple[int, int, int]], list[tuple[int, int]]]
+        keys, dirty = msgspec.msgpack.decode(packed, type=kind)
         self._dirty = dict(dirty)
-        for symbol, fold, newest, states in chains:
+        for symbol, fold, newest in keys:
             made = [Chain(node.step) for node in self._steps[fold]]
-            for chain, state in zip(made, states, strict=True):
-                chain.restore(state)
+            for chain in made:
+                chain.restore(next(pieces))
             self._chains[symbol, fold], self._newest[symbol, fold] = made, newest

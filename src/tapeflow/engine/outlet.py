@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -181,18 +181,19 @@ class Outlet:
             self._venue_candles.forget(number)
         self._sink.retract(self._name_of(number))
 
-    def state(self) -> dict[str, Any]:
+    def state(self, pieces: list[bytes]) -> dict[str, Any]:
+        """The state; what of it is large is added to ``pieces``."""
         return {
-            "stage": self._stage.state(),
-            "venue_candles": b"" if self._venue_candles is None else self._venue_candles.state(),
+            "stage": self._stage.state(pieces),
+            "venue_candles": b"" if self._venue_candles is None else self._venue_candles.state(pieces),
             "custom": self._custom.state(),
             "late": [(number, *late) for number, late in self._late.items()],
         }
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self._stage.restore(state["stage"])
+    def restore(self, state: dict[str, Any], pieces: Iterator[memoryview]) -> None:
+        self._stage.restore(state["stage"], pieces)
         if self._venue_candles is not None:
-            self._venue_candles.restore(state["venue_candles"])
+            self._venue_candles.restore(state["venue_candles"], pieces)
         self._custom.restore(state["custom"])
         self._late = {number: (a, b, c, d) for number, a, b, c, d in state["late"]}
 

@@ -1,7 +1,12 @@
-"""Snapshots: all state of an engine as one value, with what it must agree with."""
+"""Snapshots: all state of an engine as one value, with what it must agree with.
+
+A snapshot is a list of pieces: a head of all that is small, then what is large and seldom changes, each kept by who
+made it until it does. So a live engine gives one in a few milliseconds; whoever stores it puts the pieces together.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -9,7 +14,7 @@ import msgspec
 from tapeflow.domain.errors import SnapshotError
 
 #: The form of the state; a snapshot of another one is refused, and the tape replayed instead.
-VERSION = 3
+VERSION = 4
 
 
 _WIDE = 1  # our code for an integer beyond 64 bits
@@ -17,7 +22,10 @@ _WIDE = 1  # our code for an integer beyond 64 bits
 
 def pack_state(value: Any) -> bytes:
     """Numbers of any size, texts, bytes, sequences, maps and structs of them, as bytes."""
-    return msgspec.msgpack.encode(_narrow(msgspec.to_builtins(value, builtin_types=(bytes,))))
+    try:
+        return msgspec.msgpack.encode(value)
+    except OverflowError:  # a number beyond 64 bits
+        return msgspec.msgpack.encode(_narrow(msgspec.to_builtins(value, builtin_types=(bytes,))))
 
 
 def unpack_state(packed: bytes) -> Any:
@@ -42,12 +50,36 @@ def _widen(code: int, data: memoryview) -> int:
     return int.from_bytes(data, "little", signed=True)
 
 
+def join(pieces: Iterable[bytes]) -> bytes:
+    """Pieces as one, each behind its length."""
+    return b"".join(framed(pieces))
+
+
+def framed(pieces: Iterable[bytes]) -> Iterable[bytes]:
+    """The same without copying them."""
+    for piece in pieces:
+        yield len(piece).to_bytes(8, "little")
+        yield piece
+
+
+def split(packed: bytes) -> list[memoryview]:
+    """The pieces that were joined; raises `SnapshotError`."""
+    whole, pieces, at = memoryview(packed), [], 0
+    while at < len(whole):
+        end = at + 8 + int.from_bytes(whole[at : at + 8], "little")
+        if end > len(whole):
+            raise SnapshotError(f"expected a snapshot of {end} bytes or more, got {len(whole)}")
+        pieces.append(whole[at + 8 : end])
+        at = end
+    return pieces
+
+
 def write_snapshot(fingerprint: str, parts: dict[str, Any]) -> bytes:
-    """``parts`` as bytes, under the fingerprint of the flow and venue they belong to."""
+    """``parts`` as the head of a snapshot, under the fingerprint of the flow and venue they belong to."""
     return msgspec.msgpack.encode({"version": VERSION, "fingerprint": fingerprint, "parts": parts})
 
 
-def read_snapshot(fingerprint: str, packed: bytes) -> dict[str, Any]:
+def read_snapshot(fingerprint: str, packed: bytes | memoryview) -> dict[str, Any]:
     """The parts of a snapshot; raises `SnapshotError` if it is none, or of another version, flow or venue."""
     try:
         state = msgspec.msgpack.decode(packed)

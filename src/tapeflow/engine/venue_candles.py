@@ -7,7 +7,7 @@ without ids (of a dump or a REST answer) stands in where it counts more trades t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,13 +16,15 @@ import numpy as np
 from tapeflow.domain.events import Kline
 from tapeflow.domain.number import ratio
 from tapeflow.engine.columns import CANDLE_ROW, NONE_TIME, Rows, words
-from tapeflow.engine.snapshot import pack_state, unpack_state
 from tapeflow.flow.nodes import Candles
 
 #: Venue candles kept for one symbol and interval; the oldest go first.
 KEPT = 4096
 #: Rows given that are remembered live, where what the venue says of a window comes soon or never.
 GIVEN_LIVE = 256
+
+#: With more candles than these a key is packed as they come, not when a snapshot is due.
+MANY = 100
 
 #: covers(symbol, first id, last id)
 Covers = Callable[[int, int, int], bool]
@@ -41,7 +43,7 @@ class VenueCandles:
         self._covers = covers
         self._scales = (price_scale, size_scale)
         self._klines: dict[tuple[int, int], dict[int, Kline]] = {}
-        self._packed: dict[tuple[int, int], bytes] = {}  # what a snapshot has of the candles, until one changes
+        self._packed: dict[tuple[int, int], bytes] = {}  # candles and `_told` as a snapshot has them, until one changes
         self._told: dict[tuple[int, int], dict[int, int]] = {}  # count of the candle of an answer given for a window
         self._given: dict[tuple[int, int], dict[int, tuple[int, int]]] = {}  # revision and count of each window's row
 
@@ -68,11 +70,15 @@ class VenueCandles:
             told = self._told.setdefault((symbol, fold), {})
             if kline.closed and told.get(kline.ts_start) != kline.count:  # an answer may come again
                 told[kline.ts_start] = kline.count
+                self._packed.pop((symbol, fold), None)
                 rows += self._stand_in((symbol, fold), kline.ts_start, ts_watermark)
                 if len(told) > KEPT:
                     del told[min(told)]
             if len(kept) > KEPT:
                 del kept[min(kept)]
+        for key in {(symbol, self._folds[kline.interval]) for kline in klines if kline.interval in self._folds}:
+            if len(self._klines.get(key, ())) > MANY:
+                self._pack(key)  # while it is at it: a snapshot must not hold up what is live
         return np.array(rows, CANDLE_ROW)
 
     def _keep(self, key: tuple[int, int], kline: Kline) -> dict[int, Kline]:
@@ -158,31 +164,50 @@ class VenueCandles:
         for rows in (self._given, self._told):
             for key in [key for key in rows if key[0] == symbol]:
                 del rows[key]
+                self._packed.pop(key, None)
 
-    def state(self) -> bytes:
-        for key, kept in self._klines.items():
-            if key not in self._packed:
-                self._packed[key] = pack_state(list(kept.values()))
-        klines = [(*key, self._packed[key]) for key in self._klines]
+    def state(self, pieces: list[bytes]) -> bytes:
+        """The rows given; candles, and which of them were, are added to ``pieces`` in the order of their keys."""
+        pieces.extend(map(self._pack, self._klines))
         given = [(*key, rows) for key, rows in self._given.items()]
-        return msgspec.msgpack.encode((klines, given, [(*key, rows) for key, rows in self._told.items()]))
+        return msgspec.msgpack.encode((list(self._klines), given))
 
-    def restore(self, packed: bytes) -> None:
-        klines, given, told = msgspec.msgpack.decode(packed, type=_State)
-        for symbol, fold, of_key in klines:
-            kept = msgspec.convert(unpack_state(of_key), list[Kline])
-            self._klines[symbol, fold] = {kline.ts_start: kline for kline in kept}
-            self._packed[symbol, fold] = of_key
+    def _pack(self, key: tuple[int, int]) -> bytes:
+        """What a snapshot has of a key; the same object as long as nothing has changed."""
+        packed = self._packed.get(key)
+        if packed is None:
+            packed = self._packed[key] = _pack(self._klines[key], self._told.get(key, {}))
+        return packed
+
+    def restore(self, packed: bytes, pieces: Iterator[memoryview]) -> None:
+        keys, given = msgspec.msgpack.decode(packed, type=_State)
+        for key in keys:
+            of_key = self._packed[key] = bytes(next(pieces))
+            self._klines[key], self._told[key] = _unpack(of_key)
         self._given = {(symbol, fold): rows for symbol, fold, rows in given}
-        self._told = {(symbol, fold): rows for symbol, fold, rows in told}
 
 
-#: Symbol, fold, and what is kept of its windows: candles, rows given, candles given.
-_State = tuple[
-    list[tuple[int, int, bytes]],
-    list[tuple[int, int, dict[int, tuple[int, int]]]],
-    list[tuple[int, int, dict[int, int]]],
-]
+def _pack(klines: dict[int, Kline], told: dict[int, int]) -> bytes:
+    """Column by column: sums may be beyond 64 bits, which msgpack only has as text."""
+    columns = list(zip(*map(msgspec.structs.astuple, klines.values()), strict=True))
+    for at in _WIDE if columns else ():
+        columns[at] = tuple(map(str, columns[at]))
+    return msgspec.msgpack.encode((columns, told))
+
+
+def _unpack(packed: bytes) -> tuple[dict[int, Kline], dict[int, int]]:
+    columns, told = msgspec.msgpack.decode(packed, strict=False, type=tuple[list[list[Any]], dict[int, int]])
+    for at in _WIDE if columns else ():
+        columns[at] = list(map(int, columns[at]))
+    klines = [Kline(*values) for values in zip(*columns, strict=True)]
+    return {kline.ts_start: kline for kline in klines}, told
+
+
+#: Where a `Kline` has its sums.
+_WIDE = [at for at, field in enumerate(Kline.__struct_fields__) if "volume" in field]
+
+#: Keys (symbol, fold) of candles, and the rows given of each key.
+_State = tuple[list[tuple[int, int]], list[tuple[int, int, dict[int, tuple[int, int]]]]]
 
 
 def _order(kline: Kline) -> tuple[bool, int, int]:

@@ -8,15 +8,20 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import zstandard
 
-from tapeflow.domain.errors import StoreError
+from tapeflow.domain.errors import SnapshotError, StoreError
 from tapeflow.domain.time import DAY
+from tapeflow.engine.snapshot import framed, split
 
 #: Checkpoints kept: the newest, and one to fall back on; and the first of each day, on which a cut can stand.
 KEPT = 2
+
+#: Bytes that are compressed at once.
+CHUNK = 1 << 18
 
 _NAME = re.compile(r"state-([0-9]{20})\.zst")
 
@@ -38,10 +43,9 @@ class States:
         found = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
         return sorted(int(match[1]) for match in found if match)
 
-    def save(self, position: int, state: bytes, ts: int = 0) -> None:
+    def save(self, position: int, state: Sequence[bytes], ts: int = 0) -> None:
         """Keep a state as of ``ts``; of the older ones the first of each day stays, so that a tape can be cut there."""
-        packed = zstandard.ZstdCompressor(level=1).compress(state)
-        whole = ts.to_bytes(8, "little") + packed
+        whole = ts.to_bytes(8, "little") + _compressed(state)
         whole = zlib.crc32(whole).to_bytes(4, "little") + whole
         path = self._path(position)
         staging = path.with_name(f".{path.name}")
@@ -88,14 +92,14 @@ class States:
             if old < position:
                 self._path(old).unlink(missing_ok=True)
 
-    def load(self, position: int) -> bytes | None:
-        """The state of a checkpoint, None if it is damaged."""
+    def load(self, position: int) -> list[memoryview] | None:
+        """The state of a checkpoint in its pieces, None if it is damaged."""
         try:
             whole = self._path(position).read_bytes()
             if zlib.crc32(whole[4:]).to_bytes(4, "little") != whole[:4]:
                 return None
-            return zstandard.ZstdDecompressor().decompress(whole[12:])
-        except (OSError, zstandard.ZstdError):
+            return split(zstandard.ZstdDecompressor().decompress(whole[12:]))
+        except (OSError, zstandard.ZstdError, SnapshotError):
             return None
 
     def drop(self, *, but_oldest: bool = False) -> None:
@@ -105,3 +109,21 @@ class States:
 
     def _path(self, position: int) -> Path:
         return self._folder / f"state-{position:020d}.zst"
+
+
+def _compressed(pieces: Sequence[bytes]) -> bytes:
+    size = sum(len(piece) + 8 for piece in pieces)
+    compressor = zstandard.ZstdCompressor(level=1).compressobj(size)
+    return b"".join([*map(compressor.compress, _chunks(pieces)), compressor.flush()])
+
+
+def _chunks(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    """The pieces, put together to what is worth a call: other threads go on while it is compressed."""
+    chunk, size = [], 0
+    for part in framed(pieces):
+        chunk.append(part)
+        size += len(part)
+        if size >= CHUNK:
+            yield b"".join(chunk)
+            chunk, size = [], 0
+    yield b"".join(chunk)

@@ -8,11 +8,15 @@ import hmac
 import json
 import random
 import stat
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +38,7 @@ from tapeflow.api.alerts.rules import (
     merged,
     shown,
 )
-from tapeflow.api.alerts.targets import Undelivered, signature
+from tapeflow.api.alerts.targets import Teller, Undelivered, signature
 from tapeflow.api.alerts.targets import check as check_target
 from tapeflow.api.alerts.watch import Span, State, Trade, Value
 from tapeflow.domain.errors import SettingsError
@@ -342,6 +346,46 @@ async def _lane() -> None:
     assert ("r.t.1", "failed", 0) in marks  # its target was removed
     assert marks[-1][:2] in (("r.t.2", "delivered"), ("old", "delivered"))
     await box.close()
+
+
+def test_a_target_that_says_when_is_left_alone_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "FIRST_S", 0.001)
+    later = datetime.now(UTC) + timedelta(seconds=3)
+    for asked, least, most in (("1", 1.0, 1.9), (format_datetime(later, usegmt=True), 1.0, 3.5), ("soon", 0.0, 0.9)):
+        took = asyncio.run(_asked_to_wait(asked))
+        assert least <= took <= most, (asked, took)
+
+
+async def _asked_to_wait(after: str) -> float:
+    """Seconds between the two attempts at a server that refuses the first one with this `Retry-After`."""
+    came: list[float] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        came.append(time.monotonic())
+        return web.Response(status=503 if len(came) == 1 else 200, headers={"Retry-After": after})
+
+    app = web.Application()
+    app.router.add_post("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    teller = Teller(allow_private=True, has_apprise=False)
+    target = Webhook("a", f"http://127.0.0.1:{runner.addresses[0][1]}/")
+    states: list[str] = []
+
+    async def mark(event: Event, name: str, delivery: Delivery) -> None:
+        states.append(delivery.state)
+
+    box = outbox.Outbox(lambda rule, name: target, teller.tell, mark)
+    box.put(msgspec.structs.replace(entry(1).event, ts_fired=4_000_000_000_000_000), "a", Delivery())
+    async with asyncio.timeout(20):
+        while "delivered" not in states:
+            await asyncio.sleep(0.01)
+    await box.close()
+    await teller.close()
+    await runner.cleanup()
+    return came[1] - came[0]
 
 
 def test_writing_takes_an_administrator_where_keys_are_needed() -> None:

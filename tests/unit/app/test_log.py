@@ -83,6 +83,21 @@ def test_a_level_leaves_out_what_is_less(format: Format) -> None:
     assert "cannot be written" in out.getvalue()
 
 
+def test_one_and_the_same_fault_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, now = said("text"), 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    log = logging.getLogger("tapeflow.api.stream")
+    for number in range(1000):
+        log.error("a request of client %d failed", number)
+        log.error("another fault") if number == 500 else None
+    lines = out.getvalue().splitlines()
+    assert [line for line in lines if "another" not in line][-1].count("client 4") == 1
+    assert len(lines) == 5 + 1
+    now += 11
+    log.error("a request of client %d failed", 1000)
+    assert "client 1000 failed (and 995 more of these before)" in out.getvalue().splitlines()[-1]
+
+
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_what_libraries_say_takes_the_same_form_and_keeps_no_secret(format: Format) -> None:
     out = said(format)

@@ -10,7 +10,7 @@ from tapeflow.domain.errors import StoreError
 from tapeflow.domain.time import DAY, HOUR
 from tapeflow.stores.states import States
 
-STATE = b"state of an engine " * 100
+STATE = [b"state of an engine " * 100, b"", b"more"]
 
 
 def path(folder: Path, position: int) -> Path:

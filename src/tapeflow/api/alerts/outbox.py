@@ -17,6 +17,8 @@ from tapeflow.api.alerts.targets import Undelivered
 #: The first wait after a failure, doubled each time up to the longest; jitter takes up to half of it.
 FIRST_S = 1.0
 LONGEST_S = 300.0
+#: A target that says when to come again (`Retry-After`) is left alone for so long at most.
+ASKED_S = 3600.0
 #: After so long an event is given up.
 GIVE_UP_S = 86_400.0
 #: Events that wait in a lane.
@@ -70,15 +72,16 @@ class Outbox:
         waiting = self._lanes[lane]
         while waiting:
             event, delivery = waiting[0]
-            await self._attempt(lane, event, delivery)
+            after_s = await self._attempt(lane, event, delivery)
             if delivery.state == "waiting":
-                await self._rest(lane, delivery.attempts)
+                await self._rest(lane, delivery.attempts, after_s)
             else:
                 waiting.popleft()
         del self._lanes[lane], self._woken[lane], self._tasks[lane]
 
-    async def _attempt(self, lane: Lane, event: Event, delivery: Delivery) -> None:
-        target = self._find(*lane)
+    async def _attempt(self, lane: Lane, event: Event, delivery: Delivery) -> float:
+        """Tell a target; the seconds it wants to be left alone for if it did not take it."""
+        target, after_s = self._find(*lane), 0.0
         if target is None:
             delivery.state, delivery.last_error = "failed", "the rule, or its target, was removed"
         else:
@@ -87,14 +90,16 @@ class Outbox:
                 await self._tell(target, event)
                 delivery.state, delivery.last_error = "delivered", ""
             except Undelivered as error:
-                delivery.last_error = str(error)
+                delivery.last_error, after_s = str(error), error.after_s
                 if time.time() - event.ts_fired / 1e6 > GIVE_UP_S:
                     delivery.state = "failed"
         delivery.ts = time.time_ns() // 1000
         await self._mark(event, lane[1], msgspec.structs.replace(delivery))
+        return after_s
 
-    async def _rest(self, lane: Lane, attempts: int) -> None:
+    async def _rest(self, lane: Lane, attempts: int, after_s: float) -> None:
         wait = min(LONGEST_S, FIRST_S * 2 ** min(attempts - 1, 20)) * random.uniform(0.5, 1)
+        wait = max(wait, min(after_s, ASKED_S))
         woken = self._woken[lane]
         woken.clear()
         try:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
@@ -27,7 +28,11 @@ AT_ONCE = 32
 
 
 class Undelivered(Exception):
-    """A target was not told; the text says why."""
+    """A target was not told; the text says why, ``after_s`` when it wants to be asked again, if it said so."""
+
+    def __init__(self, text: str, after_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.after_s = after_s
 
 
 def signature(secret: str, body: bytes, at: int) -> str:
@@ -85,7 +90,7 @@ class Teller:
         try:
             async with self._session.post(URL(target.url), data=body, headers=headers, allow_redirects=False) as answer:
                 await answer.content.read(ANSWER)
-                status = answer.status
+                status, after = answer.status, answer.headers.get("Retry-After", "")
         except Refused as error:
             raise Undelivered(str(error)) from error
         except TimeoutError as error:
@@ -96,7 +101,17 @@ class Teller:
         if 300 <= status < 400:
             raise Undelivered(f"it answers {status}: redirects are not followed; give the address it leads to")
         if not 200 <= status < 300:
-            raise Undelivered(f"it answers {status}")
+            raise Undelivered(f"it answers {status}", _seconds(after))
+
+
+def _seconds(after: str) -> float:
+    """What `Retry-After` asks for: a number of seconds, or a date (RFC 9110); 0 for anything else."""
+    if after.isascii() and after.isdigit():
+        return float(after[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time())
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _refused(error: BaseException | None) -> Refused | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
+from tapeflow import indicators
 from tapeflow.domain.errors import SettingsError
 from tapeflow.domain.time import parse_span
 from tapeflow.flow.builder import Builder
@@ -52,6 +53,7 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A flow file. A part that is left out is not computed; ``[candles]`` alone has the contract's defaults."""
 
     name: str = "flow"
+    own_indicators: str | None = None
     lateness: str = "2s"
     horizon: str = "1h"
     candles: CandlesSettings | None = None
@@ -65,6 +67,8 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def flow(self) -> Flow:
         """The flow, validated; raises `SettingsError`."""
+        if self.own_indicators:
+            indicators.add_folder(self.own_indicators)
         flow = Builder(self.name, lateness=self.lateness, horizon=self.horizon)
         if self.trades:
             flow.trades()
@@ -89,11 +93,18 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load_flow(path: Path) -> Flow:
     """The flow of a TOML file; raises `SettingsError` that says where and what is wrong."""
-    read = _load(path, FlowSettings, "docs/reference/flow-file.md")
+    read = _placed(_load(path, FlowSettings, "docs/reference/flow-file.md"), path)
     try:
         return read.flow()
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
+
+
+def _placed(flow: FlowSettings, path: Path) -> FlowSettings:
+    """The folder is relative to the file that names it."""
+    if not flow.own_indicators:
+        return flow
+    return msgspec.structs.replace(flow, own_indicators=str((path.parent / flow.own_indicators).resolve()))
 
 
 def _load(path: Path, kind: type[_Kind], reference: str) -> _Kind:
@@ -292,7 +303,8 @@ def load_run(path: Path) -> RunSettings:
     read = _load(path, RunSettings, "docs/reference/run-file.md")
     symbols = tuple(dict.fromkeys(symbol.strip().upper() for symbol in read.symbols))
     data = str((path.parent / read.data).resolve())
-    made = msgspec.structs.replace(read, symbols=symbols, data=data)
+    flow = None if read.flow is None else _placed(read.flow, path)
+    made = msgspec.structs.replace(read, symbols=symbols, data=data, flow=flow)
     found = list(_misfits(made))
     if found:
         raise SettingsError(f"{path}: " + "\n  ".join(found))

@@ -1,11 +1,22 @@
 """Every indicator there is, found by itself, keeps every law."""
 
+from __future__ import annotations
+
 import importlib
+import os
+import re
+import sys
 import textwrap
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tapeflow import indicators
+from tapeflow import indicators, venues
+from tapeflow.domain.errors import SettingsError
+from tapeflow.engine.embedded import Engine
+from tapeflow.flow.builder import Builder
+from tapeflow.stores.results import Results
 from tapeflow.testing.indicators import LAWS, random_walk, run
 
 
@@ -55,6 +66,81 @@ def test_an_indicator_is_one_file(tmp_path, monkeypatch):
     assert "last" in indicators.names()
     for law in LAWS:
         law(indicators.parse("last"))
+
+
+TWICE = '''"""Twice the close."""
+import msgspec
+from typing import ClassVar
+
+
+class Twice(msgspec.Struct, frozen=True):
+    kind: ClassVar[str] = "twice_last"
+    fields: ClassVar[tuple[str, ...]] = ("twice",)
+    lookback: ClassVar[int] = 0
+    name: ClassVar[str] = "twice_last"
+
+    def zero(self):
+        return ()
+
+    def on_event(self, state, close):
+        return state, {"twice": FACTOR * close}
+
+    def on_time(self, state, ts_watermark):
+        return state, None
+'''
+
+
+@pytest.fixture
+def _own() -> Iterator[None]:
+    """What a test adds is gone after it."""
+    before = list(indicators.__path__)
+    yield
+    indicators.__path__[:] = before
+    sys.modules.pop("tapeflow.indicators.twice_last", None)
+
+
+@pytest.mark.usefixtures("_own")
+def test_a_folder_of_ones_own_is_found_and_its_code_told_apart(tmp_path: Path) -> None:
+    def write(factor: int) -> None:
+        (tmp_path / "twice_last.py").write_text(TWICE.replace("FACTOR", str(factor)))
+
+    def fingerprint() -> str:
+        flow = Builder("own")
+        flow.trades().candles("1s").indicator("twice_last")
+        made = flow.build()
+        return Engine(
+            made, venues.create("binance"), Results(made, "binance", (), price_scale=8, size_scale=8)
+        ).fingerprint
+
+    write(2)
+    assert indicators.add_folder(str(tmp_path)) == ["twice_last"]
+    assert indicators.parse("twice_last").on_event((), 3.0) == ((), {"twice": 6.0})
+    assert next(row for row in indicators.catalogue() if row.kind == "twice_last").title == "Twice the close"
+    first = fingerprint()
+    sys.modules.pop("tapeflow.indicators.twice_last")
+    write(3)
+    os.utime(tmp_path / "twice_last.py", (1, 1))  # else the file of before is taken, of the same second and size
+    indicators.add_folder(str(tmp_path))
+    assert indicators.parse("twice_last").on_event((), 3.0) == ((), {"twice": 9.0})
+    assert fingerprint() != first
+
+
+@pytest.mark.usefixtures("_own")
+@pytest.mark.parametrize(
+    ("name", "body", "said"),
+    [
+        ("", "", "found none"),
+        ("sma", "", "sma already"),
+        ("broken_one", "def", "cannot load the indicator broken_one: SyntaxError"),
+        ("empty_one", "", "expected a class with kind = 'empty_one'"),
+        ("plain_one", "class A: kind = 'plain_one'", "expected a msgspec.Struct"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_says_why(tmp_path: Path, name: str, body: str, said: str) -> None:
+    if name:
+        (tmp_path / f"{name}.py").write_text(body)
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        indicators.add_folder(str(tmp_path))
 
 
 class Broken:

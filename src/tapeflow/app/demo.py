@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
+from tapeflow import indicators
 from tapeflow.api.port import taken
 from tapeflow.app.run import Run
 from tapeflow.domain.errors import SettingsError, VenueError
 from tapeflow.exchange.child import Child
 from tapeflow.feed.recorder import Say
+from tapeflow.flow.catalogue import INDICATORS
 from tapeflow.settings import (
     STORED,
     ApiSettings,
@@ -40,6 +42,7 @@ class Demo(msgspec.Struct, frozen=True):
     data: Path
     port: int | None
     symbols: int
+    own_indicators: Path | None = None
 
 
 def run(demo: Demo, venue: Child, say: Say, serving: Callable[[str], None]) -> None:
@@ -78,8 +81,18 @@ def _settings(demo: Demo, port: int, symbols: list[str], endpoints: EndpointSett
         tape=TapeSettings(keep="1d", keep_bytes=2 << 30),
         store=StoreSettings(channels=(*STORED, "tickers"), keep=keep),
         api=ApiSettings(host=HOST, port=port),
-        flow=_FLOW,
+        flow=_flow(demo.own_indicators),
     )
+
+
+def _flow(own: Path | None) -> FlowSettings:
+    """The flow, with the indicators of a folder at their defaults."""
+    if own is None:
+        return _FLOW
+    folder = str(own.resolve())
+    names = tuple(indicators.create(kind).name for kind in indicators.add_folder(folder))
+    candles = CandlesSettings(indicators=(*INDICATORS, *names))
+    return msgspec.structs.replace(_FLOW, own_indicators=folder, candles=candles)
 
 
 #: The default flow, and the order book for the page: streamed, not stored.

@@ -5,6 +5,8 @@ from __future__ import annotations
 #: Of a flow file, and of ``[flow]`` in a run file.
 FLOW_KEYS = {
     "name": "The name that `explain` shows.",
+    "own_indicators": "A folder with [indicators of your own](../how-to.md#add-an-indicator), one file each, relative "
+    "to this file; `indicators` may then name them.",
     "lateness": "How far a watermark stays behind the newest event. `0` closes windows at once.",
     "horizon": "How far behind the watermark a trade may be and still correct its windows.",
     "candles": "Candles, and indicators over them; see below. Not computed unless given.",

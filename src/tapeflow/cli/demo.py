@@ -17,6 +17,10 @@ Data = Annotated[
 ]
 NoBrowser = Annotated[bool, Option("--no-browser", help="Do not open the page in a browser.")]
 Symbols = Annotated[int, Option("--symbols", help="How many symbols are followed.", min=1, max=200)]
+Indicators = Annotated[
+    Path | None,
+    Option("--indicators", help="A folder with indicators of your own, one file each; computed too.", metavar="DIR"),
+]
 Seed = Annotated[
     int | None, Option("--seed", help="Another seed is another market; fixed by the first start in a folder.")
 ]
@@ -28,6 +32,7 @@ def demo(
     no_browser: NoBrowser = False,
     symbols: Symbols = 6,
     seed: Seed = None,
+    indicators: Indicators = None,
 ) -> None:
     """Show what Tapeflow does: a simulated venue, the pipeline and the page, until Ctrl-C. Needs no network.
 
@@ -54,7 +59,7 @@ def demo(
     with opened(data, seed, symbols) as venue:
         from tapeflow.app.demo import Demo, run  # takes a while, in which the venue starts
 
-        run(Demo(data, port, symbols), venue, say, serving)
+        run(Demo(data, port, symbols, indicators), venue, say, serving)
     more = "" if data == Path("tapeflow-demo") else f" --data {data}"
     say(f"stopped; `tapeflow demo{more}` goes on from here")
 

@@ -39,6 +39,7 @@ from tapeflow.engine.snapshot import join, read_snapshot, split, tuples, write_s
 from tapeflow.engine.venue_candles import GIVEN_LIVE, KEPT, VenueCandles
 from tapeflow.flow.catalogue import ALWAYS
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Indicator, LatestQuote, Mean
+from tapeflow.indicators import code as code_of
 from tapeflow.venues import Venue
 
 #: Rows wait in columns until there are so many, or until the engine is flushed.
@@ -528,7 +529,8 @@ class Engine:
     @property
     def fingerprint(self) -> str:
         """What a snapshot must agree with: the form of the state, the venue and the flow."""
-        return f"{self.venue.name}\n{self.flow.explain()}"
+        own = sorted({f"{node.step.name} {code}" for node in self.flow.of(Indicator) if (code := code_of(node.step))})
+        return "\n".join([self.venue.name, self.flow.explain(), *own])
 
     def snapshot(self) -> bytes:
         """All state as a value. What waits is given to the sink first: rows are no part of it."""

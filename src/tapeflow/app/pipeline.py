@@ -41,6 +41,8 @@ PLAY_S = 0.2
 LIVE_S = 0.01
 #: The store is written at least this often while the tape grows, also without rows, so that a restart is short.
 COMMIT_S = 1.0
+#: Transactions begin so far apart: each costs milliseconds whatever it holds, and nothing that is live waits for it.
+APART_S = 0.1
 #: How often it is looked for windows that our trades do not cover.
 LOOK_S = 1.0
 #: State is kept at most this often, and takes at most a twentieth of the time.
@@ -124,7 +126,7 @@ class Pipeline:
         self._moved: set[str] = set()
         self._wake = threading.Event()
         now = time.monotonic()
-        self._cover_after = self._keeping_took = 0.0
+        self._cover_after = self._keeping_took = self._commit_after = 0.0
         self._committed_at = self._looked_at = self._kept_at = now
         self._rest: Block | None = None
         self._to_retain: dict[str, int] = {}
@@ -292,7 +294,15 @@ class Pipeline:
                 self._end()
                 return
             else:
-                self._wake.wait(FORMING_S if self._moved else 0.1)
+                self._wake.wait(self._rest_s())
+
+    def _rest_s(self) -> float:
+        """How long nothing has to be done if nothing comes."""
+        if self._moved:
+            return FORMING_S
+        if self._held is None or not self._committer.is_idle:
+            return 0.1
+        return max(0.0, min(0.1, self._commit_after - time.monotonic()))
 
     def _play_some(self) -> bool:
         """Play what there is, but not more than one commit should hold; True if there is more."""
@@ -348,7 +358,7 @@ class Pipeline:
     def _is_due(self, now: float) -> bool:
         if self.progress.played <= self.progress.committed or not self._committer.is_idle:
             return False
-        return self._held is not None or now - self._committed_at >= COMMIT_S
+        return (self._held is not None and now >= self._commit_after) or now - self._committed_at >= COMMIT_S
 
     def _is_state_due(self, now: float) -> bool:
         is_time = now - self._kept_at >= max(self._state_s, 20 * self._keeping_took)
@@ -425,6 +435,7 @@ class Pipeline:
     def _commit(self, *, with_state: bool = False) -> None:
         """Have what is held committed, with the state as of now if it is to be kept."""
         started = time.monotonic()
+        self._commit_after = started + APART_S
         state = self._state() if with_state else None
         held = self._results(self._stored) if self._held is None else self._held
         results, self._held, self._held_rows = held, None, 0

@@ -75,7 +75,7 @@ class Feed:
         self.refill = Refill(
             wire, self.rest, recorder, say, holes=holes, played=played, edges=edges, give_up_s=settings.give_up_s
         )
-        self.warm = Warm(wire, self.rest, say, answered=answered, wanted=wanted)
+        self.warm = Warm(wire, self.rest, say, played=played, answered=answered, wanted=wanted)
         self._attempts: deque[float] = deque()
         self._connections: set[Connection] = set()
         self.slots: list[Slot] = []

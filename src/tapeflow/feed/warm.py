@@ -16,6 +16,10 @@ from tapeflow.venues.wire import Wire
 Wanted = tuple[str, str, int, int]
 
 LOOK_S = 1.0
+#: Answers on their way or not played yet: one holds a thousand candles, and what is live has to wait for its turn.
+AHEAD = 2
+#: How often it is looked whether an answer was played.
+PLAYED_S = 0.005
 
 
 class Warm:
@@ -27,12 +31,15 @@ class Warm:
         rest: Rest,
         say: Say,
         *,
+        played: Callable[[], int],
         answered: Iterable[str],
         wanted: Callable[[], tuple[Wanted, ...]],
     ) -> None:
         self._wire = wire
         self._rest = rest
         self._say = say
+        self._played = played
+        self._room = asyncio.Semaphore(AHEAD)
         self._asked = set(answered)
         self._wanted = wanted
         self.waiting = 0
@@ -57,10 +64,13 @@ class Warm:
                 group.create_task(self._history(fetch))
 
     async def _history(self, fetch: Fetch) -> None:
-        answer = await self._rest.ask(fetch, CANDLES)
-        self.waiting -= 1
-        if not answer.is_good:
-            self._say(f"no candles of the past: {answer.problem}")
+        async with self._room:
+            answer = await self._rest.ask(fetch, CANDLES)
+            self.waiting -= 1
+            if not answer.is_good:
+                self._say(f"no candles of the past: {answer.problem}")
+            while self._played() <= answer.position:
+                await asyncio.sleep(PLAYED_S)
 
     async def run(self) -> None:
         """Ask for what windows lack, until cancelled."""

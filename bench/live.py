@@ -35,8 +35,14 @@ def venue(rate: float, symbols: int) -> tuple[subprocess.Popen[bytes], dict[str,
     return process, json.loads(process.stdout.readline())
 
 
-async def capture(folder: Path, told: dict[str, Any], seconds: float) -> tuple[list[tuple[int, int]], dict[str, Any]]:
-    """Run for some time; (position, monotonic microseconds) of each commit, and the last status."""
+Captured = tuple[list[tuple[int, int]], int, dict[str, Any], float]
+
+
+async def capture(folder: Path, told: dict[str, Any], seconds: float) -> Captured:
+    """Run for some time once the past is there.
+
+    (position, monotonic microseconds) of each commit, since when it counts, the last status, and cores used.
+    """
     settings = RunSettings(
         symbols=tuple(told["symbols"]),
         data=str(folder),
@@ -50,27 +56,39 @@ async def capture(folder: Path, told: dict[str, Any], seconds: float) -> tuple[l
 
     def commit(results: Any, position: int, **more: Any) -> int:
         rows = plain(results, position, **more)
-        commits.append((position, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000))
+        commits.append((position, boot_us()))
         return rows
 
     run.store.commit = commit  # type: ignore[method-assign]
+    while not run.pipeline.progress.is_live or run.status()["history_waiting"]:
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(3)
+    since, began = boot_us(), cpu_s()
     await asyncio.sleep(seconds)
-    status = run.status()
+    status, used = run.status(), cpu_s() - began
     run.stop()
     await task
-    return commits, status
+    return commits, since, status, used / seconds
 
 
-def latencies(folder: Path, commits: list[tuple[int, int]], skip_s: float) -> np.ndarray[Any, Any]:
-    """Milliseconds from receipt to commit of each frame, but for the first seconds."""
+def boot_us() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000
+
+
+def cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def latencies(folder: Path, commits: list[tuple[int, int]], since: int) -> np.ndarray[Any, Any]:
+    """Milliseconds from receipt to commit of each frame that came after ``since``."""
     positions = np.array([position for position, _ in commits])
     times = np.array([at for _, at in commits])
-    found, first = [], None
+    found = []
     for block in TapeReader(folder / "tape").blocks():
-        first = int(block.mono[0]) if first is None else first
         frames = np.flatnonzero(block.kinds == Kind.FRAME)
         at = np.searchsorted(positions, block.first + frames, "right")
-        inside = (at < len(times)) & (at > 0) & (block.mono[frames] > first + skip_s * 1e6)
+        inside = (at < len(times)) & (at > 0) & (block.mono[frames] > since)
         found.append((times[at[inside]] - block.mono[frames][inside]) / 1000)
     return np.concatenate(found)
 
@@ -80,18 +98,15 @@ def measure(rate: float, symbols: int, seconds: float) -> None:
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            began = resource.getrusage(resource.RUSAGE_SELF)
-            commits, status = asyncio.run(capture(folder, told, seconds))
-            used = resource.getrusage(resource.RUSAGE_SELF)
-            ms = latencies(folder, commits, 3.0)
+            commits, since, status, cores = asyncio.run(capture(folder, told, seconds))
+            ms = latencies(folder, commits, since)
             p50, p99, p999 = np.percentile(ms, [50, 99, 99.9])
-            cpu = (used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime) / seconds
-            frames = sum(c["frames"] for c in status["connections"]) / seconds
+            frames = len(ms) / seconds
             behind = status["position"] - status["committed"]
             print(
                 f"{frames:8,.0f} frames/s of {symbols} symbols: frame to committed row p50 {p50:6.1f}, p99 {p99:6.1f}, "
-                f"p99.9 {p999:6.1f} ms; {cpu:.2f} cores; {behind} records behind at the end; "
-                f"{used.ru_maxrss / 1024:.0f} MB"
+                f"p99.9 {p999:6.1f} ms; {cores:.2f} cores; {behind} records behind at the end; "
+                f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
             )
     finally:
         process.terminate()

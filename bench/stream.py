@@ -123,6 +123,10 @@ async def _follow(status: Path, seconds: float) -> None:
     url = json.loads(status.read_bytes())["api"].replace("http", "ws")
     follower = Follower([subscribe("trades", ["*"]), subscribe("quotes", ["*"])], found)
     await ws_connect(lambda: follower, f"{url}/v1/stream")
+    began = time.monotonic()
+    while json.loads(status.read_bytes())["history_waiting"]:
+        await asyncio.sleep(0.5)
+    told(f"while the past is fetched, {time.monotonic() - began:.0f} s", found, "")
     await asyncio.sleep(3)
     found.clear()
     before = json.loads(status.read_bytes())

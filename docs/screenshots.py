@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +33,36 @@ SHOTS = (
     ("page-seconds-light", WIDE, "symbol=ETHUSDT&interval=1s&theme=light&show=sma_20"),
     ("page-phone-dark", PHONE, f"{_VIEW}&theme=dark"),
     ("page-phone-light", PHONE, f"{_VIEW}&theme=light"),
+)
+
+
+def status(page: Page) -> None:
+    """The operator's view, with lines of half a minute."""
+    page.click("#operator")
+    page.wait_for_selector(".calendar button.cell")
+    page.wait_for_timeout(30_000)
+
+
+def calendar(page: Page) -> None:
+    """The hours of today."""
+    page.click("#operator")
+    page.click(".calendar tr:nth-child(2) td:last-child button")
+    page.locator(".calendar").evaluate("(one) => one.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(500)
+
+
+def palette(page: Page) -> None:
+    """Commands, found by some letters."""
+    page.keyboard.press("Control+k")
+    page.keyboard.type("save")
+    page.wait_for_timeout(500)
+
+
+#: Pictures of what is only there after something was done.
+DONE: tuple[tuple[str, str, Callable[[Page], None]], ...] = (
+    ("page-status-dark", f"{_VIEW}&theme=dark", status),
+    ("page-calendar-light", f"{_VIEW}&theme=light", calendar),
+    ("page-palette-dark", f"{_VIEW}&theme=dark", palette),
 )
 
 
@@ -72,13 +102,15 @@ def take(address: str, only: tuple[str, ...]) -> None:
             settled(page)
             page.screenshot(path=IMAGES / f"{name}.png")
             page.close()
-        page = browser.new_page(viewport={"width": WIDE[0], "height": WIDE[1]})
-        if not only or "page-status-dark" in only:
-            page.goto(f"{address.rstrip('/')}/#{_VIEW}&theme=dark")
+        for name, view, does in DONE:
+            if only and name not in only:
+                continue
+            page = browser.new_page(viewport={"width": WIDE[0], "height": WIDE[1]})
+            page.goto(f"{address.rstrip('/')}/#{view}")
             settled(page)
-            page.click("#operator")
-            page.wait_for_selector(".counts")
-            page.screenshot(path=IMAGES / "page-status-dark.png")
+            does(page)
+            page.screenshot(path=IMAGES / f"{name}.png")
+            page.close()
         browser.close()
 
 

@@ -15,11 +15,13 @@ from tapeflow.api.app import create
 from tapeflow.api.guard import Keys, NoKeys
 from tapeflow.api.limits import Limits
 from tapeflow.api.server import Server
-from tapeflow.app.source import RunSource, StoredLive
+from tapeflow.app.source import RunSource
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
 from tapeflow.flow.builder import Builder
+from tapeflow.stores import pages
 from tapeflow.stores.duckdb import DuckStore
+from tapeflow.stores.render import objects
 from tapeflow.stores.results import Results
 from tapeflow.stores.swapped import SwappedResults
 
@@ -72,10 +74,30 @@ def stored(folder: Path) -> tuple[DuckStore, dict[str, tuple[int, int]]]:
     return store, engine.edges()
 
 
+class StoredLive:
+    """The present as the store has it: a `Live` without memory of its own."""
+
+    def __init__(self, store: DuckStore, edges: dict[str, tuple[int, int]]) -> None:
+        self._store = store
+        self._edges = edges
+
+    def watermark(self, symbol: str) -> int | None:
+        edge = self._edges.get(symbol)
+        return None if edge is None else edge[1] - LATENESS
+
+    def latest(self, channel: str, symbol: str) -> dict[str, Any] | None:
+        key = {"venue": "binance", "symbol": symbol}
+        page = pages.read(self._store.cursor(), channel, limit=1, newest=True, **key)
+        return next(iter(objects(page.rows)), None)
+
+    def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
+        return []
+
+
 def source(store: DuckStore, edges: dict[str, tuple[int, int]]) -> RunSource:
     return RunSource(
         store,
-        StoredLive(store, "binance", lambda: edges, LATENESS),
+        StoredLive(store, edges),
         venue="binance",
         channels=CHANNELS,
         intervals=("1s", "5s", "1m"),

@@ -26,7 +26,7 @@ if __name__ == "__main__":
 
 import tapeflow as tf
 from live.running import Live, Venue
-from tapeflow.client.channel import Channel
+from tapeflow.client.channel import Channel, _key
 from tapeflow.stores.channels import CHANNELS, NUMBERED
 from tapeflow.stores.duckdb import DuckStore
 from tapeflow.stores.render import json_lines
@@ -99,11 +99,6 @@ class Follower:
     def failure(self) -> BaseException | None:
         assert self._task is not None
         return self._task.exception() if self._task.done() and not self._task.cancelled() else None
-
-
-def _key(message: dict[str, Any]) -> tuple[str, ...]:
-    names = ("interval", "name", "window_ms", "slide_ms")
-    return (message["symbol"], *(str(message[name]) for name in names if name in message))
 
 
 def series(channel: str, row: dict[str, Any]) -> Series:

@@ -113,13 +113,14 @@ class Live:
         return self.until(lambda s: s["is_live"] and any(c["frames"] for c in s["connections"]))
 
     def until_whole(self, seconds: float = PATIENCE_S) -> dict[str, Any]:
-        """All connections are there, no hole is open, and all of it is committed."""
+        """All connections are there, no hole is open, the past is there, and all of it is committed."""
         return self.until(
             lambda s: (
                 s["is_live"]
                 and s["connections"]
                 and all(c["is_open"] and c["frames"] for c in s["connections"])
                 and not s["holes"]
+                and not s["history_waiting"]
                 and s["position"] - s["committed"] < 2000
             ),
             seconds,

@@ -3,7 +3,8 @@ import type { components } from "./types/api";
 import type { CandleRow, CoverageRow, IndicatorRow, MovingAverageRow, TradeRow } from "./types/rows";
 
 type Schemas = components["schemas"];
-export type About = Schemas["About"];
+/** `indicators` are those that the run computes and streams; the rest is computed when asked for. */
+export type About = Schemas["About"] & { indicators?: string[]; timezone?: string };
 export type Gap = Schemas["Coverage"]["gaps"][number];
 export interface Page<R> {
   data: R[];
@@ -18,11 +19,51 @@ export interface SymbolRow {
   size_unit: string;
   tick: string;
 }
+/** A kind of indicator that the server can compute. */
+export interface Kind {
+  kind: string;
+  title: string;
+  parameters: { name: string; default: number; least: number; most: number; whole: boolean }[];
+  /** Names of its values, in order. */
+  values: string[];
+  /** Its values are prices: they belong over the candles. */
+  overlay: boolean;
+}
+export type AlertDraft = Schemas["AlertDraft"];
+/** A rule as the server shows it: of its targets not the addresses. */
+export type Alert = Omit<AlertDraft, "targets"> & {
+  id: string;
+  about: string;
+  state: "watching" | "waiting" | "done" | "off";
+  problem?: string;
+  targets: { type: "webhook" | "apprise"; name: string; address: string }[];
+};
+export interface AlertEvent {
+  id: string;
+  rule: string;
+  symbol: string;
+  text: string;
+  name?: string;
+  ts_fired?: number;
+}
+export interface Tried {
+  target: string;
+  delivered: boolean;
+  error: string;
+  ms: number;
+}
 export interface Health {
   status: "ok" | "degraded" | "failing";
   checks: { name: string; status: Health["status"]; detail: string }[];
 }
-type Params = Record<string, string | number | boolean | undefined>;
+export interface QuarantineRow {
+  ts_recv: number | null;
+  connection: string;
+  reason: string;
+  /** Base64. */
+  frame: string;
+}
+export type Params = Record<string, string | number | boolean | undefined>;
 
 export class ProblemError extends Error {
   constructor(
@@ -63,11 +104,15 @@ const get = async <T>(path: string, params: Params = {}): Promise<T> =>
 export const about = (): Promise<About> => get("/v1/about");
 export const symbols = async (): Promise<SymbolRow[]> =>
   (await get<Page<SymbolRow>>("/v1/symbols")).data.filter((row) => row.status !== "not_followed");
+export const catalogue = async (): Promise<Kind[]> => (await get<{ data: Kind[] }>("/v1/catalogue")).data;
 export const candles = (params: Params): Promise<Page<CandleRow>> => get("/v1/candles", params);
 export const indicators = (params: Params): Promise<Page<IndicatorRow>> => get("/v1/indicators", params);
 export const means = (params: Params): Promise<Page<MovingAverageRow>> => get("/v1/moving-average", params);
 export const coverage = (params: Params): Promise<Page<CoverageRow>> => get("/v1/coverage", params);
 export const trades = (params: Params): Promise<Page<TradeRow>> => get("/v1/trades", params);
+export const quarantine = (params: Params): Promise<Page<QuarantineRow>> => get("/v1/quarantine", params);
+/** Rows in another form than JSON. */
+export const file = (path: string, params: Params): Promise<Response> => ask("GET", address(path, params));
 export const health = (): Promise<Health> => get("/healthz");
 export const metrics = async (): Promise<Map<string, number>> => {
   const text = await (await ask("GET", "/metrics")).text();
@@ -80,3 +125,12 @@ export const metrics = async (): Promise<Map<string, number>> => {
 export const follow = (symbol: string): Promise<Response> => ask("POST", "/v1/symbols", { symbol });
 export const unfollow = (symbol: string): Promise<Response> =>
   ask("DELETE", `/v1/symbols/${encodeURIComponent(symbol)}`);
+
+const answered = async <T>(method: string, path: string, body: unknown): Promise<T> => (await ask(method, path, body)).json() as Promise<T>;
+export const alerts = async (): Promise<Alert[]> => (await get<{ data: Alert[] }>("/v1/alerts")).data;
+export const alertEvents = async (limit: number): Promise<AlertEvent[]> =>
+  (await get<{ data: AlertEvent[] }>("/v1/alerts/events", { limit })).data;
+export const makeAlert = (draft: Partial<AlertDraft>): Promise<Alert> => answered("POST", "/v1/alerts", draft);
+export const putAlert = (id: string, draft: AlertDraft): Promise<Alert> => answered("PUT", `/v1/alerts/${id}`, draft);
+export const dropAlert = (id: string): Promise<Response> => ask("DELETE", `/v1/alerts/${id}`);
+export const tryAlert = async (id: string): Promise<Tried[]> => (await answered<{ data: Tried[] }>("POST", `/v1/alerts/${id}/test`, {})).data;

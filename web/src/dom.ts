@@ -22,6 +22,11 @@ export function write(element: HTMLElement, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** The same for what the style sheet tells apart. */
+export function mark(element: HTMLElement, name: string, value: string): void {
+  if (element.dataset[name] !== value) element.dataset[name] = value;
+}
+
 let hiding = 0;
 export function toast(text: string): void {
   const box = at("toast");
@@ -31,17 +36,61 @@ export function toast(text: string): void {
   hiding = window.setTimeout(() => (box.hidden = true), 3000);
 }
 
-/** Call `work` once in the next frame, however often it was asked for. */
-export function framed(work: () => void): () => void {
-  let isAsked = false;
+/** What is seen changes at most so often: a glance tells no more, and each frame costs a layout and a paint. */
+const FRAME_MS = 100;
+
+interface Work {
+  run(): void;
+  every: number;
+  due: number;
+  isAsked: boolean;
+}
+
+const works = new Set<Work>();
+let waking = 0;
+let wakes = Infinity;
+
+/** Call `work` soon, once however often it was asked for, together with all other work: one layout, one paint for all. */
+export function framed(work: () => void, every = FRAME_MS): () => void {
+  const made: Work = { run: work, every, due: 0, isAsked: false };
+  works.add(made);
   return () => {
-    if (isAsked) return;
-    isAsked = true;
-    requestAnimationFrame(() => {
-      isAsked = false;
-      work();
-    });
+    if (made.isAsked) return;
+    made.isAsked = true;
+    wake(made.due);
   };
 }
 
-export const isCalm = (): boolean => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+function wake(due: number): void {
+  if (document.hidden) return; // a page that is not seen draws nothing; it is woken when it is
+  // All work is done at the same ticks: whole frames since the page began.
+  const at = Math.ceil(Math.max(performance.now() + 1, due) / FRAME_MS) * FRAME_MS;
+  if (at >= wakes) return;
+  window.clearTimeout(waking);
+  wakes = at;
+  waking = window.setTimeout(run, Math.ceil(at - performance.now()));
+}
+
+function run(): void {
+  wakes = Infinity;
+  const now = performance.now();
+  for (const work of works) {
+    if (!work.isAsked) continue;
+    if (work.due > now + 1) {
+      wake(work.due);
+      continue;
+    }
+    work.isAsked = false;
+    work.due = now + work.every - FRAME_MS / 2;
+    try {
+      work.run();
+    } catch (error) {
+      reportError(error); // the rest is drawn all the same
+    }
+  }
+}
+
+document.addEventListener("visibilitychange", () => wake(0));
+
+const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
+export const isCalm = (): boolean => calm.matches;

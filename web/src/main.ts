@@ -1,26 +1,39 @@
 /** The page put together: what is asked first, who is told of what. */
 import * as api from "./api";
-import { Chart } from "./chart";
-import { at, make, toast, write } from "./dom";
-import { decimals, padded, percent } from "./format";
-import { listen } from "./keys";
-import { Market } from "./market";
-import { Mean } from "./mean";
-import { Operator } from "./operator";
-import { share } from "./share";
+import { Alarms } from "./alerts/alarms";
+import { Catalogue } from "./chart/catalogue";
+import { Chart } from "./chart/chart";
+import { buttons as found, choices, keys, places, typeInto } from "./palette/commands";
+import { GoTo } from "./chart/date";
+import { at, framed, make, mark, toast, write } from "./dom";
+import { decimals, padded, percent, placeVenue, zoneName } from "./format";
+import { listen } from "./palette/keys";
+import { Levels } from "./chart/levels";
+import { Market } from "./market/market";
+import { Mean } from "./chart/mean";
+import { whole } from "./chart/names";
+import { Operator } from "./trust/operator";
+import { Palette } from "./palette/palette";
+import { Pulse } from "./trust/pulse";
+import { Rules } from "./alerts/rules";
+import { Scales } from "./chart/scale";
+import { Share } from "./share/share";
 import { Stream } from "./stream";
-import { Trust } from "./trust";
+import { Tabs } from "./tabs";
+import { Trust } from "./trust/trust";
 import type { CandleRow } from "./types/rows";
+import { Undo } from "./undo";
 import * as views from "./view";
-import { Watch } from "./watch";
+import { Watch } from "./market/watch";
 
-/** Names that are offered where the server has no rows yet to tell which it makes. */
-const DEFAULTS = ["sma_20", "ema_20", "bollinger_20_2", "rsi_14", "macd_12_26_9"];
+const ZONES = ["utc", "local", "exchange"] as const;
+/** The title of a tab is read at a glance. */
+const TITLE_MS = 1000;
 
-async function first(): Promise<[api.About, api.SymbolRow[]]> {
+async function first(): Promise<[api.About, api.SymbolRow[], api.Kind[]]> {
   for (let tries = 0; ; tries += 1) {
     try {
-      return await Promise.all([api.about(), api.symbols()]);
+      return await Promise.all([api.about(), api.symbols(), api.catalogue().catch(() => [])]);
     } catch (error) {
       if (error instanceof api.ProblemError && (error.status === 401 || error.status === 403)) await askKey();
       else await new Promise((resolve) => window.setTimeout(resolve, Math.min(3000, 300 * 2 ** tries)));
@@ -42,7 +55,9 @@ function askKey(): Promise<void> {
 async function begin(): Promise<void> {
   const view = views.read();
   let colours = views.dress(view.theme);
-  const [about, rows] = await first();
+  const [about, rows, kinds] = await first();
+  placeVenue(about.timezone ?? "UTC");
+  view.shown = view.shown.map((pick) => whole(pick, kinds));
   const ticks = new Map(rows.map((row) => [row.symbol, row.tick]));
   const names = rows.map((row) => row.symbol);
   if (!names.includes(view.symbol)) view.symbol = names.includes("BTCUSDT") ? "BTCUSDT" : (names[0] ?? "");
@@ -51,27 +66,52 @@ async function begin(): Promise<void> {
 
   const stream = new Stream((state) => {
     trust.connected();
-    if (state === "live") chart.renewSoon();
+    if (state === "live") chart.past.renewSoon();
   });
-  const trust = new Trust(stream, view, () => about.venue);
+  const pulse = new Pulse(() => stream.state !== "gone");
+  const trust = new Trust(stream, view, () => about.venue, pulse);
   const tick = (): string => ticks.get(view.symbol) ?? "0.01";
-  const price = (row: CandleRow): void => {
+  let shownPrice = "";
+  const entitle = framed(() => (document.title = `${shownPrice} ${view.symbol} · Tapeflow`), TITLE_MS);
+  const priced = (row: CandleRow): void => {
     if (row.symbol !== view.symbol) return;
+    levels.priced(row.close);
     const shown = padded(row.close, decimals(tick()));
     write(at("price"), shown);
     const open = watch.get(view.symbol)?.open ?? NaN;
     const ratio = Number(row.close) / open - 1;
     write(at("change"), Number.isFinite(ratio) ? percent(ratio) : "");
-    at("change").dataset["tone"] = ratio < 0 ? "down" : "up";
-    document.title = `${shown} ${view.symbol} · Tapeflow`;
+    mark(at("change"), "tone", ratio < 0 ? "down" : "up");
+    shownPrice = shown;
+    entitle();
   };
-  const chart = new Chart(view, colours, stream, price);
+  const chart = new Chart(view, colours, stream, {
+    priced, edit: (pick) => catalogue.open(pick), remove: (pick) => catalogue.remove(pick),
+  });
+  chart.overlays.kinds = kinds;
+  chart.overlays.streamed = about.indicators;
+  const catalogue = new Catalogue(view, kinds, () => {
+    written();
+    void chart.indicate();
+  });
+  const rules = new Rules(() => {
+    levels.show();
+    alarms.show();
+  });
+  const levels = new Levels(chart, rules, view, () => colours);
+  const alarms = new Alarms(rules, view);
   const market = new Market(stream, view, (ts) => trust.heard(ts));
-  const mean = new Mean(stream, view, () => trust.now(), colours);
-  const operator = new Operator();
+  const mean = new Mean(stream, view, () => trust.now(), colours, () => written());
+  const operator = new Operator(pulse, view, () => trust.now());
+  const tabs = new Tabs((isOpen) => operator.toggle(isOpen));
 
-  const open = (): void => {
+  /** The view has changed. */
+  const written = (): void => {
     views.write(view);
+    undo.note();
+  };
+  const open = (): void => {
+    written();
     write(at("symbol"), view.symbol);
     write(at("price"), "–");
     press("intervals", view.interval);
@@ -80,6 +120,8 @@ async function begin(): Promise<void> {
     chart.dress(colours);
     market.open(tick());
     mean.open(tick());
+    levels.open(tick());
+    operator.open();
     chart.open(tick()).catch((error: Error) => toast(error.message));
   };
   const choose = (symbol: string): void => {
@@ -99,7 +141,7 @@ async function begin(): Promise<void> {
   buttons("intervals", about.intervals, interval);
   buttons("styles", views.STYLES, (style) => {
     view.style = style as views.Style;
-    views.write(view);
+    written();
     styled();
     chart.restyle();
   });
@@ -114,49 +156,83 @@ async function begin(): Promise<void> {
     colours = views.dress(view.theme);
     chart.dress(colours);
     mean.colours = colours;
+    levels.show();
     write(at("theme"), { auto: "Auto", dark: "Dark", light: "Light" }[view.theme]);
-    write(at("zone"), view.zone === "utc" ? "UTC" : "Local");
-    at("log").setAttribute("aria-pressed", String(view.log));
-    views.write(view);
+    write(at("zone"), { utc: "UTC", local: "Local", exchange: "Exchange" }[view.zone]);
+    at("zone").title = `Time zone: ${zoneName(view.zone)}`;
+    scales.show();
+    operator.open();
+    written();
   };
+  const scales = new Scales(view, () => dress());
   at("theme").addEventListener("click", () => {
     view.theme = ({ auto: "dark", dark: "light", light: "auto" } as const)[view.theme];
     dress();
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
   at("zone").addEventListener("click", () => {
-    view.zone = view.zone === "utc" ? "local" : "utc";
+    view.zone = ZONES[(ZONES.indexOf(view.zone) + 1) % ZONES.length] ?? "utc";
     dress();
   });
-  const log = (): void => {
-    view.log = !view.log;
-    dress();
-  };
-  at("log").addEventListener("click", log);
   at("fit").addEventListener("click", () => chart.fit());
   at("now").addEventListener("click", () => chart.now());
   at("symbol").addEventListener("click", () => at("search").focus());
-  indicators(view, about, chart);
-  share(view, chart, about);
+  const go = new GoTo(view, () => trust.now(), (moment) => chart.go(moment).catch((error: Error) => toast(error.message)));
+  const undo = new Undo(view, (changed) => {
+    if (changed.has("style")) {
+      styled();
+      chart.restyle();
+    }
+    dress();
+    if (changed.has("symbol") || changed.has("interval")) open();
+    else if (changed.has("shown")) void chart.indicate();
+    if (changed.has("mean")) mean.again();
+  });
+  new Share(view, chart, about, () => trust.now());
+  new Palette(() => [
+    ...found(),
+    ...choices("Theme", ["auto", "dark", "light"] as const, (theme) => {
+      view.theme = theme;
+      dress();
+    }),
+    ...choices("Time zone", ZONES, (zone) => {
+      view.zone = zone;
+      dress();
+    }),
+    ...choices("Indicator", kinds.map((kind) => kind.title), (title) => {
+      catalogue.open();
+      typeInto("catalogue", title);
+    }),
+    ...places((element) => tabs.reveal(element)),
+    ...keys(),
+  ]);
   listen({
     scroll: (bars) => chart.scroll(bars),
     zoom: (factor) => chart.zoom(factor),
     now: () => chart.now(),
     fit: () => chart.fit(),
-    log,
+    scale: (name) => scales.toggle(name),
+    invert: () => scales.invert(),
+    date: () => go.open(),
+    picture: () => document.querySelector<HTMLButtonElement>("[data-export=png]")?.click(),
+    alert: () => levels.add(),
+    undo: () => undo.undo(),
+    redo: () => undo.redo(),
+    indicators: () => catalogue.open(),
     interval: (index) => interval(about.intervals[index]),
     symbol: (step) => {
       const shown = watch.symbols();
       const next = shown[(shown.indexOf(view.symbol) + step + shown.length) % shown.length];
       if (next) choose(next);
     },
-    operator: () => operator.toggle(),
+    operator: () => at("operator").click(),
   });
   window.addEventListener("hashchange", () => location.reload());
 
   dress();
   stream.connect();
   open();
+  void rules.load();
   await watch.refresh().catch((error: Error) => toast(error.message));
   watch.mark(view.symbol);
 }
@@ -176,38 +252,6 @@ function press(id: string, name: string): void {
   for (const button of at(id).querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button.dataset["name"] === name));
   }
-}
-
-/** The names that the server makes, with the colours in which they are drawn. */
-function indicators(view: views.View, about: api.About, chart: Chart): void {
-  const menu = at<HTMLDetailsElement>("indicators-menu");
-  if (!about.channels.includes("indicators")) {
-    menu.hidden = true;
-    return;
-  }
-  const box = at("indicators");
-  const fill = (names: readonly string[]): void => {
-    box.replaceChildren(
-      ...names.map((name) => {
-        const label = make("label");
-        const check = make("input");
-        check.type = "checkbox";
-        check.checked = view.shown.includes(name);
-        check.addEventListener("change", () => {
-          view.shown = check.checked ? [...view.shown, name] : view.shown.filter((one) => one !== name);
-          views.write(view);
-          void chart.indicate();
-        });
-        label.append(check, make("span", "", name.replaceAll("_", " ")));
-        return label;
-      }),
-    );
-  };
-  fill(DEFAULTS);
-  api.indicators({ symbol: view.symbol, interval: view.interval, limit: 100 }).then((page) => {
-    const found = [...new Set(page.data.map((row) => row.name))];
-    if (found.length) fill(found);
-  }).catch(() => undefined);
 }
 
 void begin();

@@ -190,7 +190,7 @@ export class Stream {
   private take(message: DataMessage): void {
     const topic = this.topics.get(`${message.channel} ${message.symbol} ${message.interval ?? ""}`);
     if (!topic) return;
-    const sub = message.name ?? (message.slide_ms ? `${message.slide_ms}` : "");
+    const sub = message.name ?? (message.slide_ms ? `${message.window_ms}/${message.slide_ms}` : "");
     const known = topic.cursors.get(sub);
     const isLossless = LOSSLESS.has(message.channel);
     if (isLossless) topic.cursors.set(sub, message.cursor);

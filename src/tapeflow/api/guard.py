@@ -23,8 +23,8 @@ from tapeflow.api.counts import Counts
 from tapeflow.api.limits import Limits
 from tapeflow.api.problem import FAULT, Problem
 
-#: Where the scopes of a request's key stand in the ASGI scope.
-SCOPES = "tapeflow.scopes"
+#: Where the scopes of a request's key stand in the ASGI scope, and where the key, if one was needed.
+SCOPES, KEY = "tapeflow.scopes", "tapeflow.key"
 #: Names of this machine, by which it can always be called.
 HERE = ("localhost", "127.0.0.1", "::1")
 #: Query parameters in which people put keys.
@@ -133,6 +133,7 @@ class Guard:
         token = _token(headers)
         scopes = self._keys.verify(token) if token else None
         self._take(f"key {token}" if scopes is not None and self._keys.is_required else f"address {client}")
+        scope[KEY] = token if self._keys.is_required else None
         scope[SCOPES] = scopes if self._keys.is_required else (scopes or frozenset()) | {"read", "sql"}
         if scope["type"] == "http" and scope["method"] != "OPTIONS":  # a browser asks first, without the key
             self._check_key(scope["method"], scope["path"], token, scopes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 import string
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from tapeflow.api import private
 from tapeflow.domain.errors import OutputError, SettingsError
 from tapeflow.settings import ApiSettings
 from tapeflow.tape.lock import Lock
@@ -81,20 +81,9 @@ class KeyFile:
 
     def ls(self) -> tuple[Key, ...]:
         """All keys, in the order of their making."""
+        content = private.read(self.path)
         try:
-            mode = self.path.stat().st_mode
-            read = self.path.read_bytes()
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise SettingsError(f"{self.path}: {error.strerror}; run as the user that made it") from error
-        if os.name == "posix" and mode & 0o077:
-            raise SettingsError(
-                f"{self.path} can be read by others (mode {mode & 0o777:03o}): chmod 600 {self.path}, "
-                "and make new keys if others may have read it"
-            )
-        try:
-            return msgspec.json.decode(read, type=_Content).keys
+            return () if content is None else msgspec.json.decode(content, type=_Content).keys
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{self.path} is damaged: {error}; put it back, or remove it and make keys") from error
 
@@ -153,19 +142,9 @@ class KeyFile:
             lock.release()
 
     def _write(self, keys: tuple[Key, ...]) -> None:
-        """All of it or nothing, also after a power failure; never readable by others, not even for an instant."""
-        staging = self.path.with_name(f"{FILE}.{os.getpid()}.tmp")
         try:
-            staging.unlink(missing_ok=True)
-            file = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(file, "wb") as out:
-                out.write(msgspec.json.format(msgspec.json.encode(_Content(1, keys)), indent=1) + b"\n")
-                out.flush()
-                os.fsync(out.fileno())
-            staging.replace(self.path)
-            _sync_folder(self.path.parent)
+            private.write(self.path, msgspec.json.format(msgspec.json.encode(_Content(1, keys)), indent=1) + b"\n")
         except OSError as error:
-            staging.unlink(missing_ok=True)
             raise OutputError(f"cannot write {self.path}: {error.strerror}; nothing was changed") from error
         self._looked = float("-inf")
 
@@ -219,13 +198,3 @@ def _mark(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -18,6 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from tapeflow.api.health import BEHIND, WAITING
+
 Status: TypeAlias = Mapping[str, Any]
 
 
@@ -84,11 +86,15 @@ OF_RUN = (
     Measure("tapeflow_tape_failures_total", "counter", "Commits or syncs that the disk refused.",
             _count("tape.failures")),
     Measure("tapeflow_tape_waiting_bytes", "gauge", "In memory, not written yet.", _count("tape_waiting_bytes")),
+    Measure("tapeflow_tape_waiting_limit_bytes", "gauge", "So much may wait: beyond it `/healthz` is degraded.",
+            lambda _: float(WAITING)),
     Measure("tapeflow_tape_slowest_commit_seconds", "gauge", "The slowest commit since the start.",
             _at("tape.slowest_commit_ms", 0.001)),
     Measure("tapeflow_tape_failing", "gauge", "1: the tape cannot be written.", _is("tape_error")),
     Measure("tapeflow_store_committed_records", "gauge", "Rows of the tape up to here are in the store.",
             _count("committed")),
+    Measure("tapeflow_store_behind_limit_records", "gauge", "So far the store may be behind: as above.",
+            lambda _: float(BEHIND)),
     Measure("tapeflow_store_rows_total", "counter", "Rows written to the store.", _count("rows")),
     Measure("tapeflow_store_failing", "gauge", "1: the store cannot be written.", _is("store_error")),
     Measure("tapeflow_data_free_bytes", "gauge", "Free where the data folder is.", _at("data_free_bytes")),
@@ -108,6 +114,8 @@ OF_RUN = (
     Measure("tapeflow_hole_oldest_seconds", "gauge", "Age of the oldest open hole; 0 without one.",
             _count("oldest_hole_s")),
     Measure("tapeflow_refill_remaining_seconds", "gauge", "About how long the open holes take.", _count("refill_s")),
+    Measure("tapeflow_history_waiting", "gauge", "Requests for candles of the past still to be answered.",
+            _count("history_waiting")),
     Measure("tapeflow_request_weight_used", "gauge", "Weight of the venue used in this minute.",
             _count("weight_used")),
     Measure("tapeflow_request_weight_limit", "gauge", "Weight a minute that we allow ourselves.",
@@ -124,6 +132,7 @@ OF_CONNECTION = (
     Measure("tapeflow_connection_open", "gauge", "1: it is open.", _is("is_open")),
     Measure("tapeflow_connection_paused", "gauge", "1: not read, the tape is full.", _is("is_paused")),
     Measure("tapeflow_connection_streams", "gauge", "Streams asked for.", _count("streams")),
+    Measure("tapeflow_connection_frames", "gauge", "Messages since it was opened.", _count("frames")),
     Measure("tapeflow_connection_silent_seconds", "gauge", "Since anything came.", _at("silent_s")),
     Measure("tapeflow_connection_oldest_stream_seconds", "gauge", "Since the most silent stream brought a message.",
             _at("oldest_stream_s")),

@@ -53,7 +53,7 @@ def bounded(limits: Limits) -> type[H11Protocol]:
             if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
                 self._expect()  # the next request of a connection kept alive
             super().data_received(data)
-            if self.cycle is not None and not self.cycle.more_body:
+            if self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete:
                 self._relax()
 
         def handle_websocket_upgrade(self, event: Any) -> None:

@@ -6,6 +6,7 @@ A browser's ``EventSource`` comes again by itself, with the id of the last event
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -16,13 +17,17 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from tapeflow.api.guard import KEY
 from tapeflow.api.hub import Hub
 from tapeflow.api.problem import Problem
+from tapeflow.api.query import number
 from tapeflow.api.stream import HEARTBEAT_S, MOST, Streams
 from tapeflow.api.topics import Refusal, Topic
 
 PATH = "/v1/stream"
-_NUMBERS = ("window_ms", "slide_ms", "snapshot")
+#: What is a number, and the most it may be.
+_NUMBERS = {"window_ms": 10**12, "slide_ms": 10**12, "snapshot": 1000}
+_LOG = logging.getLogger("tapeflow.api")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -102,16 +107,18 @@ def add(app: FastAPI, streams: Streams) -> None:
         if cursor is not None and not await streams.hub.can_resume(topic, cursor):
             cursor = None  # the snapshot that follows says so
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        events = _serve(streams, topic, cursor, rows)
+        events = _serve(streams, topic, cursor, rows, request.scope.get(KEY))
         return StreamingResponse(events, media_type="text/event-stream", headers=headers)
 
     app.add_api_route(PATH, endpoint, methods=["GET"], include_in_schema=False, response_model=None)
 
 
-async def _serve(streams: Streams, topic: Topic, cursor: str | None, rows: int) -> AsyncIterator[bytes]:
+async def _serve(
+    streams: Streams, topic: Topic, cursor: str | None, rows: int, key: str | None
+) -> AsyncIterator[bytes]:
     events = Events(streams.hub)
-    streams.members.add(events)
-    joining = asyncio.create_task(streams.hub.join(topic, events, cursor=cursor, rows=rows))
+    streams.members[events] = key
+    joining = asyncio.create_task(_join(streams.hub, topic, events, cursor, rows))
     try:
         async for event in events.events():
             yield event
@@ -120,21 +127,28 @@ async def _serve(streams: Streams, topic: Topic, cursor: str | None, rows: int) 
         joining.cancel()
         await asyncio.gather(joining, return_exceptions=True)
         streams.hub.leave(topic, events)
-        streams.members.discard(events)
+        streams.members.pop(events, None)
+
+
+async def _join(hub: Hub, topic: Topic, events: Events, cursor: str | None, rows: int) -> None:
+    """Have the answer follow the topic, or end: a client that comes again may have more luck."""
+    try:
+        await hub.join(topic, events, cursor=cursor, rows=rows)
+    except ConnectionError:
+        pass  # it has gone
+    except Exception as error:  # noqa: BLE001 - whatever it is, the client learns nothing of it but the end
+        _LOG.error("%s of %s cannot be followed", topic.channel, topic.symbol, exc_info=error)
+        events.dismiss("internal_error")
 
 
 def _asked(streams: Streams, items: list[tuple[str, str]]) -> tuple[Topic, int]:
     given: dict[str, Any] = dict(items)
     if len(given) < len(items):
         raise Problem(400, "repeated_parameter", "each parameter is given once; a WebSocket can follow many symbols")
-    for name in _NUMBERS:
+    for name, most in _NUMBERS.items():
         if name in given:
-            if not given[name].isascii() or not given[name].isdigit():
-                raise Problem(400, f"bad_{name}", f"{name} is a number, not {given[name][:40]!r}")
-            given[name] = int(given[name])
+            given[name] = number(name, given[name], 0, 0, most)
     rows = given.pop("snapshot", 100)
-    if rows > 1000:
-        raise Problem(400, "bad_snapshot", "snapshot is how many rows to begin with: 0 to 1000")
     if "symbols" in given or "symbol" not in given:
         raise Problem(400, "missing_parameter", f"{PATH} needs a symbol; a WebSocket there can follow many at once")
     try:

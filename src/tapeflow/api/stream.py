@@ -18,6 +18,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from tapeflow.api.hub import Hub, Member
 from tapeflow.api.topics import Refusal, Topic, Topics
+from tapeflow.domain.errors import StoreError
 
 #: Bytes that may wait for a client before it is closed, and below which newest values are sent on.
 MOST, FEW = 1 << 20, 1 << 16
@@ -53,14 +54,21 @@ class Rules(msgspec.Struct, frozen=True):
     subscriptions: int = 1000
     messages_per_s: float = 20.0
 
+    def may_read(self, key: str) -> bool:
+        """Whether a key is good, and still is."""
+        return "read" in (self.verify(key) or ())
+
 
 class Client(WSListener):
     """A WebSocket connection, from its handshake to its end."""
 
-    def __init__(self, hub: Hub, rules: Rules, *, is_allowed: bool, ended: Callable[[Client], None]) -> None:
+    def __init__(
+        self, hub: Hub, rules: Rules, *, is_allowed: bool, key: str | None, ended: Callable[[Client], None]
+    ) -> None:
         self._hub = hub
         self._rules = rules
         self._is_allowed = is_allowed
+        self._key = key if is_allowed else None  # which has to stay good
         self._ended = ended
         self._transport: WSTransport | None = None
         self._requests: asyncio.Queue[bytes] = asyncio.Queue(REQUESTS)
@@ -209,6 +217,9 @@ class Client(WSListener):
         if now - self._heard > IDLE_S:
             self._close(WSCloseCode.GOING_AWAY, "no sign of life")
             return
+        if self._key is not None and not self._rules.may_read(self._key):
+            self._close(UNAUTHORISED, "the key is no longer good")
+            return
         if self._transport is not None and not self._is_closing and self._drained.is_set():
             if now - self._heard > IDLE_S / 2:
                 self._transport.send_ping()
@@ -236,7 +247,7 @@ class Client(WSListener):
                 return
             except Exception as error:  # noqa: BLE001 - whatever it is, the connection goes on and learns nothing of it
                 _LOG.error("a request of the stream failed", exc_info=error)
-                self._refuse(Refusal("internal_error", "this request failed here; the server's log says why"), None)
+                self._refuse(Refusal("internal_error", "this request failed here; the server's log says why"), req_id)
 
     def _check_key(self) -> None:
         if not self._is_allowed:
@@ -278,9 +289,12 @@ class Client(WSListener):
                 raise Refusal("unknown_method", f"no method {method!r}; there are {methods}")
 
     def _authorise(self, params: dict[str, Any], req_id: Any) -> None:
-        scopes = self._rules.verify(str(params.get("key", "")))
+        key = str(params.get("key", ""))
+        scopes = self._rules.verify(key)
         if scopes is None or "read" not in scopes:
             raise Refusal("unauthorised", "this key is unknown, has expired or may not read")
+        if not self._is_allowed or self._key is not None:
+            self._key = key
         self._is_allowed = True
         self._say({"type": "ack", "req_id": req_id, "result": {"scopes": sorted(scopes)}})
 
@@ -294,13 +308,24 @@ class Client(WSListener):
         fresh = [topic for topic in topics if topic not in self._cursors]
         for topic in fresh:
             self._cursors[topic] = resume.get(topic, "")
-        resumed = {topic: await self._hub.can_resume(topic, resume[topic]) for topic in fresh if topic in resume}
-        self._acknowledge(params, topics, resumed, req_id)
-        for topic in fresh:
-            await self._hub.join(topic, self, cursor=resume[topic] if resumed.get(topic) else None, rows=rows)
-            await asyncio.sleep(0)  # others are served between the topics of one who asks for many
-            if self._is_closing:
-                return
+        left = list(fresh)
+        try:
+            resumed = {topic: await self._hub.can_resume(topic, resume[topic]) for topic in fresh if topic in resume}
+            self._acknowledge(params, topics, resumed, req_id)
+            while left and not self._is_closing:
+                topic = left[0]
+                await self._hub.join(topic, self, cursor=resume[topic] if resumed.get(topic) else None, rows=rows)
+                del left[0]
+                await asyncio.sleep(0)  # others are served between the topics of one who asks for many
+                await self.ready()  # and who reads all that was asked for is not too slow for it
+        except StoreError as error:
+            _LOG.warning("the stream cannot be joined now: %s", error)
+            detail = "the store cannot be read at present; subscribe again in a while"
+            raise Refusal("store_unavailable", detail) from error
+        finally:
+            for topic in left:  # not followed, so that it can be asked for again
+                self._hub.leave(topic, self)
+                self._cursors.pop(topic, None)
 
     def _acknowledge(
         self, params: dict[str, Any], topics: list[Topic], resumed: dict[Topic, bool], req_id: Any
@@ -341,7 +366,7 @@ def _snapshot_of(params: dict[str, Any]) -> int:
 
 
 def _resume_of(params: dict[str, Any], topics: list[Topic]) -> dict[Topic, str]:
-    """The cursor of each topic: by symbol, and by name or window below it where a symbol has several."""
+    """The cursor of each topic: by symbol, and by its part below it where a symbol has several."""
     resume = params.get("resume", {})
     if not isinstance(resume, dict):
         raise Refusal("bad_request", 'resume maps symbols to cursors: {"BTCUSDT":"..."}')
@@ -350,10 +375,16 @@ def _resume_of(params: dict[str, Any], topics: list[Topic]) -> dict[Topic, str]:
     for topic in topics:
         cursor = by_symbol.get(topic.symbol.upper())
         if isinstance(cursor, dict):
-            cursor = cursor.get(str(topic.params[-1][1])) if topic.params else None
+            cursor = cursor.get(topic.part) or cursor.get(_slide(topic, topics))
         if isinstance(cursor, str):
             found[topic] = cursor
     return found
+
+
+def _slide(topic: Topic, topics: list[Topic]) -> str:
+    """The older word for the part of a window, where it means but one."""
+    slide = topic.part.rpartition("/")[2]
+    return slide if sum(t.symbol == topic.symbol and t.part.endswith(f"/{slide}") for t in topics) == 1 else ""
 
 
 class Streams:
@@ -363,8 +394,8 @@ class Streams:
         self.hub = hub
         self._rules = rules
         self._clients: set[Client] = set()
-        #: Members that are no WebSockets.
-        self.members: set[Member] = set()
+        #: Members that are no WebSockets, and the key of each that has to stay good.
+        self.members: dict[Member, str | None] = {}
         self._beating: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -380,9 +411,9 @@ class Streams:
         """The topics that params mean; raises `Refusal`."""
         return self._rules.topics.find(asked, self._rules.known())
 
-    def welcome(self, is_allowed: bool) -> Client:  # noqa: FBT001 - the one thing to be known
+    def welcome(self, is_allowed: bool, key: str | None) -> Client:  # noqa: FBT001 - the first thing to be known
         """The side of a client that has just connected."""
-        client = Client(self.hub, self._rules, is_allowed=is_allowed, ended=self._clients.discard)
+        client = Client(self.hub, self._rules, is_allowed=is_allowed, key=key, ended=self._clients.discard)
         self._clients.add(client)
         return client
 
@@ -408,3 +439,6 @@ class Streams:
             now, ts, watermarks = time.monotonic(), time.time_ns() // 1000, self._rules.watermarks()
             for client in list(self._clients):
                 client.beat(now, ts, watermarks)
+            for member, key in list(self.members.items()):
+                if key is not None and not self._rules.may_read(key):
+                    member.dismiss("unauthorised")

@@ -44,6 +44,11 @@ class Topic(msgspec.Struct, frozen=True):
         return self.channel.removesuffix(FORMING)
 
     @property
+    def part(self) -> str:
+        """What tells it from others of its channel and symbol, as ``resume`` names it: a name, or ``3000/500``."""
+        return "/".join(str(value) for name, value in self.params if name != "interval")
+
+    @property
     def is_lossless(self) -> bool:
         return self.channel in LOSSLESS
 

@@ -14,7 +14,7 @@ from typing import Any
 from picows import WSAutoPingStrategy, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 
-from tapeflow.api.guard import SCOPES, Guard
+from tapeflow.api.guard import KEY, SCOPES, Guard
 from tapeflow.api.problem import FAULT, Problem
 from tapeflow.api.stream import MESSAGE, Client
 
@@ -22,8 +22,8 @@ PATH = "/v1/stream"
 
 _LOG = logging.getLogger("tapeflow.api")
 
-#: Makes a client's side of a connection; True if it may read without showing a key.
-Welcome = Callable[[bool], Client]
+#: Makes a client's side of a connection; True if it may read without showing a key, and the key it has shown.
+Welcome = Callable[[bool, str | None], Client]
 
 
 class Upgraded(asyncio.Protocol):
@@ -42,14 +42,14 @@ class Upgraded(asyncio.Protocol):
 
     def _listener(self, request: WSUpgradeRequest) -> Any:
         try:
-            return self._welcome(self._admit(request))
+            return self._welcome(*self._admit(request))
         except Problem as problem:
             return _refused(problem)
         except Exception as error:  # noqa: BLE001 - whatever it is, a client learns nothing of it
             _LOG.error("a handshake failed", exc_info=error)
             return _refused(FAULT)
 
-    def _admit(self, request: WSUpgradeRequest) -> bool:
+    def _admit(self, request: WSUpgradeRequest) -> tuple[bool, str | None]:
         path, _, query = request.path.partition(b"?")
         if path.decode("latin-1") != PATH:
             raise Problem(404, "not_found", f"there is a WebSocket at {PATH} only")
@@ -57,7 +57,7 @@ class Upgraded(asyncio.Protocol):
         scope: dict[str, Any] = {"type": "websocket", "path": PATH, "query_string": query, "headers": headers}
         scope["client"] = self._client
         self._guard.admit(scope)
-        return "read" in (scope[SCOPES] or ())
+        return "read" in (scope[SCOPES] or ()), scope[KEY]
 
     # -- bytes -------------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ class Run:
         self._stop = asyncio.Event()
         self._live_s: float | None = None
         self._last_error = self._status_problem = ""
+        self._damaged: set[str] = set()  # segments of the tape
         #: The last status told, for other threads: what `status` reads belongs to the loop.
         self.latest: dict[str, Any] = {}
 
@@ -327,12 +328,15 @@ class Run:
             for work in (self._drop_old, self._pack):
                 try:
                     await asyncio.to_thread(work)
-                except TapeflowError as error:
-                    self._say(str(error))
+                except (TapeflowError, OSError) as error:  # capture goes on, and this is tried again
+                    self._say(f"cannot tidy up {self.folder.root}: {error}")
             await asyncio.sleep(RETAIN_S)
 
     def _pack(self) -> None:
-        compact(self.folder.tape)
+        for one in compact(self.folder.tape, leave=self._damaged):
+            if one.skipped:  # told once, and not packed in vain every time
+                self._damaged.add(one.segment)
+                self._say(f"{one.segment} is {one.skipped}; it stays as it is")
 
     def _drop_old(self) -> None:
         now = time.time_ns() // 1000

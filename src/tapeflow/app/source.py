@@ -19,35 +19,6 @@ from tapeflow.stores.render import objects
 #: How long what symbols there are is kept.
 SYMBOLS_S = 2.0
 
-Edges = dict[str, tuple[int, int]]
-
-
-class StoredLive:
-    """The present as the store has it: a `Live` without memory of its own."""
-
-    def __init__(self, store: DuckStore, venue: str, edges: Callable[[], Edges], lateness: int) -> None:
-        self._store = store
-        self._venue = venue
-        self._edges = edges
-        self._lateness = lateness
-
-    def watermark(self, symbol: str) -> int | None:
-        """The time of the newest trade, less the lateness."""
-        edge = self._edges().get(symbol)
-        return None if edge is None else edge[1] - self._lateness
-
-    def latest(self, channel: str, symbol: str) -> dict[str, Any] | None:
-        """The newest row that is stored."""
-        if not self._store.keeps(channel):
-            return None
-        key = {"venue": self._venue, "symbol": symbol}
-        page = _read(self._store, channel, limit=1, newest=True, **key)
-        return next(iter(objects(page.rows)), None)
-
-    def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
-        """Nothing: a store has only what has closed."""
-        return []
-
 
 class RunSource:
     """A `tapeflow.api.source.Source` over a store and the present of its run."""

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option, Typer
+from typer import Argument, Typer
+
+from tapeflow.cli.options import Data, Json, Key
 
 alert = Typer(
     name="alert",
@@ -16,11 +18,6 @@ alert = Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[Path, Option("--data", help="The data folder of the run.", metavar="DIR")]
-Json = Annotated[bool, Option("--json", help="One JSON object a line instead of a table.")]
-Key = Annotated[
-    str | None, Option("--key", envvar="TAPEFLOW_API_KEY", help="For a run that asks for a key.", show_envvar=True)
-]
 File = Annotated[Path, Argument(help="A JSON file with the rule; - for standard input.", metavar="FILE")]
 Id = Annotated[str, Argument(help="As `tapeflow alert ls` shows.", metavar="ID")]
 

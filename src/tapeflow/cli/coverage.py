@@ -8,9 +8,10 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from tapeflow.cli.options import Json
+
 Data = Annotated[Path, Argument(help="The data folder of a run.", metavar="DIR")]
 Symbol = Annotated[str | None, Option("--symbol", help="Only this symbol.")]
-Json = Annotated[bool, Option("--json", help="One JSON object a line instead of a table.")]
 
 
 def coverage(data: Data, symbol: Symbol = None, json: Json = False) -> None:

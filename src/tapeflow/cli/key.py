@@ -8,6 +8,8 @@ from typing import Annotated
 
 from typer import Argument, Option, Typer
 
+from tapeflow.cli.options import Data, Json
+
 key = Typer(
     name="key",
     help="Keys of the API: make, list and revoke them; a running server knows within a second.",
@@ -16,8 +18,6 @@ key = Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[Path, Option("--data", help="The data folder of the run.", metavar="DIR")]
-Json = Annotated[bool, Option("--json", help="One JSON object a line instead of a table.")]
 Name = Annotated[str, Argument(help="Who it is for: shown in lists, never checked.", metavar="NAME")]
 Scopes = Annotated[
     str, Option("--scopes", help="What it allows, of read, sql (/v1/sql) and admin (rules, alerts).", metavar="A,B")

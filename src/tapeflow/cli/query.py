@@ -8,13 +8,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from tapeflow.cli.options import Key
+
 Sql = Annotated[str, Argument(help="One statement that reads, such as SELECT ... FROM candles.", metavar="SQL")]
 Data = Annotated[Path, Option("--data", help="The data folder of a run.", metavar="DIR")]
 Out = Annotated[Path | None, Option("--out", help="Write all rows to this .parquet or .csv file.", metavar="FILE")]
 Json = Annotated[bool, Option("--json", help="One JSON object a row instead of a table.")]
-Key = Annotated[
-    str | None, Option("--key", envvar="TAPEFLOW_API_KEY", help="For a run that asks for a key.", show_envvar=True)
-]
 
 
 def query(sql: Sql, data: Data = Path("data"), out: Out = None, json: Json = False, key: Key = None) -> None:

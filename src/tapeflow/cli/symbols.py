@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option, Typer
+from typer import Argument, Typer
+
+from tapeflow.cli.options import Data, Json, Key
 
 symbols = Typer(
     name="symbols",
@@ -16,11 +18,6 @@ symbols = Typer(
     pretty_exceptions_enable=False,
 )
 
-Data = Annotated[Path, Option("--data", help="The data folder of the run.", metavar="DIR")]
-Json = Annotated[bool, Option("--json", help="One JSON object a line instead of a table.")]
-Key = Annotated[
-    str | None, Option("--key", envvar="TAPEFLOW_API_KEY", help="For a run that asks for a key.", show_envvar=True)
-]
 Symbol = Annotated[str, Argument(help="As the venue writes it, in any case.", metavar="SYMBOL")]
 
 

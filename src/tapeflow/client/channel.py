@@ -23,8 +23,10 @@ WAIT_S = 10.0
 WAITING = 1000
 
 _decode = msgspec.json.Decoder().decode
-#: Key fields beside channel, venue and symbol.
-_FIELDS = ("interval", "name", "window_ms", "slide_ms")
+#: Refusals that are the server's trouble, not of what was asked: another attempt may do better.
+_PASSING = ("internal_error", "store_unavailable")
+#: What tells the topics of a symbol apart: a subscription has one interval.
+_FIELDS = ("name", "window_ms", "slide_ms")
 
 Row = dict[str, Any]
 Key = tuple[str, ...]
@@ -75,10 +77,10 @@ class Channel:
         """Where the rows given so far end, as of the last message whose rows were all taken: what ``resume`` takes."""
         found = {name: dict(at) if isinstance(at, dict) else at for name, at in (self._resume or {}).items()}
         for key, cursor in self._cursors.items():
-            if len(key) < 3:
+            if len(key) == 1:
                 found[key[0]] = cursor
             else:
-                found.setdefault(key[0], {})[key[-1]] = cursor
+                found.setdefault(key[0], {})[key[1]] = cursor
         return found
 
     # -- asynchronous --------------------------------------------------------------------------------------
@@ -127,6 +129,8 @@ class Channel:
         """Heed what is not rows."""
         match message["type"]:
             case "error":
+                if message["error"]["code"] in _PASSING:
+                    raise _Lost
                 raise InputError(f"{self._url}: {message['error']['message']}")
             case "heartbeat":
                 self.watermarks |= message["ts_watermark"]
@@ -169,7 +173,9 @@ class Channel:
 
 
 def _key(message: dict[str, Any]) -> Key:
-    return (message["symbol"], *(str(message[name]) for name in _FIELDS if name in message))
+    """The symbol, and what ``resume`` calls the part of it where a symbol has several topics."""
+    part = "/".join(str(message[name]) for name in _FIELDS if name in message)
+    return (message["symbol"], part) if part else (message["symbol"],)
 
 
 class _Reader:

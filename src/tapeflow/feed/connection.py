@@ -81,7 +81,8 @@ class Connection(WSListener):
             self._data(frame.get_payload_as_bytes(), is_last=frame.fin)
         elif kind == WSMsgType.CLOSE:
             text = (frame.get_close_message() or b"").decode("utf-8", "replace")
-            self._why = self._why or f"closed by the venue: {frame.get_close_code().value} {text}".rstrip()
+            # Answered at once: a venue that keeps to the protocol waits for that before it ends the connection.
+            self.end(f"closed by the venue: {frame.get_close_code().value} {text}".rstrip())
         self.heard = monotonic_us()
 
     def _data(self, payload: bytes, *, is_last: bool) -> None:

@@ -280,4 +280,5 @@ class Feed:
             "holes_filled": self.refill.filled,
             "holes_given_up": self.refill.given_up,
             "refill_s": round(self.refill.remaining_s(), 1),
+            "history_waiting": self.warm.waiting,
         }

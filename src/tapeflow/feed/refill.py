@@ -17,6 +17,7 @@ import msgspec
 from tapeflow.domain.events import Gap
 from tapeflow.feed.budget import HOLE
 from tapeflow.feed.recorder import Recorder, Say
+from tapeflow.feed.refused import REGION
 from tapeflow.feed.rest import Rest
 from tapeflow.tape.playback import GiveUp
 from tapeflow.venues.wire import Wire
@@ -165,7 +166,7 @@ class Refill:
                 ranges.append((asked.first_id or 0, min(asked.last_id or 0, (asked.first_id or 0) + REACH - 1)))
             work.attempt += 1
             await self._until_played(answer.position)
-        elif 400 <= answer.status < 500 and answer.status not in (403, 418, 429):
+        elif 400 <= answer.status < 500 and not answer.may_pass and answer.status != REGION:
             work.attempt += 1
             self._say(f"{gap.symbol}: {answer.problem}")
         elif asyncio.get_running_loop().time() - work.seen > self._give_up_s:

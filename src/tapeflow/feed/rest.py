@@ -25,6 +25,9 @@ ATTEMPTS = 6
 #: Requests under way at once, by urgency: slow answers to what can wait must not hold up a hole.
 AT_ONCE = (4, 4, 2, 2)
 
+#: No ban is longer: what asks for more is no number of seconds.
+LONGEST_BAN_S = 3 * 86_400.0
+
 _MAY_PASS = frozenset({403, 408, 425, 429, 418, 500, 502, 503, 504})
 
 
@@ -39,6 +42,11 @@ class Answer(msgspec.Struct, frozen=True):
     @property
     def is_good(self) -> bool:
         return self.status == 200
+
+    @property
+    def may_pass(self) -> bool:
+        """True if the same question may be answered at another time."""
+        return not self.status or self.status in _MAY_PASS
 
 
 class Offset(NamedTuple):
@@ -75,7 +83,7 @@ class Rest:
             async with self._room[urgency]:
                 await self.budget.take(fetch.weight, urgency)
                 answer = await self._once(request)
-            if answer.status not in _MAY_PASS and answer.status:
+            if not answer.may_pass:
                 return answer
             if left:
                 await asyncio.sleep(max(backoff.next_s(), min(self.budget.blocked_s, 1.0)))
@@ -104,10 +112,10 @@ class Rest:
     def _obey(self, response: aiohttp.ClientResponse) -> None:
         used = response.headers.get(self._wire.limits.used_weight_header, "")
         if used.isdecimal():
-            self.budget.counted(int(used))
+            self.budget.counted(int(used[:9]))
         if response.status in (429, 418):
             wait = response.headers.get("Retry-After", "")
-            seconds = float(wait) if wait.isdecimal() else 30.0
+            seconds = min(float(wait), LONGEST_BAN_S) if wait.isdecimal() else 30.0
             self.budget.refuse(seconds)
             self._say(f"{self._address} answers {response.status}: nothing is asked for {seconds:.0f} s")
 

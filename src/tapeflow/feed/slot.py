@@ -15,7 +15,7 @@ from tapeflow.feed.recorder import Say
 LOOK_S = 0.5
 #: Old and new connection are both open so long after the new one's first frame, so that nothing falls between them.
 OVERLAP_S = 2.0
-#: A new connection that brings nothing for so long is no replacement.
+#: A new connection that brings nothing for so long is no replacement for one that does.
 PATIENCE_S = 10.0
 #: A connection that lived so long was a good one: the next attempt is made at once.
 GOOD_S = 20.0
@@ -141,13 +141,19 @@ class Slot:
             self._say(f"{self.name}: cannot open another connection ({self.problem})")
             await asyncio.sleep(self._backoff.next_s())
             return
+        had = 0 if old is None else old.frames
         either: list[asyncio.Future[Any]] = [connection.first_frame, connection.closed]
         await asyncio.wait(either, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        if not connection.first_frame.done() and old is not None and old.frames > had:
+            self._say(f"{connection.name}: it brings nothing, and {old.name} does, which stays")
+            connection.end("it brought nothing")
+            return
+        if not connection.closed.done():
+            await asyncio.sleep(OVERLAP_S)
+            await self._bring_up(connection)
         if connection.closed.done():
             self._say(f"{connection.name}: {connection.closed.result()}")
             return
-        await asyncio.sleep(OVERLAP_S)
-        await self._bring_up(connection)
         if self.current is old or self.current is None:
             self.current = connection
             self.reconnects += 1

@@ -42,6 +42,7 @@ class Warm:
         self._room = asyncio.Semaphore(AHEAD)
         self._asked = set(answered)
         self._wanted = wanted
+        #: Requests for candles of the past that are not answered yet, or not played.
         self.waiting = 0
 
     async def history(self, symbols: Iterable[str], intervals: Iterable[str], limit: int) -> None:
@@ -66,11 +67,11 @@ class Warm:
     async def _history(self, fetch: Fetch) -> None:
         async with self._room:
             answer = await self._rest.ask(fetch, CANDLES)
-            self.waiting -= 1
             if not answer.is_good:
                 self._say(f"no candles of the past: {answer.problem}")
             while self._played() <= answer.position:
                 await asyncio.sleep(PLAYED_S)
+            self.waiting -= 1
 
     async def run(self) -> None:
         """Ask for what windows lack, until cancelled."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,16 +35,20 @@ class _DamagedError(Exception):
     """A segment has damage, which must stay as it is: the bytes may be all that is left to repair it from."""
 
 
-def compact(folder: Path, *, level: int = LEVEL, block_bytes: int = BLOCK_BYTES) -> list[Compacted]:
+def compact(
+    folder: Path, *, leave: Collection[str] = (), level: int = LEVEL, block_bytes: int = BLOCK_BYTES
+) -> list[Compacted]:
     """Compact every sealed segment that is not yet: positions and records stay, a crash leaves one whole version.
 
-    A reader that is in a segment goes on in its old version. A damaged segment is left as it is. Raises `TapeError`.
+    A reader that is in a segment goes on in its old version. A damaged segment is left as it is, and one
+    to ``leave`` is not looked at. Raises `TapeError`.
     """
     lock = Lock(folder, KEEPING, "compact the tape")
     try:
         for left in folder.glob("tape-*.tape.part"):
             left.unlink()
-        fresh = [entry.name for entry in index.entries(folder)[:-1] if not entry.is_compacted]
+        sealed = index.entries(folder)[:-1]
+        fresh = [entry.name for entry in sealed if not entry.is_compacted and entry.name not in leave]
         done = [_compact(folder / name, level, block_bytes) for name in fresh]
         if done:
             index.rebuild(folder)

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tapeflow.api import guard
+from tapeflow.api.alerts import journal as journals
 from tapeflow.api.alerts import outbox, watch
 from tapeflow.api.alerts.addresses import Gate, Refused, is_public
 from tapeflow.api.alerts.journal import KEPT, Delivery, Entry, Event, Journal, Line, encoded
@@ -231,7 +232,7 @@ def test_apprise_only_where_it_is_allowed_and_there(monkeypatch: pytest.MonkeyPa
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
         "240.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fec0::1", "ff02::1",
         "::ffff:10.0.0.1", "::ffff:7f00:1", "64:ff9b::a00:1", "2002:7f00:1::", "2001:db8::1", "127.1", "2130706433",
-        "localhost", "",
+        "localhost", "", "::7f00:1", "::ffff:0:7f00:1", "64:ff9b:1::a00:1",
     ],
 )  # fmt: skip
 def test_what_is_no_public_address_is_refused(address: str) -> None:
@@ -299,12 +300,30 @@ def test_a_journal_is_bounded_and_written_anew_the_same(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.take(Line(fired=tuple(entry(number) for number in range(KEPT + 3)), states={"r": State(last=9)}))
     assert [id for id, _, _ in journal.trim()] == ["r.t.0", "r.t.1", "r.t.2"]
+    journal.write(encoded(Line(fired=tuple(entry(number) for number in range(KEPT + 3)))), sync=False)
+    assert Journal(tmp_path).entries == journal.entries  # what was dropped does not come back
     journal.renew(journal.whole())
     journal.write(encoded(Line(cursors={"t": "e.1"})), sync=False)
     journal.close()
     read = Journal(tmp_path)
     assert read.entries == journal.entries
     assert (read.cursors, read.states) == ({"t": "e.1"}, {"r": State(last=9)})
+
+
+def test_a_journal_that_is_opened_often_is_written_anew_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journals, "GROWTH", 1000)
+    sizes = []
+    for life in range(20):
+        journal = Journal(tmp_path)
+        if journal.is_grown:
+            journal.renew(journal.whole())
+        for number in range(10):
+            line = Line(cursors={"t": f"e.{life}{number}"})
+            journal.take(line)
+            journal.write(encoded(line), sync=False)
+        journal.close()
+        sizes.append(journal.path.stat().st_size)
+    assert max(sizes) < 2000
 
 
 # -- deliveries --------------------------------------------------------------------------------------------
@@ -346,6 +365,32 @@ async def _lane() -> None:
     assert ("r.t.1", "failed", 0) in marks  # its target was removed
     assert marks[-1][:2] in (("r.t.2", "delivered"), ("old", "delivered"))
     await box.close()
+
+
+def test_a_lane_outlives_a_fault_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox, "FIRST_S", 0.001)
+    marks: list[tuple[str, int, str]] = []
+    (target,) = draft(**HOOK).targets
+
+    async def tell(_: Any, event: Event) -> None:
+        if not marks:
+            raise RuntimeError("secret place")
+
+    async def mark(event: Event, name: str, delivery: Delivery) -> None:
+        marks.append((delivery.state, delivery.attempts, delivery.last_error))
+
+    async def run() -> None:
+        box = outbox.Outbox(lambda rule, name: target, tell, mark)
+        box.put(msgspec.structs.replace(entry(1).event, ts_fired=4_000_000_000_000_000), "a", Delivery())
+        async with asyncio.timeout(10):
+            while len(marks) < 2:
+                await asyncio.sleep(0.01)
+        await box.close()
+
+    asyncio.run(run())
+    assert marks[1] == ("delivered", 2, "")
+    assert marks[0][:2] == ("waiting", 1)
+    assert "secret" not in marks[0][2]
 
 
 def test_a_target_that_says_when_is_left_alone_so_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,6 +202,12 @@ def test_a_request_that_does_not_come_is_not_waited_for(kept: Any) -> None:
                 began = time.monotonic()
                 assert raw.recv(100) == b""
                 assert 0.2 < time.monotonic() - began < 3
+        with socket.create_connection((ask.host, ask.port), 3) as raw:  # the second on a connection counts too
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert raw.recv(1 << 20).startswith(b"HTTP/1.1 ")
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: ")
+            while raw.recv(1 << 20):
+                pass
         with socket.create_connection((ask.host, ask.port), 5) as raw:  # one kept alive may be silent between requests
             for _ in range(2):
                 raw.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -14,6 +14,8 @@ from aiohttp import web
 
 from feeding import Taped, serving, until
 from tapeflow.exchange.server import SimulatedVenue
+from tapeflow.feed import rest
+from tapeflow.feed.backoff import Backoff
 from tapeflow.feed.budget import Budget
 from tapeflow.feed.clock import Clock
 from tapeflow.feed.refill import Refill
@@ -175,9 +177,14 @@ def test_a_symbol_that_the_venue_does_not_have_is_given_up(tmp_path: Path) -> No
     given(tmp_path, refuse, test)
 
 
-def test_what_the_venue_does_not_answer_for_long_is_given_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [501, 408, 451])
+def test_what_the_venue_does_not_answer_for_long_is_given_up(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "Backoff", lambda *_: Backoff(0.001, 0.001))
+
     async def fail(request: web.Request) -> web.StreamResponse:
-        return web.Response(status=501)
+        return web.Response(status=status)
 
     async def test(taped: Taped, refill: Refill) -> None:
         put(taped, "X", [row(1), row(5)])
@@ -290,8 +297,7 @@ def test_many_ids_never_issued_are_given_up_by_few_pages(tmp_path: Path) -> None
 
     async def test(taped: Taped, refill: Refill) -> None:
         put(taped, "X", [row(n) for n in range(1, 101) if n % 3])
-        await until(lambda: refill.given_up == 33, seconds=30)
-        assert not taped.holes()
+        await until(lambda: refill.given_up == 33 and not taped.holes(), seconds=30)
 
     given(tmp_path, answer, test)
     assert len(asked) <= 5

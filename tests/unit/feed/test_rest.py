@@ -80,6 +80,17 @@ def test_what_the_venue_counted_is_what_the_budget_has_used(tmp_path: Path) -> N
     asking(tmp_path, Asked(status(200, "[]", X_MBX_USED_WEIGHT_1M="1234")), test).close()
 
 
+def test_headers_of_any_length_end_nothing(tmp_path: Path) -> None:
+    async def test(rest: Rest, taped: Taped) -> None:
+        answer = await rest.ask(FETCH, HOLE, attempts=1)
+        assert answer.status == 429
+        assert rest.budget.refused == 1
+        assert 0 < rest.budget.blocked_s <= 3 * 86_400
+
+    long = status(429, "{}", Retry_After="9" * 5000, X_MBX_USED_WEIGHT_1M="9" * 5000)
+    asking(tmp_path, Asked(long), test).close()
+
+
 @pytest.mark.parametrize("code", [400, 404, 451, 501])
 def test_what_cannot_get_better_is_asked_once(code: int, tmp_path: Path) -> None:
     async def test(rest: Rest, taped: Taped) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from feeding import Taped, until
+from feeding import Taped, serving, until
 from tapeflow.exchange.server import SimulatedVenue
 from tapeflow.feed import slot as module
 from tapeflow.feed.connection import Connection
@@ -97,3 +98,45 @@ def test_after_a_cut_the_next_connection_has_all_streams(tmp_path: Path) -> None
         assert taped.records(Kind.DISCONNECT)
 
     following(tmp_path, test)
+
+
+@pytest.mark.slow
+def test_a_connection_that_brings_nothing_does_not_replace_one_that_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.5)
+
+    async def test(slot: Slot, taped: Taped, venue: SimulatedVenue) -> None:
+        async def mute(name: str) -> Connection:
+            connection = await Connection.open(name, venue.websocket, wire("binance"), taped.recorder)
+            monkeypatch.setattr(connection, "subscribe", lambda _: asyncio.sleep(0))
+            return connection
+
+        first = slot.current
+        assert first is not None
+        slot._open = mute
+        slot.renew("to see")
+        await until(lambda: slot._renewal is not None and slot._renewal.done())
+        assert slot.current is first
+        assert not first.closed.done()
+        assert any("brings nothing" in text for text in taped.said)
+
+    following(tmp_path, test)
+
+
+def test_a_close_of_the_venue_is_answered_at_once_whatever_its_code(tmp_path: Path) -> None:
+    async def closing(request: web.Request) -> web.StreamResponse:
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await ws.close(code=4321, message=b"enough")
+        return ws
+
+    async def run() -> None:
+        taped = Taped(tmp_path)
+        async with serving(closing) as address:
+            made = await Connection.open("c-1", address.replace("http", "ws"), wire("binance"), taped.recorder)
+            assert await asyncio.wait_for(made.closed, 2) == "closed by the venue: 4321 enough"
+        assert taped.records(Kind.DISCONNECT) == [("closed by the venue: 4321 enough", b"")]
+        taped.close()
+
+    asyncio.run(run())

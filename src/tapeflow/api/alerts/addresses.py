@@ -14,6 +14,8 @@ from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: Forms of an IPv4 address that only a network of one's own translates, or nobody any more.
+_LOCAL = tuple(map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b:1::/48")))
 
 
 class Refused(OSError):
@@ -36,7 +38,7 @@ def is_public(text: str) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None and not is_public(str(inner)):
             return False
-        if address.is_site_local:
+        if address.is_site_local or any(address in network for network in _LOCAL):
             return False
     return address.is_global and not address.is_multicast
 

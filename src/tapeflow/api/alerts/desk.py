@@ -126,8 +126,18 @@ class Desk:
 
     # -- rules -----------------------------------------------------------------------------------------------
 
+    async def look_at_targets(self, draft: Draft, before: Rule | None) -> None:
+        """Raise `SettingsError` or `Undelivered` where one could never be told; before `add` and `put`, which do not.
+
+        In a thread: to import Apprise alone takes a second.
+        """
+        whole = merged(draft, before)
+        check(whole)
+        for target in whole.targets:
+            await asyncio.to_thread(check_target, target, has_apprise=self.bounds.has_apprise)
+
     def add(self, draft: Draft) -> Rule:
-        """Keep a rule and begin with it; raises `SettingsError`, `Refusal`, `Undelivered`."""
+        """Keep a rule and begin with it; raises `SettingsError`, `Refusal`, `OutputError`."""
         rule = self.book.add(self._checked(merged(draft, None)))
         self._enter(rule)
         return rule
@@ -185,8 +195,6 @@ class Desk:
 
     def _checked(self, draft: Draft) -> Draft:
         check(draft)
-        for target in draft.targets:
-            check_target(target, has_apprise=self.bounds.has_apprise)
         asked = topic_of(draft.when)
         topics = self._present.find(asked or {"channel": "coverage", "symbol": draft.when.symbol})
         when = msgspec.structs.replace(draft.when, symbol=topics[0].symbol)
@@ -349,6 +357,8 @@ class Desk:
     async def _tick(self) -> None:
         now = time.time_ns() // 1000
         for rule in list(self._stale.values()):
+            if self._stale.get(rule.id) is not rule:
+                continue  # removed or replaced while the one before was written down
             assert isinstance(rule.when, Stale)
             state = self.journal.states[rule.id]
             mark = self._present.newest(rule.when.symbol, rule.when.stream)

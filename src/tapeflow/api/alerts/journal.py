@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from tapeflow.api import private
 from tapeflow.api.alerts.watch import State
 from tapeflow.domain.errors import SettingsError
 
@@ -86,7 +87,9 @@ class Journal:
         self.states: dict[str, State] = {}
         self._file: FileIO | None = None
         self._busy = threading.Lock()
-        self._size = self._base = self._read()
+        self._size = self._read()
+        self.trim()  # what was dropped stands in the file until that is written anew
+        self._base = 0  # what earlier lives have added counts too, or a file that is opened often only grows
 
     def _read(self) -> int:
         """Take in every whole line; how many bytes these are."""
@@ -154,15 +157,9 @@ class Journal:
 
     def renew(self, content: bytes) -> None:
         """Put a new file in place of the old one; raises `OSError`, and then the old one is there."""
-        staging = self.path.with_name(f".{FILE}.new")
         with self._busy:
-            staging.unlink(missing_ok=True)
-            with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-                out.write(content)
-                out.flush()
-                os.fsync(out.fileno())
-            self._shut()
-            staging.replace(self.path)
+            self._shut()  # what is added from now on belongs in the new one
+            private.write(self.path, content)
             self._size = self._base = len(content)
 
     def close(self) -> None:

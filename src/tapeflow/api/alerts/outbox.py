@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import deque
@@ -23,6 +24,8 @@ ASKED_S = 3600.0
 GIVE_UP_S = 86_400.0
 #: Events that wait in a lane.
 LONGEST = 10_000
+
+_LOG = logging.getLogger("tapeflow.api.alerts")
 
 #: (rule, name of the target)
 Lane = tuple[str, str]
@@ -91,8 +94,11 @@ class Outbox:
                 delivery.state, delivery.last_error = "delivered", ""
             except Undelivered as error:
                 delivery.last_error, after_s = str(error), error.after_s
-                if time.time() - event.ts_fired / 1e6 > GIVE_UP_S:
-                    delivery.state = "failed"
+            except Exception as error:  # noqa: BLE001 - a lane that ends here would never tell anything again
+                _LOG.error("%s could not be told", lane[1], exc_info=error)
+                delivery.last_error = f"it failed here ({type(error).__name__}); the server's log says why"
+            if delivery.state == "waiting" and time.time() - event.ts_fired / 1e6 > GIVE_UP_S:
+                delivery.state = "failed"
         delivery.ts = time.time_ns() // 1000
         await self._mark(event, lane[1], msgspec.structs.replace(delivery))
         return after_s

@@ -40,6 +40,8 @@ def add(app: FastAPI, desk: Desk) -> None:
 
     async def make(request: Request) -> Response:
         draft = await _draft(request)
+        with _refusing():
+            await desk.look_at_targets(draft, None)
         if len(desk.book.rules) >= desk.bounds.rules:
             detail = f"there are {desk.bounds.rules} rules, as many as `limit` of [alerts] allows; remove one first"
             raise Problem(409, "too_many_alerts", detail)
@@ -51,8 +53,10 @@ def add(app: FastAPI, desk: Desk) -> None:
         return _answer(_row(desk, _rule(desk, request)))
 
     async def put(request: Request) -> Response:
-        rule, draft = _rule(desk, request), await _draft(request)
+        draft = await _draft(request)
         with _refusing():
+            await desk.look_at_targets(draft, _rule(desk, request))
+            rule = _rule(desk, request)  # it may have gone meanwhile
             return _answer(_row(desk, desk.put(rule, draft)))
 
     async def remove(request: Request) -> Response:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tapeflow.api import private
 from tapeflow.api.alerts.rules import Draft, Rule
 from tapeflow.domain.errors import OutputError, SettingsError
 
@@ -44,33 +43,17 @@ class Rulebook:
         self._write({name: rule for name, rule in self.rules.items() if name != id})
 
     def _read(self) -> tuple[Rule, ...]:
+        content = private.read(self.path)
         try:
-            mode = self.path.stat().st_mode
-            read = self.path.read_bytes()
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise SettingsError(f"{self.path}: {error.strerror}; run as the user that made it") from error
-        if os.name == "posix" and mode & 0o077:
-            raise SettingsError(f"{self.path} has secrets and can be read by others: chmod 600 {self.path}")
-        try:
-            return msgspec.json.decode(read, type=_Content).rules
+            return () if content is None else msgspec.json.decode(content, type=_Content).rules
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{self.path} is damaged: {error}; put it back, or remove it") from error
 
     def _write(self, rules: dict[str, Rule]) -> None:
-        staging = self.path.with_name(f".{FILE}.{secrets.token_hex(4)}")
         text = msgspec.json.format(msgspec.json.encode(_Content(1, tuple(rules.values()))), indent=1) + b"\n"
         try:
-            file = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(file, "wb") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            staging.replace(self.path)
+            private.write(self.path, text)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                staging.unlink()
             raise OutputError(f"cannot write {self.path}: {error.strerror}; nothing was changed") from error
         self.rules = rules
 

@@ -1,13 +1,19 @@
-/** The sliding mean as a live line over the last two minutes, with its trend; drawn as it comes. */
-import * as api from "./api";
-import { at, isCalm, write } from "./dom";
-import { clock, decimals } from "./format";
-import type { Stream } from "./stream";
-import type { MovingAverageRow } from "./types/rows";
-import type { Colours, View } from "./view";
+/** The sliding mean as a live line over a chosen last time, with its trend; drawn as it comes. */
+import * as api from "../api";
+import { at, framed, isCalm, write } from "../dom";
+import { clock, decimals } from "../format";
+import type { Stream } from "../stream";
+import type { MovingAverageRow } from "../types/rows";
+import { MEANS, type Colours, type View } from "../view";
 
-const SPAN_S = 120;
+/** Rows of a page; of one symbol there are few windows, sliding by half a second or more. */
+const PAGE = 4000;
+/** Times on the axis, at most. */
+const TICKS = 5;
+const STEPS_S = [10, 15, 30, 60, 120, 300, 600];
 const RIGHT = 74;
+/** A line that moves eight pixels in a second needs no more frames than these. */
+const DRAW_MS = 200;
 
 interface Point {
   ts: number;
@@ -19,7 +25,9 @@ export class Mean {
   private forming: MovingAverageRow[] = [];
   private leave: (() => void)[] = [];
   private places = 2;
-  private drawn = 0;
+  private width = 0;
+  private height = 0;
+  private readonly font = `11px ${getComputedStyle(document.body).fontFamily}`;
   private readonly canvas = at<HTMLCanvasElement>("mean-canvas");
 
   constructor(
@@ -27,15 +35,24 @@ export class Mean {
     private readonly view: View,
     private readonly now: () => number,
     public colours: Colours,
+    changed: () => void,
   ) {
-    const frame = (time: number): void => {
-      requestAnimationFrame(frame);
-      // A line that moves a pixel in a quarter of a second needs no more frames than these.
-      if (time - this.drawn < (isCalm() ? 1000 : 66) || document.hidden || this.stream.state === "gone") return;
-      this.drawn = time;
+    const span = at<HTMLSelectElement>("mean-span");
+    span.replaceChildren(...MEANS.map((seconds) => new Option(seconds < 60 ? `${seconds} s` : `${seconds / 60} min`, String(seconds))));
+    span.addEventListener("change", () => {
+      view.mean = Number(span.value);
+      changed();
+      this.again();
+    });
+    new ResizeObserver(([entry]) => {
+      this.width = entry?.contentRect.width ?? 0;
+      this.height = entry?.contentRect.height ?? 0;
       this.draw();
-    };
-    requestAnimationFrame(frame);
+    }).observe(this.canvas);
+    const draw = framed(() => this.draw(), isCalm() ? 1000 : DRAW_MS);
+    window.setInterval(() => {
+      if (this.stream.state !== "gone") draw();
+    }, DRAW_MS);
   }
 
   open(tick: string): void {
@@ -52,11 +69,17 @@ export class Mean {
       this.stream.subscribe("moving_average", symbol, undefined, { rows, lost: () => void this.load(symbol), refused: () => (at("mean").hidden = true) }),
       this.stream.subscribe("moving_average.forming", symbol, undefined, { rows: forming }),
     ];
-    void this.load(symbol);
+    this.again();
+  }
+
+  /** The chosen time has changed: what it holds may be more than what is known. */
+  again(): void {
+    at<HTMLSelectElement>("mean-span").value = String(this.view.mean);
+    void this.load(this.view.symbol);
   }
 
   private async load(symbol: string): Promise<void> {
-    const page = await api.means({ symbol, limit: 300 }).catch(() => null);
+    const page = await api.means({ symbol, start: Math.floor(this.now() - this.view.mean * 1e6), limit: PAGE }).catch(() => null);
     if (page && symbol === this.view.symbol) this.take(page.data);
   }
 
@@ -65,7 +88,7 @@ export class Mean {
       const known = this.closed.get(row.ts_end);
       if (!known || row.revision >= known.revision) this.closed.set(row.ts_end, row);
     }
-    const least = this.now() - (SPAN_S + 10) * 1e6;
+    const least = this.now() - (this.view.mean + 10) * 1e6;
     for (const ts of this.closed.keys()) if (ts < least) this.closed.delete(ts);
     const [row] = rows;
     if (row) write(at("mean-window"), `${row.window_ms / 1000} s every ${row.slide_ms / 1000} s`);
@@ -75,12 +98,12 @@ export class Mean {
     const now = this.now();
     const found = new Map([...this.closed.values()].map((row) => [row.ts_end, row.mean]));
     for (const row of this.forming) if (!found.has(row.ts_end)) found.set(Math.min(row.ts_end, now), row.mean);
-    return [...found].map(([ts, mean]) => ({ ts, mean })).filter((one) => one.ts > now - SPAN_S * 1e6).sort((a, b) => a.ts - b.ts);
+    return [...found].map(([ts, mean]) => ({ ts, mean })).filter((one) => one.ts > now - this.view.mean * 1e6).sort((a, b) => a.ts - b.ts);
   }
 
   draw(): void {
     const ratio = window.devicePixelRatio || 1;
-    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const { width, height } = this;
     if (this.canvas.width !== Math.round(width * ratio) || this.canvas.height !== Math.round(height * ratio)) {
       this.canvas.width = Math.round(width * ratio);
       this.canvas.height = Math.round(height * ratio);
@@ -101,7 +124,7 @@ export class Mean {
     const means = points.map((one) => one.mean);
     const low = Math.min(...means);
     const size = Math.max(...means) - low || 1;
-    const x = (ts: number): number => width - ((now - ts) / (SPAN_S * 1e6)) * width;
+    const x = (ts: number): number => width - ((now - ts) / (this.view.mean * 1e6)) * width;
     const y = (mean: number): number => 8 + (1 - (mean - low) / size) * (height - 16);
     this.drawAxes(context, now, width, height, low, size, x, y);
     context.strokeStyle = this.colours.accent;
@@ -136,7 +159,7 @@ export class Mean {
     context: CanvasRenderingContext2D, now: number, width: number, height: number, low: number, size: number,
     x: (ts: number) => number, y: (mean: number) => number,
   ): void {
-    context.font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    context.font = this.font;
     context.fillStyle = this.colours.dim;
     context.strokeStyle = this.colours.line;
     context.lineWidth = 1;
@@ -150,8 +173,9 @@ export class Mean {
       context.fillText(mean.toFixed(this.places), width + 8, y(mean));
     }
     context.textAlign = "center";
-    const first = Math.ceil((now - SPAN_S * 1e6) / 30e6) * 30e6;
-    for (let ts = first; ts < now; ts += 30e6) {
+    const step = 1e6 * (STEPS_S.find((seconds) => this.view.mean / seconds <= TICKS) ?? 600);
+    const first = Math.ceil((now - this.view.mean * 1e6) / step) * step;
+    for (let ts = first; ts < now; ts += step) {
       if (x(ts) > 28 && x(ts) < width - 20) context.fillText(clock(ts, this.view.zone), x(ts), height + 9);
     }
     context.textAlign = "left";

@@ -1,7 +1,7 @@
 /** The candles that are known, in order, each once; and what of their time was not seen. No drawing. */
-import type { Gap } from "./api";
+import type { Gap } from "../api";
 import type { Shade } from "./gaps";
-import type { CandleRow } from "./types/rows";
+import type { CandleRow } from "../types/rows";
 
 /** Empty windows that are drawn within one gap at most. */
 const EMPTY = 300;
@@ -44,7 +44,7 @@ export class History {
     const index = this.find(row.ts_start);
     const known = this.rows[index];
     if (known?.ts_start === row.ts_start) {
-      if (!isBetter(row, known)) return "same";
+      if (!isBetter(row, known) || isSame(row, known)) return "same";
       this.rows[index] = row;
       return "changed";
     }
@@ -52,10 +52,11 @@ export class History {
     return index === this.rows.length - 1 ? "last" : "inserted";
   }
 
-  /** Take a page at once. */
-  merge(rows: CandleRow[], gaps: Gap[]): void {
-    for (const row of rows) this.put(row);
+  /** Take a page at once; whether any row is another than was known. */
+  merge(rows: CandleRow[], gaps: Gap[]): boolean {
+    const isNew = rows.map((row) => this.put(row)).some((what) => what !== "same");
     this.note(gaps);
+    return isNew;
   }
 
   /** Gaps of a range that was asked for; those that touch are one. */
@@ -70,14 +71,16 @@ export class History {
     }
   }
 
-  /** The answer about a range replaces what was known of it: holes are refilled. */
-  renew(gaps: Gap[], start: number, end: number): void {
+  /** The answer about a range replaces what was known of it: holes are refilled. Whether that is another. */
+  renew(gaps: Gap[], start: number, end: number): boolean {
+    const known = JSON.stringify(this.gaps);
     const kept = this.gaps.flatMap((gap) => [
       ...(gap.ts_start < start ? [{ ...gap, ts_end: Math.min(gap.ts_end, start) }] : []),
       ...(gap.ts_end > end ? [{ ...gap, ts_start: Math.max(gap.ts_start, end) }] : []),
     ]);
     this.gaps = kept;
     this.note(gaps);
+    return JSON.stringify(this.gaps) !== known;
   }
 
   /** Lay out the times that are drawn; what is missing within a gap gets its empty place. */
@@ -133,6 +136,10 @@ function lower(times: number[], least: number): number {
     else high = middle;
   }
   return low;
+}
+
+function isSame(row: CandleRow, known: CandleRow): boolean {
+  return row.closed && known.closed && row.revision === known.revision && row.count === known.count && row.close === known.close && row.source === known.source;
 }
 
 /** Closed is better than forming, a later revision than an earlier one, more trades than fewer. */

@@ -1,134 +1,160 @@
 /** The chart: history by REST, what is new by the stream, one crosshair over all panes. */
 import {
   AreaSeries, BarSeries, CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, LineSeries, LineStyle,
-  PriceScaleMode, createChart, createSeriesMarkers,
-  type IChartApi, type ISeriesApi, type ISeriesMarkersPluginApi, type SeriesMarker, type SeriesType, type Time, type UTCTimestamp,
+  PriceScaleMode, createChartEx, createSeriesMarkers,
+  type IChartApiBase, type ISeriesApi, type ISeriesMarkersPluginApi, type SeriesMarker, type SeriesType, type Time, type UTCTimestamp,
 } from "lightweight-charts";
-import * as api from "./api";
-import { at, framed, isCalm, make } from "./dom";
-import { decimals, moment, percent, reason, secondsOf, tick } from "./format";
+import { Axis } from "./axis";
+import { at, framed, isCalm, mark, toast } from "../dom";
+import { decimals, moment, secondsOf, zoneName } from "../format";
 import { Gaps } from "./gaps";
-import { History } from "./history";
+import type { History } from "./history";
 import { Indicators } from "./indicators";
-import type { Stream } from "./stream";
-import type { CandleRow } from "./types/rows";
-import { fade, type Colours, type View } from "./view";
+import { CandleLine } from "./legend";
+import type { Pick } from "./names";
+import { Panes } from "./panes";
+import { Past, type Change } from "./past";
+import type { Stream } from "../stream";
+import type { CandleRow } from "../types/rows";
+import { fade, type Colours, type View } from "../view";
 
-const PAGE = 1000;
-const OLDER = 2000;
-/** Bars from the left edge at which older ones are asked for. */
+/** Bars from an end of what is loaded at which more are asked for. */
 const NEAR = 150;
-/** Candles before the last that are asked for again after an interruption: they may have been revised. */
-const AGAIN = 10;
-/** Fewer candles than these may be a past that is still being fetched; how often it is asked for, once a second. */
-const FEW = 200;
-const SETTLING = 30;
+/** Messages kept for a chart that shows another time. */
+const KEPT = 20;
+/** The default distance of bars, and their room at the right. */
+const SPACING_PX = 7;
+const ROOM = 6;
+const MODES = { normal: PriceScaleMode.Normal, log: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage };
 
 type Main = ISeriesApi<SeriesType>;
 
+export interface Told {
+  /** The newest candle has changed. */
+  priced(row: CandleRow): void;
+  /** The settings of an indicator are wanted, or that it goes. */
+  edit(pick: Pick): void;
+  remove(pick: Pick): void;
+}
+
 export class Chart {
-  history = new History(60);
-  readonly chart: IChartApi;
+  readonly chart: IChartApiBase<Time>;
+  readonly overlays: Indicators;
+  readonly past: Past;
+  private readonly axis = new Axis();
+  private readonly panes: Panes;
   private readonly volume: ISeriesApi<"Histogram">;
   private main: Main;
   private gaps: Gaps;
   private markers: ISeriesMarkersPluginApi<Time>;
-  private readonly overlays: Indicators;
+  private readonly line = new CandleLine();
   private leave: (() => void)[] = [];
   private readonly waiting = new Map<number, CandleRow>();
   private readonly flush = framed(() => this.draw());
-  private generation = 0;
-  private isLoading = false;
-  private isWhole = false;
+  private readonly tell = framed(() => this.legend());
   private tick = "0.01";
+  private drawn: History | null = null;
+  private aim: number | null = null;
   private hovered: { time: number; logical: number } | null = null;
-  private renewing = 0;
-  private readonly boxes: HTMLElement[] = [];
+  /** Called when there is another series to attach to. */
+  attached: (series: Main) => void = () => undefined;
 
   constructor(
     private readonly view: View,
     private colours: Colours,
     private readonly stream: Stream,
-    private readonly priced: (row: CandleRow) => void,
+    private readonly told: Told,
   ) {
-    this.chart = createChart(at("canvas"), {
+    this.axis.zone = view.zone;
+    this.chart = createChartEx<Time, Axis>(at("canvas"), this.axis, {
       autoSize: true,
       layout: { attributionLogo: false, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11 },
       crosshair: { mode: CrosshairMode.Normal },
-      timeScale: { timeVisible: true, rightOffset: 6, barSpacing: 7, minBarSpacing: 0.2, lockVisibleTimeRangeOnResize: true },
+      timeScale: { timeVisible: true, rightOffset: ROOM, barSpacing: SPACING_PX, minBarSpacing: 0.2, uniformDistribution: true, lockVisibleTimeRangeOnResize: true },
       kineticScroll: { touch: !isCalm(), mouse: false },
     });
+    this.past = new Past(view, (what) => this.came(what));
+    this.panes = new Panes(this.chart, at("chart"));
     this.volume = this.chart.addSeries(HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
     this.main = this.makeMain();
     this.gaps = new Gaps(colours.warn);
     this.main.attachPrimitive(this.gaps);
     this.markers = createSeriesMarkers(this.main, []);
-    this.overlays = new Indicators(this.chart, stream, view, () => this.history, () => this.legend());
-    this.dress(colours);
-    this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range && range.from < NEAR) void this.older();
-      at("now").classList.toggle("wanted", this.isBack());
+    this.overlays = new Indicators({
+      chart: this.chart, stream, view, colours: () => this.colours, history: () => this.history, isLive: () => this.past.isLive,
+      changed: this.tell, edit: (pick) => told.edit(pick), remove: (pick) => told.remove(pick),
     });
+    at("legend").append(this.line.element);
+    this.dress(colours);
+    this.chart.timeScale().subscribeVisibleLogicalRangeChange(() => this.reach());
     this.chart.subscribeCrosshairMove((event) => {
       this.hovered = event.time === undefined || event.logical === undefined ? null : { time: event.time as number, logical: event.logical };
-      this.legend();
+      this.tell();
     });
+  }
+
+  /** The price that is drawn at a height of the candles' pane. */
+  priceAt(y: number): number | null {
+    return this.panes.isSeen(0) && y <= (this.chart.panes()[0]?.getHeight() ?? 0) ? this.main.coordinateToPrice(y) : null;
+  }
+
+  private get history(): History {
+    return this.past.history;
   }
 
   // -- what is shown --
 
-  /** Show the view's symbol and interval from nothing. */
-  async open(tickSize: string): Promise<void> {
-    const mine = ++this.generation;
+  /** Show the view's symbol and interval from nothing: the newest, or what was around a moment (microseconds). */
+  async open(tickSize: string, around?: number): Promise<void> {
     this.tick = tickSize;
     for (const leave of this.leave) leave();
     this.leave = [];
     this.waiting.clear();
-    this.history = new History(secondsOf(this.view.interval));
-    this.isWhole = false;
-    this.isLoading = true;
     this.hovered = null;
     this.applyFormat();
+    const opening = this.past.open(around);
     this.redraw();
     at("loading").hidden = false;
     this.follow();
-    try {
-      await this.load(mine);
-    } finally {
-      if (mine === this.generation) this.isLoading = false;
-    }
-    if (mine !== this.generation) return;
+    if (!(await opening)) return;
     at("loading").hidden = true;
-    this.now(false);
+    this.redraw();
+    if (around === undefined) this.now(false);
+    else this.centre(around);
+    const { last } = this.history;
+    if (last && this.past.isLive) this.told.priced(last);
     await this.overlays.open();
-    await this.settle(mine);
+    await this.past.settle();
   }
 
-  /** A run that has just begun still fetches its past: ask again until there is some. */
-  private async settle(mine: number): Promise<void> {
-    for (let tries = 0; tries < SETTLING && this.history.rows.length < FEW; tries += 1) {
-      await new Promise((resolve) => window.setTimeout(resolve, 1000));
-      if (mine !== this.generation) return;
-      const before = this.history.rows.length;
-      await this.load(mine).catch(() => undefined);
-      if (mine !== this.generation) return;
-      this.isWhole = false;
-      if (this.history.rows.length > before + 10) await this.overlays.open();
+  /** Show what was at a moment, or now again. */
+  async go(around?: number): Promise<void> {
+    await this.open(this.tick, around);
+    if (around === undefined) return;
+    const { first, last } = this.history;
+    if (!first || !last) toast("There are no candles at that time");
+    else if (around < first.ts_start) toast("The candles begin later than that");
+  }
+
+  private async came(what: Change): Promise<void> {
+    this.redraw();
+    if (what === "all") await this.overlays.open();
+    if (what === "older") await this.overlays.older();
+    if (what === "newer") {
+      await this.overlays.newer();
+      if (this.past.isLive) await this.past.refill(); // what came while the last page was on its way
+      this.reach();
     }
   }
 
-  private async load(mine: number): Promise<void> {
-    const page = await api.candles({ ...this.key(), limit: PAGE, forming: true });
-    if (mine !== this.generation) return;
-    this.history.merge(page.data, page.coverage.gaps);
-    this.redraw();
-    const last = this.history.last;
-    if (last) this.priced(last);
-  }
-
-  private key(): { symbol: string; interval: string } {
-    return { symbol: this.view.symbol, interval: this.view.interval };
+  /** Ask for more at an end that is near. */
+  private reach(): void {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    at("now").classList.toggle("wanted", this.isBack());
+    if (!range) return;
+    if (range.from < NEAR) void this.past.older();
+    else if (!this.past.isLive && range.to > this.history.times.length - NEAR) void this.past.newer();
   }
 
   private follow(): void {
@@ -141,69 +167,10 @@ export class Chart {
       this.flush();
     };
     this.leave.push(
-      this.stream.subscribe("candles", symbol, interval, { rows, lost: () => void this.refill() }),
+      this.stream.subscribe("candles", symbol, interval, { rows, lost: () => void this.past.refill() }),
       this.stream.subscribe("candles.forming", symbol, interval, { rows }),
-      this.stream.subscribe("coverage", symbol, undefined, { rows: () => this.renewSoon() }),
+      this.stream.subscribe("coverage", symbol, undefined, { rows: () => this.past.renewSoon() }),
     );
-  }
-
-  /** Messages may be missing: ask for all from the last closed candle on. */
-  private async refill(): Promise<void> {
-    const mine = this.generation;
-    const last = this.history.rows.findLast((row) => row.closed)?.ts_start;
-    if (last === undefined) return;
-    const from = last - AGAIN * 1e6 * secondsOf(this.view.interval);
-    let cursor: string | undefined;
-    do {
-      const page = await api.candles({ ...this.key(), start: from, limit: 5000, cursor, forming: cursor ? undefined : true }).catch(() => null);
-      if (!page || mine !== this.generation) return;
-      this.history.merge(page.data, page.coverage.gaps);
-      cursor = page.next ?? undefined;
-    } while (cursor);
-    this.redraw();
-  }
-
-  /** Coverage has changed: ask what is missing in what is loaded, at most once in two seconds. */
-  renewSoon(): void {
-    if (this.renewing) return;
-    this.renewing = window.setTimeout(() => {
-      this.renewing = 0;
-      void this.renew();
-    }, 2000);
-  }
-
-  private async renew(): Promise<void> {
-    const mine = this.generation;
-    const first = this.history.first?.ts_start;
-    const last = this.history.last?.ts_end;
-    if (first === undefined || last === undefined) return;
-    const start = Math.max(first, last - PAGE * 1e6 * secondsOf(this.view.interval));
-    const page = await api.candles({ ...this.key(), start, end: last, limit: PAGE }).catch(() => null);
-    if (!page || mine !== this.generation) return;
-    this.history.renew(page.coverage.gaps, start, last);
-    this.history.merge(page.data, []);
-    this.redraw();
-  }
-
-  private async older(): Promise<void> {
-    const first = this.history.first;
-    if (this.isLoading || this.isWhole || !first) return;
-    this.isLoading = true;
-    const mine = this.generation;
-    try {
-      const page = await api.candles({ ...this.key(), end: first.ts_start, limit: OLDER });
-      if (mine !== this.generation) return;
-      this.isWhole = page.data.length === 0;
-      if (!this.isWhole) {
-        this.history.merge(page.data, page.coverage.gaps);
-        this.redraw();
-        await this.overlays.older();
-      }
-    } catch {
-      // asked again when the chart is moved
-    } finally {
-      if (mine === this.generation) this.isLoading = false;
-    }
   }
 
   // -- drawing --
@@ -229,8 +196,13 @@ export class Chart {
     this.gaps = new Gaps(this.colours.warn);
     this.main.attachPrimitive(this.gaps);
     this.markers = createSeriesMarkers(this.main, []);
+    this.attached(this.main);
     this.dress(this.colours);
     this.applyFormat();
+  }
+
+  get series(): Main {
+    return this.main;
   }
 
   private applyFormat(): void {
@@ -241,6 +213,8 @@ export class Chart {
     this.colours = colours;
     const { zone } = this.view;
     const hasSeconds = secondsOf(this.view.interval || "1m") < 60;
+    const isMoved = this.axis.zone !== zone;
+    this.axis.zone = zone;
     this.chart.applyOptions({
       layout: {
         background: { type: ColorType.Solid, color: colours.back }, textColor: colours.dim,
@@ -251,31 +225,70 @@ export class Chart {
         vertLine: { color: colours.dim, style: LineStyle.Dashed, labelBackgroundColor: colours.accent },
         horzLine: { color: colours.dim, style: LineStyle.Dashed, labelBackgroundColor: colours.accent },
       },
-      rightPriceScale: { borderColor: colours.line, mode: this.view.log ? PriceScaleMode.Logarithmic : PriceScaleMode.Normal },
+      rightPriceScale: { borderColor: colours.line },
       timeScale: {
         borderColor: colours.line, secondsVisible: hasSeconds,
-        tickMarkFormatter: (time: Time) => tick(time as number, zone, hasSeconds),
       },
-      localization: { timeFormatter: (time: Time) => `${moment(time as number, zone, hasSeconds)}${zone === "utc" ? " UTC" : ""}` },
+      localization: { timeFormatter: (time: Time) => `${moment(time as number, zone, hasSeconds)}${zone === "local" ? "" : ` ${zoneName(zone)}`}` },
     });
-    this.overlays.dress();
+    this.chart.priceScale("right").applyOptions({ mode: MODES[this.view.scale], invertScale: this.view.inverted }); // of the candles' pane alone
     const { up, down, accent } = colours;
     if (this.view.style === "line") this.main.applyOptions({ color: accent });
     else if (this.view.style === "area") this.main.applyOptions({ lineColor: accent, topColor: fade(accent, 0.3), bottomColor: fade(accent, 0.02) });
     else if (this.view.style === "bars") this.main.applyOptions({ upColor: up, downColor: down });
     else this.main.applyOptions({ upColor: up, downColor: down, borderUpColor: up, borderDownColor: down, wickUpColor: up, wickDownColor: down });
+    if (isMoved) this.relay();
+    else this.redraw();
+  }
+
+  /** The axis keeps the ticks of times that it knows: they are forgotten and told again. */
+  private relay(): void {
+    const range = this.chart.timeScale().getVisibleLogicalRange();
+    for (const series of [this.main, this.volume]) series.setData([]);
+    this.overlays.empty();
     this.redraw();
+    this.overlays.refill();
+    if (range) this.chart.timeScale().setVisibleLogicalRange(range);
   }
 
   /** All of it anew; keeps the place that is looked at. */
   private redraw(): void {
+    const before = this.range();
+    const index = before ? Math.round(Math.min(Math.max(before.from, 0), this.history.times.length - 1)) : -1;
+    const anchor = this.drawn === this.history ? this.history.times[index] : undefined;
+    this.drawn = this.history;
     this.history.layout();
     const rows = new Map(this.history.rows.map((row) => [row.ts_start / 1e6, row]));
     const { times } = this.history;
     this.main.setData(times.map((time) => this.bar(time, rows.get(time))) as never);
     this.volume.setData(times.map((time) => this.volumeBar(time, rows.get(time))) as never);
+    const found = anchor === undefined ? -1 : times.indexOf(anchor);
+    if (before && found >= 0 && this.isBack()) this.keep(before, found - index);
     this.decorate();
-    this.legend();
+    this.tell();
+  }
+
+  /** The bars that are seen, or are to be in the next frame. */
+  private range(): { from: number; to: number } | null {
+    const scale = this.chart.timeScale();
+    const range = scale.getVisibleLogicalRange();
+    const ahead = this.aim === null ? 0 : this.aim - scale.scrollPosition();
+    return range && { from: range.from + ahead, to: range.to + ahead };
+  }
+
+  /** What stood at a place stands there still, though bars came before or behind it. */
+  private keep(before: { from: number; to: number }, shift: number): void {
+    const scale = this.chart.timeScale();
+    const now = scale.getVisibleLogicalRange();
+    const moved = now ? before.to + shift - now.to : 0;
+    if (Math.abs(moved) > 0.01 || this.aim !== null) this.moveTo(scale.scrollPosition() + moved);
+  }
+
+  /** The library moves in its next frame: until then this is where it is to be. */
+  private moveTo(position: number): void {
+    this.aim = position;
+    this.chart.timeScale().scrollToPosition(position, false);
+    requestAnimationFrame(() => (this.aim = null));
   }
 
   private decorate(): void {
@@ -290,7 +303,11 @@ export class Chart {
 
   /** What came since the last frame. */
   private draw(): void {
-    if (!this.history.rows.length && this.isLoading) return; // history first: they wait
+    if (!this.history.rows.length && this.past.isLoading) return; // history first: they wait
+    if (!this.past.isLive) {
+      this.drawElsewhere();
+      return;
+    }
     let isWhole = false;
     let isRevised = false;
     const waiting = [...this.waiting.values()].sort((a, b) => a.ts_start - b.ts_start);
@@ -307,8 +324,17 @@ export class Chart {
     if (isWhole) this.redraw();
     else if (isRevised) this.decorate();
     const last = this.history.last;
-    if (last) this.priced(last);
+    if (last) this.told.priced(last);
     this.legend();
+  }
+
+  /** Another time is shown: only the price goes on. */
+  private drawElsewhere(): void {
+    const newest = [...this.waiting.values()].sort((a, b) => a.ts_start - b.ts_start).slice(-KEPT);
+    const last = newest.at(-1);
+    if (last) this.told.priced(last);
+    this.waiting.clear();
+    for (const row of newest) this.waiting.set(row.ts_start, row);
   }
 
   private append(row: CandleRow, before: number | undefined): void {
@@ -347,60 +373,43 @@ export class Chart {
   // -- the legend --
 
   private legend(): void {
-    const box = at("legend");
     const row = this.hovered ? this.history.row(this.hovered.time) : this.history.last;
-    const first = make("div", "line");
-    first.append(make("strong", "", `${this.view.symbol} · ${this.view.interval}`));
+    const { symbol, interval, zone } = this.view;
     const shade = this.hovered ? this.gaps.at(this.hovered.logical) : undefined;
-    if (row) {
-      const tone = Number(row.close) >= Number(row.open) ? "up" : "down";
-      if (this.hovered) first.append(make("span", "", moment(row.ts_start / 1e6, this.view.zone, secondsOf(row.interval) < 60)));
-      for (const [name, value] of [["O", row.open], ["H", row.high], ["L", row.low], ["C", row.close]] as const) {
-        first.append(pair(name, value, tone));
-      }
-      first.append(make("span", tone, percent(Number(row.close) / Number(row.open) - 1)));
-      first.append(pair("Vol", row.volume), pair("Trades", String(row.count)));
-      if (!row.closed) first.append(make("em", "tag", "forming"));
-      if (row.source === "venue") first.append(make("em", "tag", "venue’s"));
-      if (row.revision > 0) first.append(make("em", "tag warn", `revised ×${row.revision}`));
-    }
-    if (shade) first.append(make("em", "tag warn", `${shade.isCovered ? "our trades" : "gap"}: ${reason(shade.reason)}`));
+    this.line.show({ row, shade, zone, isHovered: this.hovered !== null, name: `${symbol} · ${interval}` });
     const lines = this.overlays.legend(this.hovered?.time ?? null, decimals(this.tick) + 2);
-    box.replaceChildren(first, ...lines.filter((one) => one.pane === 0).map((one) => one.line));
-    box.dataset["ts"] = row ? String(row.ts_start) : "";
-    this.paneLegends(lines.filter((one) => one.pane > 0));
-  }
-
-  /** Each pane tells what it shows at its own top. */
-  private paneLegends(lines: { pane: number; line: HTMLElement }[]): void {
-    const panes = this.chart.panes();
-    while (this.boxes.length > lines.length) this.boxes.pop()?.remove();
-    lines.forEach(({ pane, line }, index) => {
-      let box = this.boxes[index];
-      if (!box) {
-        box = make("div", "legend");
-        box.setAttribute("aria-hidden", "true");
-        at("chart").append(box);
-        this.boxes.push(box);
-      }
-      box.replaceChildren(line);
-      const element = panes[pane]?.getHTMLElement();
-      const top = element ? `${element.offsetTop + 4}px` : "-99px";
-      if (box.style.top !== top) box.style.top = top;
-    });
+    const box = at("legend");
+    const own = [this.line.element, ...lines.filter((one) => one.pane === 0).map((one) => one.line)];
+    if (box.children.length !== own.length || own.some((line, index) => box.children[index] !== line)) box.replaceChildren(...own);
+    mark(box, "ts", row ? String(row.ts_start) : "");
+    this.panes.legends(lines.filter((one) => one.pane > 0));
+    box.hidden = !this.panes.isSeen(0);
   }
 
   // -- moving about --
 
   private isBack(): boolean {
-    return this.chart.timeScale().scrollPosition() < -3;
+    return !this.past.isLive || this.chart.timeScale().scrollPosition() < -3;
   }
 
   now(isMoved = true): void {
+    if (!this.past.isLive) {
+      void this.go();
+      return;
+    }
     const scale = this.chart.timeScale();
-    if (!isMoved) scale.applyOptions({ barSpacing: 7 });
+    if (!isMoved) scale.applyOptions({ barSpacing: SPACING_PX });
     if (isMoved && !isCalm()) scale.scrollToRealTime();
-    else scale.scrollToPosition(6, false);
+    else scale.scrollToPosition(ROOM, false);
+  }
+
+  /** A moment in the middle, as many bars around it as are seen. */
+  private centre(moment: number): void {
+    const scale = this.chart.timeScale();
+    const half = scale.width() / scale.options().barSpacing / 2;
+    const found = this.history.times.findIndex((time) => time * 1e6 >= moment);
+    const index = found < 0 ? this.history.times.length - 1 : found;
+    scale.setVisibleLogicalRange({ from: index - half, to: index + half });
   }
 
   fit(): void {
@@ -409,8 +418,7 @@ export class Chart {
   }
 
   scroll(bars: number): void {
-    const scale = this.chart.timeScale();
-    scale.scrollToPosition(scale.scrollPosition() + bars, false);
+    this.moveTo((this.aim ?? this.chart.timeScale().scrollPosition()) + bars);
   }
 
   zoom(factor: number): void {
@@ -436,10 +444,4 @@ export class Chart {
     const names = Object.keys(first) as (keyof CandleRow)[];
     return [names.join(","), ...this.history.rows.map((row) => names.map((name) => row[name] ?? "").join(","))].join("\n") + "\n";
   }
-}
-
-function pair(name: string, value: string, tone = ""): HTMLElement {
-  const made = make("span");
-  made.append(make("i", "", name), make("b", tone, value));
-  return made;
 }

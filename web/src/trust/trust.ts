@@ -1,13 +1,16 @@
 /** How far what is shown can be trusted: always visible, judged each quarter of a second, never kinder than what is known. */
-import * as api from "./api";
-import { at, write } from "./dom";
-import { clock, reason, span } from "./format";
-import type { Stream } from "./stream";
-import type { View } from "./view";
+import * as api from "../api";
+import { at, write } from "../dom";
+import { clock, moment, reason, span } from "../format";
+import type { Pulse } from "./pulse";
+import type { Stream } from "../stream";
+import type { View } from "../view";
 
 /** A price older than this does not look live. */
 const STALE_S = 10;
-const POLL_MS = 4000;
+/** Rows that come later than this after their message are told as delayed. */
+const DELAYED_S = 1;
+const RECENT_US = 12 * 3_600_000_000;
 
 export class Trust {
   /** Server time of the newest quote or trade of the shown symbol, microseconds. */
@@ -17,15 +20,15 @@ export class Trust {
   private polls = 0;
   private coverage: { text: string; tone: string } = { text: "–", tone: "" };
   private holes: { text: string; tone: string } = { text: "–", tone: "" };
-  private health: api.Health | null = null;
 
   constructor(
     private readonly stream: Stream,
     private readonly view: View,
     private readonly venue: () => string,
+    private readonly pulse: Pulse,
   ) {
     window.setInterval(() => this.show(), 250);
-    window.setInterval(() => void this.poll(), POLL_MS);
+    pulse.each(() => this.polled());
   }
 
   /** Another symbol is shown. */
@@ -33,7 +36,7 @@ export class Trust {
     this.newest = 0;
     this.latencies = [];
     this.coverage = { text: "–", tone: "" };
-    void this.poll();
+    void this.cover().catch(() => undefined);
     this.show();
   }
 
@@ -56,43 +59,51 @@ export class Trust {
     if (isGone && !this.goneAt) this.goneAt = Date.now();
     if (!isGone) this.goneAt = 0;
     document.documentElement.classList.toggle("gone", isGone);
-    if (!isGone) void this.poll();
+    if (!isGone) void this.pulse.poll();
     this.show();
   }
 
-  private async poll(): Promise<void> {
-    if (this.stream.state === "gone" || !this.view.symbol || document.hidden) return;
+  private polled(): void {
+    this.showHoles();
+    if (this.polls++ % 2 === 0 && this.view.symbol) void this.cover().catch(() => undefined);
+  }
+
+  /** What is not there yet: holes that are refilled, messages that are not computed. */
+  private showHoles(): void {
+    const of = (name: string): number => this.pulse.value(`tapeflow_${name}`) ?? 0;
+    const open = of("holes_open");
+    const lag = of("lag_seconds");
+    const waiting = of("tape_position_records") - of("tape_played_records");
+    const left = waiting / ((this.pulse.rate("tapeflow_tape_played_records") ?? 0) - (this.pulse.rate("tapeflow_tape_records_total") ?? 0));
+    const told: string[] = [];
+    if (open) told.push(`${open} being refilled, about ${span(of("refill_remaining_seconds"))} left`);
+    const until = left > 0 && left < Infinity ? `, about ${span(left)} left` : "";
+    if (this.pulse.value("tapeflow_live") === 0) told.push(`catching up, ${waiting.toLocaleString("en")} messages${until}`);
+    else if (lag > DELAYED_S) told.push(`delayed by ${span(lag)}`);
+    this.holes = told.length ? { text: told.join("; "), tone: "warn" } : { text: "none open", tone: "" };
+  }
+
+  private async cover(): Promise<void> {
     const { symbol } = this.view;
-    try {
-      const [health, metrics] = await Promise.all([api.health(), api.metrics()]);
-      this.health = health;
-      this.showHoles(metrics);
-      if (this.polls++ % 2 === 0) await this.cover(symbol);
-    } catch {
-      // the stream tells whether the server is there
-    }
-  }
-
-  private showHoles(metrics: Map<string, number>): void {
-    const open = metrics.get("tapeflow_holes_open") ?? 0;
-    const left = metrics.get("tapeflow_refill_remaining_seconds") ?? 0;
-    this.holes = open ? { text: `${open} being refilled, about ${span(left)}`, tone: "warn" } : { text: "none open", tone: "" };
-  }
-
-  private async cover(symbol: string): Promise<void> {
-    const rows = (await api.coverage({ symbol, limit: 1000 })).data.filter((row) => row.stream === "trades");
+    const rows = (await api.coverage({ symbol, stream: "trades", limit: 1000 })).data;
     if (symbol !== this.view.symbol) return;
     const gaps = rows.filter((row) => row.state !== "complete");
     const last = rows.at(-1);
     if (!last) {
       this.coverage = { text: "not known yet", tone: "warn" };
     } else if (!gaps.length) {
-      this.coverage = { text: `trades complete since ${clock(rows[0]?.ts_start ?? 0, this.view.zone)}`, tone: "" };
+      this.coverage = { text: `trades complete since ${this.when(rows[0]?.ts_start ?? 0)}`, tone: "" };
     } else {
       const worst = gaps.at(-1);
       const more = gaps.length > 1 ? `, ${gaps.length} in all` : "";
-      this.coverage = { text: `gap ${clock(worst?.ts_start ?? 0, this.view.zone)} (${reason(worst?.reason)})${more}`, tone: "warn" };
+      this.coverage = { text: `gap ${this.when(worst?.ts_start ?? 0)} (${reason(worst?.reason)})${more}`, tone: "warn" };
     }
+  }
+
+  /** With its date where that is not plain. */
+  private when(micros: number): string {
+    const isRecent = this.now() - micros < RECENT_US;
+    return isRecent ? clock(micros, this.view.zone) : moment(micros / 1e6, this.view.zone);
   }
 
   private show(): void {
@@ -110,7 +121,7 @@ export class Trust {
 
   private showConnection(isStale: boolean, age: number): void {
     const { state } = this.stream;
-    const health = this.health?.status;
+    const health = this.pulse.health?.status;
     const venue = this.venue();
     if (state === "gone") this.set("t-connection", "Server gone", "bad");
     else if (state === "connecting") this.set("t-connection", "Connecting", "");
@@ -132,7 +143,7 @@ export class Trust {
 
   private showNotice(): void {
     const box = at("notice");
-    const worst = this.health?.checks.find((check) => check.status !== "ok");
+    const worst = this.pulse.health?.checks.find((check) => check.status !== "ok");
     if (this.goneAt) {
       const wait = Math.max(0, (this.stream.retryAt - performance.now()) / 1000);
       const since = clock(this.goneAt * 1000, this.view.zone);

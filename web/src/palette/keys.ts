@@ -1,12 +1,19 @@
 /** The keys people know. */
-import { at, make } from "./dom";
+import { at, make } from "../dom";
 
 export interface Deeds {
   scroll(bars: number): void;
   zoom(factor: number): void;
   now(): void;
   fit(): void;
-  log(): void;
+  scale(name: "log" | "percent"): void;
+  invert(): void;
+  date(): void;
+  picture(): void;
+  alert(): void;
+  undo(): void;
+  redo(): void;
+  indicators(): void;
   interval(index: number): void;
   symbol(step: number): void;
   operator(): void;
@@ -18,11 +25,19 @@ const MAP: readonly [string, string][] = [
   ["End", "back to now"],
   ["Alt+R", "show all that is loaded"],
   ["Alt+L", "logarithmic scale"],
+  ["Alt+P", "scale in per cent"],
+  ["Alt+I", "scale upside down"],
+  ["Alt+G", "go to a date"],
+  ["Alt+A", "alert at the crosshair"],
+  ["Alt+S", "save the picture"],
+  ["Ctrl+Z Ctrl+Y", "undo, redo a change of the view"],
+  ["double click", "a pane alone, all panes again"],
   ["1 … 9", "interval"],
   ["/ or a letter", "search a symbol"],
   ["↑ ↓", "symbol before, after"],
   ["i", "indicators"],
   ["o", "status of the run"],
+  ["Ctrl+K or :", "all commands"],
   ["?", "these keys"],
 ];
 
@@ -46,14 +61,29 @@ export function listen(deeds: Deeds): void {
 function press(event: KeyboardEvent, deeds: Deeds, dialog: HTMLDialogElement): void {
   const { target } = event;
   if (event.key === "Escape") for (const menu of document.querySelectorAll<HTMLDetailsElement>("details.menu[open]")) menu.open = false;
-  if (target instanceof HTMLInputElement || dialog.open || event.ctrlKey || event.metaKey) return;
-  const done = event.altKey ? withAlt(event, deeds) : plain(event, deeds, dialog);
+  const isTyped = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
+  if (isTyped || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+  const done = event.ctrlKey || event.metaKey ? withControl(event, deeds) : event.altKey ? withAlt(event, deeds) : plain(event, deeds, dialog);
   if (done) event.preventDefault();
 }
 
 function withAlt(event: KeyboardEvent, deeds: Deeds): boolean {
   if (event.code === "KeyR") deeds.fit();
-  else if (event.code === "KeyL") deeds.log();
+  else if (event.code === "KeyL") deeds.scale("log");
+  else if (event.code === "KeyP") deeds.scale("percent");
+  else if (event.code === "KeyI") deeds.invert();
+  else if (event.code === "KeyG") deeds.date();
+  else if (event.code === "KeyA") deeds.alert();
+  else if (event.code === "KeyS") deeds.picture();
+  else return false;
+  return true;
+}
+
+function withControl(event: KeyboardEvent, deeds: Deeds): boolean {
+  const key = event.key.toLowerCase();
+  if (event.altKey) return false;
+  if (key === "y" || (key === "z" && event.shiftKey)) deeds.redo();
+  else if (key === "z") deeds.undo();
   else return false;
   return true;
 }
@@ -69,7 +99,7 @@ function plain(event: KeyboardEvent, deeds: Deeds, dialog: HTMLDialogElement): b
   else if (event.key === "-") deeds.zoom(0.8);
   else if (event.key === "End") deeds.now();
   else if (event.key === "?") dialog.showModal();
-  else if (event.key === "i") at<HTMLDetailsElement>("indicators-menu").open = true;
+  else if (event.key === "i") deeds.indicators();
   else if (event.key === "o") deeds.operator();
   else if (/^[1-9]$/.test(event.key)) deeds.interval(Number(event.key) - 1);
   else if (event.key === "/") at("search").focus();

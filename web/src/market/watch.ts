@@ -1,10 +1,12 @@
 /** The watchlist: what is followed, its last price, its day; symbols come and go while the run goes on. */
-import * as api from "./api";
-import { at, framed, isCalm, make, toast, write } from "./dom";
-import { decimals, padded, percent } from "./format";
-import type { Stream } from "./stream";
-import type { CandleRow } from "./types/rows";
-import { fade } from "./view";
+import * as api from "../api";
+import { at, framed, isCalm, make, mark, toast, write } from "../dom";
+import { decimals, padded, percent } from "../format";
+import type { Stream } from "../stream";
+import type { CandleRow } from "../types/rows";
+
+const HOUR_US = 3_600_000_000;
+const DAY_US = 24 * HOUR_US;
 
 type Sort = "symbol" | "last" | "change";
 
@@ -18,16 +20,23 @@ interface Entry {
   change: HTMLTableCellElement;
   spark: SVGPolylineElement;
   flashed: number;
+  sketched: number;
   leave: () => void;
 }
 
 const FLASH_MS = 1000;
+const FLASHING_MS = 400;
+/** Rows are read one at a time: oftener than this nobody follows; a sparkline of a day moves slower still. */
+const DRAW_MS = 300;
+const SKETCH_MS = 2000;
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Watch {
   private readonly entries = new Map<string, Entry>();
   private readonly moved = new Set<Entry>();
-  private readonly flush = framed(() => this.draw());
+  private readonly flush = framed(() => this.draw(), DRAW_MS);
+  private readonly flashing = new Set<Entry>();
+  private readonly calm = framed(() => this.endFlashes(), DRAW_MS);
   private sort: Sort = "symbol";
   private isDown = false;
   private tries = 0;
@@ -48,6 +57,7 @@ export class Watch {
       }
     });
     at("add").addEventListener("click", () => void this.add());
+    at("watch-rows").addEventListener("keydown", (event) => this.press(event));
     for (const button of document.querySelectorAll<HTMLButtonElement>("[data-sort]")) {
       button.addEventListener("click", () => this.order(button.dataset["sort"] as Sort));
     }
@@ -80,7 +90,7 @@ export class Watch {
     for (const row of fresh) this.entries.set(row.symbol, this.entry(row));
     if (fresh.length) this.arrange();
     await Promise.all([...this.entries.keys()].map((name) => this.load(name)));
-    const isYoung = [...this.entries.values()].some((entry) => entry.day.length < 2);
+    const isYoung = [...this.entries.values()].some((entry) => !Number.isFinite(entry.open));
     if (isYoung && this.tries++ < 20) window.setTimeout(() => void this.refresh().catch(() => undefined), 1500);
   }
 
@@ -91,8 +101,10 @@ export class Watch {
     const [first] = page?.data ?? [];
     if (!entry || !page || !first) return;
     entry.day = page.data.map((row) => Number(row.close));
-    entry.open = Number(first.open);
+    const spans = (page.data.at(-1)?.ts_start ?? 0) - first.ts_start;
+    entry.open = spans >= DAY_US - 2 * HOUR_US ? Number(first.open) : NaN; // less than a day is no change of a day
     if (!entry.last) entry.last = page.data.at(-1)?.close ?? "";
+    entry.sketched = 0;
     this.moved.add(entry);
     this.flush();
   }
@@ -123,7 +135,7 @@ export class Watch {
     element.addEventListener("click", (event) => {
       if (!(event.target instanceof HTMLButtonElement)) this.choose(row.symbol);
     });
-    const made: Entry = { row, day: [], open: NaN, last: "", element, price, change, spark, flashed: 0, leave: () => undefined };
+    const made: Entry = { row, day: [], open: NaN, last: "", element, price, change, spark, flashed: 0, sketched: 0, leave: () => undefined };
     const rows = (found: CandleRow[]): void => {
       const newest = found.at(-1);
       if (!newest || newest.close === made.last) return;
@@ -136,18 +148,19 @@ export class Watch {
   }
 
   private draw(): void {
+    const now = performance.now();
     for (const entry of this.moved) {
       const shown = padded(entry.last, decimals(entry.row.tick));
       const before = Number(entry.price.textContent);
       if (entry.price.textContent && before !== Number(shown)) this.flash(entry, Number(shown) > before);
       write(entry.price, shown);
       const ratio = Number(entry.last) / entry.open - 1;
-      write(entry.change, percent(ratio));
-      entry.change.dataset["tone"] = ratio < 0 ? "down" : "up";
-      this.sketch(entry);
+      write(entry.change, Number.isFinite(ratio) ? percent(ratio) : "–");
+      mark(entry.change, "tone", ratio < 0 ? "down" : "up");
+      if (now - entry.sketched > SKETCH_MS) this.sketch(entry, now);
     }
     this.moved.clear();
-    if (this.sort !== "symbol") this.arrange();
+    if (this.sort !== "symbol" && !at("watch-rows").matches(":hover, :focus-within")) this.arrange(); // not from under a pointer
   }
 
   /** Which way it went, not more often than the eye follows. */
@@ -155,12 +168,24 @@ export class Watch {
     const now = performance.now();
     if (now - entry.flashed < FLASH_MS || isCalm()) return;
     entry.flashed = now;
-    const tone = getComputedStyle(document.documentElement).getPropertyValue(isUp ? "--up" : "--down").trim();
-    entry.price.animate([{ backgroundColor: fade(tone, 0.3) }, { backgroundColor: fade(tone, 0) }], FLASH_MS * 0.6);
+    entry.price.dataset["flash"] = isUp ? "up" : "down";
+    this.flashing.add(entry);
+    this.calm();
   }
 
-  private sketch(entry: Entry): void {
+  private endFlashes(): void {
+    const now = performance.now();
+    for (const entry of this.flashing) {
+      if (now - entry.flashed < FLASHING_MS) continue;
+      delete entry.price.dataset["flash"];
+      this.flashing.delete(entry);
+    }
+    if (this.flashing.size) this.calm();
+  }
+
+  private sketch(entry: Entry, now: number): void {
     if (entry.day.length < 2) return;
+    entry.sketched = now;
     entry.day[entry.day.length - 1] = Number(entry.last);
     const low = Math.min(...entry.day);
     const size = Math.max(...entry.day) - low || 1;
@@ -182,7 +207,7 @@ export class Watch {
   }
 
   private arrange(): void {
-    const value = (entry: Entry): number => (this.sort === "last" ? Number(entry.last) : Number(entry.last) / entry.open);
+    const value = (entry: Entry): number => (this.sort === "last" ? Number(entry.last) : Number(entry.last) / entry.open) || 0;
     const all = [...this.entries.values()].sort((a, b) =>
       this.sort === "symbol" ? (a.row.symbol < b.row.symbol ? -1 : 1) : value(a) - value(b),
     );
@@ -195,8 +220,22 @@ export class Watch {
 
   private filter(): void {
     const wanted = at<HTMLInputElement>("search").value.trim().toUpperCase();
+    at("suggested").hidden = true;
     for (const [name, entry] of this.entries) entry.element.hidden = !name.toUpperCase().includes(wanted);
     at<HTMLButtonElement>("add").disabled = !wanted || [...this.entries.keys()].some((name) => name.toUpperCase() === wanted);
+  }
+
+  /** Up and down go from symbol to symbol, Delete follows one no more. */
+  private press(event: KeyboardEvent): void {
+    const row = event.target instanceof HTMLElement ? event.target.closest<HTMLElement>("tr[data-symbol]") : null;
+    if (!row) return;
+    const rows = [...at("symbols").querySelectorAll<HTMLElement>("tr:not([hidden])")];
+    const place = { ArrowDown: rows.indexOf(row) + 1, ArrowUp: rows.indexOf(row) - 1, Home: 0, End: rows.length - 1 }[event.key];
+    const symbol = row.dataset["symbol"];
+    if (event.key === "Delete" && symbol) void this.remove(symbol);
+    else if (place === undefined) return;
+    else rows[place]?.querySelector<HTMLElement>(".pick")?.focus();
+    event.preventDefault();
   }
 
   private enter(): void {
@@ -212,9 +251,8 @@ export class Watch {
     this.choose(first);
   }
 
-  private async add(): Promise<void> {
+  private async add(wanted = at<HTMLInputElement>("search").value.trim()): Promise<void> {
     const search = at<HTMLInputElement>("search");
-    const wanted = search.value.trim();
     try {
       await api.follow(wanted);
       search.value = "";
@@ -222,8 +260,22 @@ export class Watch {
       await this.refresh();
       toast(`${wanted.toUpperCase()} is followed`);
     } catch (error) {
-      toast((error as Error).message);
+      const nearest = error instanceof api.ProblemError ? error.nearest : [];
+      if (nearest.length) this.suggest(nearest);
+      else toast((error as Error).message);
     }
+  }
+
+  /** Names of the venue that are like the one that it does not list. */
+  private suggest(names: readonly string[]): void {
+    const box = at("suggested");
+    const buttons = names.map((name) => {
+      const made = make("button", "", `Add ${name}`);
+      made.addEventListener("click", () => void this.add(name));
+      return made;
+    });
+    box.replaceChildren(make("span", "", "The venue does not list it. Do you mean"), ...buttons);
+    box.hidden = false;
   }
 
   private async remove(symbol: string): Promise<void> {

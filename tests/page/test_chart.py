@@ -179,7 +179,8 @@ def test_a_date_is_gone_to_and_scrolled_back_from(paged: Shown, demo: Demo) -> N
         for _ in range(4):
             paged.page.keyboard.press("ArrowRight")
         now = hover(paged, 0.3)
-        assert now - before == 20 * MINUTE, "what is looked at does not jump when more is loaded"
+        moved = (now - before) / MINUTE  # a pointer at the edge of a bar may be given its neighbour
+        assert abs(moved - 20) <= 1, "what is looked at does not jump when more is loaded"
         before = now
     assert same(paged, demo, "1m")
     until(lambda: end(paged, -1, "closed") == "false")

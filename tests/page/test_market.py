@@ -24,7 +24,9 @@ HOUR = 3_600_000_000
 PHONE = {"width": 390, "height": 844}
 _BUTTONS = """() => [...document.querySelectorAll('button')]
     .filter((one) => !one.closest('dialog, [hidden]') && !one.disabled)
-    .map((one) => (one.getAttribute('aria-label') ?? one.textContent).trim())"""
+    .map((one) => [one, one.closest('[role=group][aria-label], section[aria-label], nav[aria-label]') ? '' : one.title])
+    .map(([one, title]) => title.replace(/ *\\(.*/, '') || (one.getAttribute('aria-label') ?? one.textContent))
+    .map((name) => name.trim())"""
 _SMALL = """() => [...document.querySelectorAll('button, summary, input')]
     .filter((one) => one.checkVisibility() && !one.closest('.legend, .alarms, .calendar'))
     .map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect()])
@@ -358,6 +360,7 @@ def test_trades_are_filtered_by_size_and_told_to_the_millisecond(shown: Shown, d
 def test_the_watchlist_is_sorted_walked_and_mended(shown: Shown, demo: Demo) -> None:
     shown.open(demo, VIEW)
     shown.page.wait_for_selector("#symbols td.number:has-text('%')")
+    until(lambda: all(shown.page.locator("#symbols td:nth-child(3)").all_inner_texts()))
     shown.page.click("[data-sort=last]")
     prices = [float(text) for text in shown.page.locator("#symbols td:nth-child(3)").all_inner_texts()]
     assert prices == sorted(prices, reverse=True)

@@ -41,4 +41,5 @@ def browser() -> Iterator[Any]:
 def shown(browser: Any) -> Iterator[Shown]:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     yield Shown(page)
+    page.unroute_all(behavior="ignoreErrors")  # a request may be on its way
     page.close()

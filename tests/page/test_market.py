@@ -359,7 +359,7 @@ def test_trades_are_filtered_by_size_and_told_to_the_millisecond(shown: Shown, d
 
 def test_the_watchlist_is_sorted_walked_and_mended(shown: Shown, demo: Demo) -> None:
     shown.open(demo, VIEW)
-    shown.page.wait_for_selector("#symbols td.number:has-text('%')")
+    shown.page.wait_for_selector("#symbols td.number:has-text('%')", timeout=60_000)
     until(lambda: all(shown.page.locator("#symbols td:nth-child(3)").all_inner_texts()))
     shown.page.click("[data-sort=last]")
     prices = [float(text) for text in shown.page.locator("#symbols td:nth-child(3)").all_inner_texts()]

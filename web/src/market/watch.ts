@@ -8,6 +8,9 @@ import type { CandleRow } from "../types/rows";
 const HOUR_US = 3_600_000_000;
 const DAY_US = 24 * HOUR_US;
 
+/** Times that what is not there yet is asked for every other second; then with all else. */
+const SOON = 60;
+
 type Sort = "symbol" | "last" | "change";
 
 interface Entry {
@@ -62,6 +65,7 @@ export class Watch {
       button.addEventListener("click", () => this.order(button.dataset["sort"] as Sort));
     }
     window.setInterval(() => void this.refresh().catch(() => undefined), 30_000);
+    window.setInterval(() => this.again(), 2000);
   }
 
   symbols(): string[] {
@@ -90,8 +94,12 @@ export class Watch {
     for (const row of fresh) this.entries.set(row.symbol, this.entry(row));
     if (fresh.length) this.arrange();
     await Promise.all([...this.entries.keys()].map((name) => this.load(name)));
-    const isYoung = [...this.entries.values()].some((entry) => !Number.isFinite(entry.open));
-    if (isYoung && this.tries++ < 20) window.setTimeout(() => void this.refresh().catch(() => undefined), 1500);
+  }
+
+  /** A run that has just begun still fetches its past, and a server may be busy: asked again soon, some times. */
+  private again(): void {
+    const isYoung = !this.entries.size || [...this.entries.values()].some((entry) => !Number.isFinite(entry.open));
+    if (isYoung && this.tries++ < SOON) void this.refresh().catch(() => undefined);
   }
 
   /** The last 24 hours, by the hour: the sparkline, and what the change is against. */

@@ -266,13 +266,16 @@ def test_what_fires_is_told_and_stays(shown: Shown, ruled: Demo) -> None:
     shown.open(ruled, VIEW)
     shown.page.wait_for_selector("#alerts-menu")
     shown.page.wait_for_timeout(3000)
-    (row,) = ruled.ask("/v1/trades?symbol=BTCUSDT&limit=1")["data"]
-    for crosses in ("above", "below"):
-        when = {"kind": "price", "symbol": "BTCUSDT", "crosses": crosses, "level": row["price"]}
-        write(ruled, "POST", "/v1/alerts", {"name": f"it is {crosses}", "when": when, "once": True})
-    shown.page.wait_for_selector(".note", timeout=60_000)
-    texts = [event["text"] for event in ruled.ask("/v1/alerts/events")["data"]]
-    assert shown.page.locator(".note span").first.inner_text() in texts
+    for _ in range(20):  # a market may walk away from one level for good: there is one where it stands now
+        (row,) = ruled.ask("/v1/trades?symbol=BTCUSDT&limit=1")["data"]
+        for crosses in ("above", "below"):
+            when = {"kind": "price", "symbol": "BTCUSDT", "crosses": crosses, "level": row["price"]}
+            write(ruled, "POST", "/v1/alerts", {"name": f"it is {crosses}", "when": when, "once": True})
+        shown.page.wait_for_timeout(5000)
+        if shown.page.locator(".note").count():
+            break
+    said = shown.page.locator(".note span").first.inner_text()
+    assert said in [event["text"] for event in ruled.ask("/v1/alerts/events")["data"]]
     shown.page.wait_for_timeout(4000)
     shown.page.locator(".note").last.wait_for()
     shown.page.click("#alerts-menu summary")

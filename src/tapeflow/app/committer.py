@@ -95,10 +95,13 @@ class Committer:
             try:
                 self.do(self._job)
             except BaseException as error:  # noqa: BLE001 - the pipeline raises it again
-                self.failure = error
-                with self._changed:
-                    self._changed.notify_all()
+                self._die(error)
                 return
+
+    def _die(self, error: BaseException) -> None:
+        with self._changed:
+            self.failure = error
+            self._changed.notify_all()
 
     def do(self, job: Job) -> None:
         """Commit, as often as it takes; then have the state kept, and drop what is too old."""
@@ -119,7 +122,11 @@ class Committer:
                 self._changed.wait_for(lambda: self._kept is not None or self._is_over())
             if self._kept is None:
                 return
-            self._keep()
+            try:
+                self._keep()
+            except BaseException as error:  # noqa: BLE001 - as above: a run must not go on without keeping its state
+                self._die(error)
+                return
 
     def _is_over(self) -> bool:
         return self._is_ending and not self._thread.is_alive()

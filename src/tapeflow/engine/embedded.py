@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from tapeflow.domain.candle import NOTIONAL_LIMIT
+from tapeflow.domain.errors import SnapshotError
 from tapeflow.domain.events import (
     Action,
     BookDelta,
@@ -559,7 +560,12 @@ class Engine:
 
     def restore_pieces(self, found: Sequence[bytes | memoryview]) -> None:
         """The same from `pieces`."""
-        pieces = iter([memoryview(piece) for piece in found])
+        try:
+            self._restore(iter([memoryview(piece) for piece in found]))
+        except StopIteration:
+            raise SnapshotError(f"expected a whole snapshot, got {len(found)} pieces of one") from None
+
+    def _restore(self, pieces: Iterator[memoryview]) -> None:
         parts = read_snapshot(self.fingerprint, next(pieces, memoryview(b"")))
         self._intake.restore(tuples(parts["intake"]))
         self._windows.restore(tuples(parts["windows"]))

@@ -237,6 +237,7 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     #: For each key, or each address where there is none.
     requests_per_s: Annotated[float, msgspec.Meta(gt=0)] = 50.0
     connections_per_address: Annotated[int, msgspec.Meta(ge=1)] = 64
+    connections: Annotated[int, msgspec.Meta(ge=1)] = 4096
     subscriptions_per_connection: Annotated[int, msgspec.Meta(ge=1)] = 1000
     messages_per_s: Annotated[float, msgspec.Meta(gt=0)] = 20.0
     sql: bool = True

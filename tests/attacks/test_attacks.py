@@ -40,7 +40,7 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run"),
 ]
 
-API = "port = 0\nrequests_per_s = 100000\nconnections_per_address = 20000\nmessages_per_s = 100000\nsql_seconds = 2\n"
+API = "port = 0\nrequests_per_s = 100000\nconnections_per_address = 20000\nconnections = 20000\nmessages_per_s = 100000\nsql_seconds = 2\n"
 GROWTH = 300 << 20
 #: 2,000 of them take a minute.
 CONNECTIONS = int(os.environ.get("TAPEFLOW_CONNECTIONS", "400"))

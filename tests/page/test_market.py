@@ -332,6 +332,19 @@ def _ladder(shown: Shown, side: str) -> tuple[list[Decimal], list[Decimal], list
     return prices, sizes, sums
 
 
+def stored(demo: Demo, lines: list[list[str]]) -> list[tuple[list[str], dict[str, Any]]]:
+    """The rows of trades on the page, each with that of the store, which is behind the stream."""
+    for _ in range(20):
+        newest = demo.ask("/v1/trades?symbol=BTCUSDT&limit=2000")["data"]
+        known = {(Decimal(row["price"]), Decimal(row["size"])): row for row in newest}
+        found = [(line, known.get((Decimal(line[1][2:]), Decimal(line[2])))) for line in lines]
+        there = [(line, row) for line, row in found if row is not None]
+        if len(there) > 3:
+            return there
+        time.sleep(0.5)
+    raise AssertionError("what is on the page is not in the store")
+
+
 def test_trades_are_filtered_by_size_and_told_to_the_millisecond(shown: Shown, demo: Demo) -> None:
     shown.open(demo, VIEW)
     shown.page.wait_for_timeout(2000)
@@ -343,13 +356,8 @@ def test_trades_are_filtered_by_size_and_told_to_the_millisecond(shown: Shown, d
     lines = shown.page.locator(".trade:not(.heads):not([hidden])").evaluate_all(script)
     assert lines
     assert all(Decimal(size) >= least for _, _, size, _ in lines)
-    newest = demo.ask("/v1/trades?symbol=BTCUSDT&limit=500")["data"]
-    known = {(row["price"], Decimal(row["size"])): row for row in newest}
     found = 0
-    for tone, price, size, clock in lines:
-        row = known.get((price[2:].rstrip("0").rstrip("."), Decimal(size)))
-        if row is None:
-            continue
+    for (tone, _, _, clock), row in stored(demo, lines):
         found += 1
         assert tone == {"buy": "up", "sell": "down"}[row["side"]]
         millis = row["ts_event"] // 1000

@@ -14,7 +14,8 @@ class Limits(msgspec.Struct, frozen=True):
     origins: tuple[str, ...] = ()
     requests_per_s: float = 50.0
     connections_per_address: int = 64
-    connections: int = 1024
+    #: Of all addresses together, streams among them.
+    connections: int = 4096
     rows: int = 500
     rows_most: int = 10_000
     #: Reads of the store at once, statements of SQL at once, and how long one waits for its turn.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tapeflow import files
 from tapeflow.domain.errors import SettingsError
-from tapeflow.tape.writer import sync_folder
 
 
 def read(path: Path) -> bytes | None:
@@ -28,14 +28,4 @@ def read(path: Path) -> bytes | None:
 
 def write(path: Path, content: bytes) -> None:
     """Put a new file in place of the old one, also after a power failure; raises `OSError`. One writer at a time."""
-    staging = path.with_name(f".{path.name}.new")
-    try:
-        staging.unlink(missing_ok=True)
-        with os.fdopen(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        staging.replace(path)
-        sync_folder(path.parent)
-    finally:
-        staging.unlink(missing_ok=True)
+    files.replace(path, content, mode=0o600)

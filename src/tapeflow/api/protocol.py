@@ -17,12 +17,15 @@ _FULL = (
 )
 _BODY = (
     b'{"type":"urn:tapeflow:problem:too_many_connections","title":"Too many connections","status":503,'
-    b'"detail":"this address has too many connections; close some, or keep one alive"}'
+    b'"detail":"%s has too many connections; close some, or keep one alive"}'
 )
 
 
-def bounded(limits: Limits) -> type[H11Protocol]:
-    """The protocol of one server, whose connections are counted together."""
+def bounded(limits: Limits, connections: int) -> type[H11Protocol]:
+    """The protocol of one server, whose connections are counted together; at most ``connections``, streams among them.
+
+    They are bounded here, where a stream still counts after uvicorn has given it up.
+    """
     addresses: Counter[str] = Counter()
 
     class Bounded(H11Protocol):
@@ -34,8 +37,10 @@ def bounded(limits: Limits) -> type[H11Protocol]:
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             address = self.client[0] if self.client else "?"
-            if addresses[address] >= limits.connections_per_address:
-                transport.write(_FULL % (len(_BODY), _BODY))
+            full = b"this address" if addresses[address] >= limits.connections_per_address else b""
+            if full or addresses.total() >= connections:
+                body = _BODY % (full or b"this server")
+                transport.write(_FULL % (len(body), body))
                 transport.close()
                 return
             self._address = address

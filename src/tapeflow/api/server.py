@@ -22,6 +22,8 @@ from tapeflow.domain.errors import SettingsError
 
 #: How long a stop waits for what is being answered.
 STOP_S = 3.0
+#: Open files that are not for connections of clients.
+FILES = 256
 
 
 class Part(Protocol):
@@ -100,7 +102,7 @@ class Server:
         limits = self._limits
         return uvicorn.Config(
             app,
-            http=bounded(limits),
+            http=bounded(limits, _connections(limits.connections)),
             ws=self._upgraded(app) if self._streams is not None else "none",  # type: ignore[arg-type]
             loop="asyncio",
             lifespan="off",
@@ -109,7 +111,6 @@ class Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=limits.connections,
             timeout_keep_alive=int(limits.idle_s),
             timeout_graceful_shutdown=2,
             h11_max_incomplete_event_size=limits.head_bytes,
@@ -130,6 +131,20 @@ class Server:
                 "[api] (0 for any that is free), or `enabled = false`"
             ) from error
         return made
+
+
+def _connections(wanted: int) -> int:
+    """How many connections there can be such that the tape and the store never lack a file; as many as are wanted."""
+    if os.name != "posix":
+        return wanted
+    import resource  # noqa: PLC0415 - not on every system
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted + FILES if hard == resource.RLIM_INFINITY else min(wanted + FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
+        soft = enough
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - FILES))
 
 
 class _Server(uvicorn.Server):

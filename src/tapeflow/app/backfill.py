@@ -32,15 +32,23 @@ from tapeflow.tape.writer import TapeWriter
 from tapeflow.venues.wire import Wire, wire
 
 
+class _Page(msgspec.Struct, frozen=True):
+    """What an answer must tell to find the next page: how many rows it has, and the last of them as it stands there."""
+
+    rows: int
+    last: bytes
+
+
 class _Aggregate(msgspec.Struct):
-    """What a page of aggregates must tell to find the next: id and time (microseconds) of each."""
+    """Id and time of an aggregate."""
 
     a: int
     T: int
 
 
-_aggregates = msgspec.json.Decoder(list[_Aggregate]).decode
-_candles = msgspec.json.Decoder(list[list[msgspec.Raw]]).decode
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_aggregate = msgspec.json.Decoder(_Aggregate).decode
+_candle = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 async def backfill(
@@ -150,52 +158,60 @@ class _Fetching:
             writer.close()
         (self._where / "whole").touch()
 
-    def _done(self) -> dict[str, bytes]:
-        """The answers that are on the tape already."""
-        found: dict[str, bytes] = {}
+    def _done(self) -> dict[str, _Page]:
+        """The answers that are on the tape already, by their requests; a month of trades has a hundred thousand."""
+        found: dict[str, _Page] = {}
         with TapeReader(self._where) as reader:
             for block in reader.blocks():
                 for i, (status, request) in answered(block, 0, len(block)).items():
                     if status == 200:
-                        found[request] = block.body(i)
+                        found[request] = _page(block.body(i))
         return found
 
-    async def _ask(self, fetch: Fetch, done: dict[str, bytes]) -> bytes:
+    async def _ask(self, fetch: Fetch, done: dict[str, _Page]) -> _Page:
         known = done.get(fetch.request)
         if known is not None:
             return known
         answer = await self._rest.ask(fetch, HISTORY, attempts=20)
         if not answer.is_good:
             raise VenueError(f"{answer.problem}; what was fetched is kept, the same command goes on from there")
-        return answer.body
+        return _page(answer.body)
 
-    async def _all_candles(self, symbol: str, interval: str, start: int, end: int, done: dict[str, bytes]) -> None:
+    async def _all_candles(self, symbol: str, interval: str, start: int, end: int, done: dict[str, _Page]) -> None:
         at = start
         while at < end:
             fetch = self._wire.candles(symbol, interval, at, end)
             if fetch is None:
                 return
-            rows = _candles(await self._ask(fetch, done))
-            if len(rows) < 1000:
+            page = await self._ask(fetch, done)
+            if page.rows < 1000:
                 return
-            at = int(bytes(rows[-1][0]).strip(b'"')) + 1
+            at = int(bytes(_candle(page.last)[0]).strip(b'"')) + 1
             at = at if at > 10**14 else at * 1000
 
-    async def _all_trades(self, symbol: str, start: int, end: int, done: dict[str, bytes]) -> None:
-        page: list[_Aggregate] = []
+    async def _all_trades(self, symbol: str, start: int, end: int, done: dict[str, _Page]) -> None:
+        page = _Page(0, b"")
         at = start
-        while not page and at < end:
-            page = _aggregates(await self._ask(self._wire.trades_at(symbol, at), done))
+        while not page.rows and at < end:
+            page = await self._ask(self._wire.trades_at(symbol, at), done)
             at += HOUR
         told = time.monotonic()
-        count = 0
-        while page and _us(page[-1].T) < end:
-            count += len(page)
+        count = page.rows
+        while page.rows:
+            last = _aggregate(page.last)
+            if _us(last.T) >= end:
+                break
             if time.monotonic() - told > 2:
                 told = time.monotonic()
-                self._say(f"{symbol}: {count} aggregates, at {time_text(_us(page[-1].T))}")
-            page = _aggregates(await self._ask(self._wire.trades_from(symbol, page[-1].a + 1), done))
-        self._say(f"{symbol}: {count + len(page)} aggregates fetched")
+                self._say(f"{symbol}: {count} aggregates, at {time_text(_us(last.T))}")
+            page = await self._ask(self._wire.trades_from(symbol, last.a + 1), done)
+            count += page.rows
+        self._say(f"{symbol}: {count} aggregates fetched")
+
+
+def _page(body: bytes) -> _Page:
+    rows = _rows(body)
+    return _Page(len(rows), bytes(rows[-1]) if rows else b"")
 
 
 def _us(ts: int) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from tapeflow import files
 from tapeflow.app.running import address
 from tapeflow.domain.errors import OutputError, SettingsError, TapeError
 from tapeflow.domain.time import DAY
@@ -80,9 +81,7 @@ def _decide(path: Path, seed: int | None, symbols: int) -> Kept:
     default = Market()
     kept = Kept(1, default.seed if seed is None else seed, default.rate, max(LISTED, symbols), _today() - DAYS)
     try:
-        staging = path.with_suffix(".tmp")
-        staging.write_bytes(msgspec.json.encode(kept) + b"\n")
-        staging.replace(path)
+        files.replace(path, msgspec.json.encode(kept) + b"\n")
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}; choose another --data") from error
     return kept

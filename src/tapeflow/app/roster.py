@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from tapeflow import files
 from tapeflow.api.problem import Problem, unknown
 from tapeflow.domain.errors import InputError, VenueError
 from tapeflow.feed.feed import Feed
@@ -142,13 +142,8 @@ def _with(added: tuple[str, ...], name: str, start: Sequence[str]) -> tuple[str,
 
 def _write(path: Path, changes: Changes) -> None:
     """All of it or nothing, also after a power failure."""
-    staging = path.with_suffix(".tmp")
     try:
-        with staging.open("wb") as out:
-            out.write(msgspec.json.encode(changes) + b"\n")
-            out.flush()
-            os.fsync(out.fileno())
-        staging.replace(path)
+        files.replace(path, msgspec.json.encode(changes) + b"\n")
     except OSError as error:
         detail = f"the data folder cannot be written ({error.strerror}), so nothing was changed; make room there"
         raise Problem(503, "cannot_keep", detail, headers={"Retry-After": "10"}) from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tapeflow import venues
+from tapeflow import files, venues
 from tapeflow.app.lean import without_pandas
 from tapeflow.app.pipeline import Pipeline, Progress
 from tapeflow.app.roster import Reach, Roster
@@ -274,10 +274,8 @@ class Run:
     def _write_status(self, *, is_running: bool) -> dict[str, Any]:
         status = self.status() | {"is_running": is_running}
         self.latest = status
-        staging = self.folder.status.with_suffix(".tmp")
         try:
-            staging.write_bytes(msgspec.json.encode(status))
-            staging.replace(self.folder.status)
+            files.replace(self.folder.status, msgspec.json.encode(status), sync=False)
             self._status_problem = ""
         except OSError as error:
             if self._status_problem != error.strerror:  # told once, not every second

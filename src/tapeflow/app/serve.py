@@ -78,6 +78,7 @@ def _limits(api: ApiSettings) -> Limits:
         origins=api.allowed_origins,
         requests_per_s=api.requests_per_s,
         connections_per_address=api.connections_per_address,
+        connections=api.connections,
         has_sql=api.sql,
         has_alerts=True,
         needs_key=is_required(api),

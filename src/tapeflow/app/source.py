@@ -101,11 +101,7 @@ class RunSource:
 
     def select(self, statement: str) -> sql.Selected:
         rows, seconds = self._sql
-        cursor = self._store.cursor()
-        try:
-            return sql.select(cursor, statement, rows=rows, seconds=seconds)
-        finally:
-            cursor.close()
+        return self._store.select(statement, rows=rows, seconds=seconds)
 
     def status(self) -> dict[str, Any]:
         return self._status()

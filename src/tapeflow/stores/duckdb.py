@@ -19,10 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tapeflow.domain.errors import StoreError
-from tapeflow.stores import schema
+from tapeflow.stores import schema, sql
 from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
 from tapeflow.stores.results import Results
-from tapeflow.stores.sql import CONFIG, lock, opening
+from tapeflow.stores.sql import CONFIG, Selected, Statements, lock, opening
 
 #: A live row begins at most so long before the newest one of its table: a window of a week, and a day.
 REACH_DAYS = 8
@@ -60,6 +60,7 @@ class DuckStore:
         self._channels = {name: numbered(CHANNELS[name]) for name in channels}
         self._scales = (price_scale, size_scale)
         self._newest: dict[str, dict[tuple[Any, ...], Any]] = {}
+        self._statements = Statements()
         try:
             self._db = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
             lock(self._db)
@@ -144,6 +145,23 @@ class DuckStore:
         coverage: list[dict[str, Any]] | None = None,
         again: bool = False,
         start: int | None = None,
+    ) -> int:
+        try:
+            return self._commit(results, position, coverage, again=again, start=start)
+        except StoreError as error:
+            # What is captured comes before what is asked: statements of others have the memory that lacks.
+            if not isinstance(error.__cause__, duckdb.OutOfMemoryException) or not self._statements.give_way():
+                raise
+        return self._commit(results, position, coverage, again=again, start=start)
+
+    def _commit(
+        self,
+        results: Results,
+        position: int,
+        coverage: list[dict[str, Any]] | None,
+        *,
+        again: bool,
+        start: int | None,
     ) -> int:
         with self._said("cannot write to the store"), self._transaction():
             count = self._write(results, coverage, again=again, start=start)
@@ -371,6 +389,10 @@ class DuckStore:
             except (OSError, pa.ArrowException) as error:
                 raise StoreError(f"cannot write {path}: {error}") from error
         return count
+
+    def select(self, statement: str, *, rows: int = sql.ROWS, seconds: float = sql.SECONDS) -> Selected:
+        """The rows of a statement of anybody, within limits; raises `sql.SqlError`. From any thread."""
+        return sql.select(self._db, statement, rows=rows, seconds=seconds, statements=self._statements)
 
     def keeps(self, channel: str) -> bool:
         """Whether there is a table of this channel."""

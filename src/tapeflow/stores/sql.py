@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ ROWS = 100_000
 SECONDS = 10.0
 #: How often a running statement is looked at.
 LOOK_S = 0.05
+#: How long the one that writes waits for statements to end.
+WAY_S = 2.0
 #: What the rows of one answer may take in memory.
 BYTES = 64 << 20
 #: What the process may grow by while a statement runs; values in the making are not in ``memory_limit``.
@@ -99,23 +102,60 @@ def lock(db: duckdb.DuckDBPyConnection) -> None:
     db.execute("SET lock_configuration = true")
 
 
+class Statements:
+    """The statements that run over one store, which share its memory with the one that writes it."""
+
+    def __init__(self) -> None:
+        self._running: set[_Clock] = set()
+        self._changed = threading.Condition()
+
+    def give_way(self) -> bool:
+        """End all of them, whose memory is needed; return when they have, at most `WAY_S` later. False: none ran."""
+        with self._changed:
+            found = bool(self._running)
+            for clock in self._running:
+                clock.is_full = True
+            self._changed.wait_for(lambda: not self._running, WAY_S)
+        return found
+
+    @contextmanager
+    def among(self, clock: _Clock) -> Iterator[None]:
+        """While a statement runs."""
+        with self._changed:
+            self._running.add(clock)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running.discard(clock)
+                self._changed.notify_all()
+
+
 def select(
-    db: duckdb.DuckDBPyConnection, sql: str, *, rows: int = ROWS, seconds: float = SECONDS, bytes: int = BYTES
+    db: duckdb.DuckDBPyConnection,
+    sql: str,
+    *,
+    rows: int = ROWS,
+    seconds: float = SECONDS,
+    bytes: int = BYTES,
+    statements: Statements | None = None,
 ) -> Selected:
     """The rows of one statement, on a connection of its own; raises `SqlError`."""
     cursor = db.cursor()
     clock = _Clock(cursor, seconds)
-    try:
-        check(cursor, sql)
-        cursor.execute("BEGIN TRANSACTION READ ONLY")
-        with clock:
-            return _fetch(cursor, sql, rows, bytes)
-    except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two while rows are given
-        if clock.is_full:
-            raise SqlError("the statement took more memory than it may and was ended; ask for less at once") from error
-        raise SqlError(_said(error, seconds, is_over=clock.is_over)) from error
-    finally:
-        cursor.close()
+    with (statements or Statements()).among(clock):
+        try:
+            check(cursor, sql)
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            with clock:
+                return _fetch(cursor, sql, rows, bytes)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # the last two while rows are given
+            if clock.is_full:
+                said = "the statement took memory that it may not, or that the store needs, and was ended; ask for less"
+                raise SqlError(said) from error
+            raise SqlError(_said(error, seconds, is_over=clock.is_over)) from error
+        finally:
+            cursor.close()
 
 
 def select_file(path: Path, sql: str, *, rows: int = ROWS, seconds: float = SECONDS, bytes: int = BYTES) -> Selected:

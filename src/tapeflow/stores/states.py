@@ -5,7 +5,6 @@ A file appears whole or not at all and carries a checksum, so a torn or damaged 
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import zstandard
 
+from tapeflow import files
 from tapeflow.domain.errors import SnapshotError, StoreError
 from tapeflow.domain.time import DAY
 from tapeflow.engine.snapshot import framed, split
@@ -48,16 +48,10 @@ class States:
         whole = ts.to_bytes(8, "little") + _compressed(state)
         whole = zlib.crc32(whole).to_bytes(4, "little") + whole
         path = self._path(position)
-        staging = path.with_name(f".{path.name}")
         try:
-            with staging.open("wb") as file:
-                file.write(whole)
-                file.flush()
-                os.fsync(file.fileno())
-            staging.replace(path)
+            files.replace(path, whole)
             self._thin_out()
         except OSError as error:
-            staging.unlink(missing_ok=True)
             raise StoreError(f"cannot keep the state at {path}: {error.strerror}") from error
 
     def _thin_out(self) -> None:

@@ -11,12 +11,12 @@ import msgspec
 import zstandard
 
 from tapeflow.domain.errors import TapeError
+from tapeflow.files import sync_folder
 from tapeflow.tape import index
 from tapeflow.tape.blocks import Block
 from tapeflow.tape.encoding import COMPACTED, MOST_RECORDS, decode, join, pack
 from tapeflow.tape.lock import KEEPING, Lock
 from tapeflow.tape.segments import SegmentFile, first_position
-from tapeflow.tape.writer import sync_folder
 
 LEVEL = 12
 BLOCK_BYTES = 8 << 20

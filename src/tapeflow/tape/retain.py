@@ -6,9 +6,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from tapeflow.domain.errors import TapeError
+from tapeflow.files import sync_folder
 from tapeflow.tape import index
 from tapeflow.tape.lock import KEEPING, Lock
-from tapeflow.tape.writer import sync_folder
 
 
 def retain(

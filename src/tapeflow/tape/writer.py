@@ -11,6 +11,7 @@ from pathlib import Path
 import zstandard
 
 from tapeflow.domain.errors import TapeError
+from tapeflow.files import sync_folder
 from tapeflow.tape import index
 from tapeflow.tape.encoding import MOST_RECORDS, encode
 from tapeflow.tape.lock import WRITING, Lock
@@ -245,14 +246,3 @@ class TapeWriter:
 def too_long(size: int) -> TapeError:
     """What to say of a record of this size."""
     return TapeError(f"expected records of at most {LONGEST} bytes, got one of {size}; split it")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new, renamed and removed names of a folder outlive a power failure, where the system can."""
-    if os.name == "nt":
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

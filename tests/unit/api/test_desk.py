@@ -80,9 +80,9 @@ def test_a_rule_that_goes_while_another_is_written_down_ends_nothing(
         monkeypatch.setattr(desk.journal, "write", slow)
         await desk.begin()
         await until(lambda: desk._is_open)
-        first, second, third = (desk.add(Draft(Stale(name, 1))) for name in "ABC")
+        first, second, third = [await desk.add(Draft(Stale(name, 1))) for name in "ABC"]
         await until(lambda: desk.journal.entries)  # the first is being written
-        desk.remove(second)
+        await desk.remove(second.id)
         await until(lambda: {one.event.rule for one in desk.journal.entries.values()} == {first.id, third.id})
         assert not any(task.done() for task in desk._tasks)
         await desk.end()
@@ -103,7 +103,7 @@ def test_a_target_is_looked_at_beside_the_loop(tmp_path: Path, monkeypatch: pyte
         desk = made(tmp_path, has_apprise=True)
         draft = Draft(Stale("A", 1), targets=(Apprise("a", "json://h"),))
         await desk.look_at_targets(draft, None)
-        rule = desk.add(draft)
+        rule = await desk.add(draft)
         await desk.look_at_targets(Draft(Stale("A", 2), targets=(Apprise("a"),)), rule)
 
     asyncio.run(run())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -58,7 +59,9 @@ class Past:
 
 
 @contextmanager
-def served(past: Past, symbols: int = 1, keys: Keys | None = None, hub: Hub | None = None) -> Iterator[str]:
+def served(
+    past: Past, symbols: int = 1, keys: Keys | None = None, hub: Hub | None = None, limits: Limits | None = None
+) -> Iterator[str]:
     topics = Topics(catalogue.default(["1s"], ["trades", "candles"]), "binance")
     names = [f"S{number}" for number in range(symbols)]
     keys = keys or NoKeys()
@@ -66,7 +69,7 @@ def served(past: Past, symbols: int = 1, keys: Keys | None = None, hub: Hub | No
     streams = Streams(hub or Hub("binance", past, lambda _: None), rules)
     app = FastAPI(exception_handlers=BY_ERROR)
     sse.add(app, streams)
-    server = Server(app, "127.0.0.1", 0, limits=Limits(), keys=keys, streams=streams)
+    server = Server(app, "127.0.0.1", 0, limits=limits or Limits(), keys=keys, streams=streams)
     server.start()
     try:
         yield server.address
@@ -230,6 +233,21 @@ def test_who_does_not_read_is_closed_and_others_miss_nothing() -> None:
 
     with served(past, hub=hub) as address, unread(address, json.dumps(asked).encode()):
         talk(address, work)
+
+
+def test_streams_count_among_the_connections_of_all() -> None:
+    with served(Past(3), limits=Limits(connections=2)) as address:
+        with unread(address, b"{}"), unread(address, b"{}"):
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(f"{address}/v1/stream?channel=nope", timeout=4)
+            with caught.value as refused:
+                assert refused.code == 503
+                assert json.loads(refused.read())["detail"].startswith("this server has too many connections")
+        time.sleep(0.2)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{address}/v1/stream?channel=nope", timeout=4)
+        assert caught.value.code == 400
+        caught.value.close()
 
 
 @contextmanager

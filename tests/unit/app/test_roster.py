@@ -85,7 +85,7 @@ def test_what_cannot_be_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert problem_of(roster.unfollow(feed, "BTCUSDT")).kind == "last_symbol"
     away = problem_of(roster.follow(cast("Feed", FakeFeed("the venue is away")), "SOLUSDT"))
     assert (away.status, away.kind) == (503, "venue_unreachable")
-    (tmp_path / "symbols.tmp").mkdir()
+    (tmp_path / ".symbols.json.new").mkdir()
     kept = problem_of(roster.follow(feed, "SOLUSDT"))
     assert (kept.kind, feed.followed, roster.symbols) == ("cannot_keep", [], ["BTCUSDT"])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from tapeflow.flow.builder import Builder
 from tapeflow.stores import schema
 from tapeflow.stores.duckdb import DuckStore
 from tapeflow.stores.results import Results
+from tapeflow.stores.sql import SqlError
 
 CHANNELS = ("trades", "quotes", "candles", "indicators", "coverage", "late", "quarantine")
 US = 1_700_000_000_000_000
@@ -425,4 +428,36 @@ def test_a_commit_after_one_that_could_not_be_rolled_back(tmp_path: Path) -> Non
         store._db.execute("SELECT 1")
     store.commit(source.take(trade(2, 1)), 2)
     assert (store.position, ids(store)) == (2, ["1", "2"])
+    store.close()
+
+
+def test_a_statement_gives_its_memory_to_a_commit_that_lacks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, source = DuckStore(tmp_path / "store.duckdb", CHANNELS), Source()
+    said: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(SqlError) as caught:
+            store.select("SELECT sum(a.range * b.range) FROM range(1000000000) a, range(1000000000) b")
+        said.append(str(caught.value))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    plain = store._write
+
+    def write(*given: Any, **more: Any) -> int:
+        if not said:  # as long as the statement has the memory
+            raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate")
+        return plain(*given, **more)
+
+    monkeypatch.setattr(store, "_write", write)
+    time.sleep(0.3)
+    assert store.commit(source.take(trade(1), trade(2)), 2) == 2
+    asking.join()
+    assert "the store needs" in said[0]
+    said.clear()  # nobody asks: it lacks for another reason, which is told
+    with pytest.raises(StoreError, match="Out of Memory"):
+        store.commit(source.take(trade(3)), 3)
+    assert store.position == 2
     store.close()

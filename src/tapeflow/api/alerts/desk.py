@@ -10,28 +10,29 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Coroutine
 from typing import Any, Protocol
 
 import msgspec
 
 from tapeflow.api.alerts import watch
 from tapeflow.api.alerts.follower import Follower, name_of, topic_of
-from tapeflow.api.alerts.journal import Delivery, Entry, Event, Journal, Line, encoded
-from tapeflow.api.alerts.outbox import Outbox
+from tapeflow.api.alerts.journal import Delivery, Entry, Event, Journal
+from tapeflow.api.alerts.ledger import AGAIN_S, Ledger
 from tapeflow.api.alerts.rulebook import Rulebook
-from tapeflow.api.alerts.rules import Coverage, Draft, Indicator, Level, Price, Rule, Stale, Target, check, merged
-from tapeflow.api.alerts.targets import Teller, Undelivered
+from tapeflow.api.alerts.rules import Coverage, Draft, Indicator, Level, Price, Rule, Stale, check, merged
+from tapeflow.api.alerts.targets import Teller
 from tapeflow.api.alerts.targets import check as check_target
+from tapeflow.api.alerts.telling import Telling
 from tapeflow.api.alerts.watch import Sighting, State
 from tapeflow.api.hub import Hub
 from tapeflow.api.topics import Refusal, Topic
+from tapeflow.domain.errors import TapeflowError
 
 #: How far each rule has seen is written so often; what came after is looked at again after a kill.
 STATE_S = 2.0
 #: Silence is looked for so often.
 TICK_S = 1.0
-#: A topic that cannot be followed is tried again after so long.
-AGAIN_S = 1.0
 
 _LOG = logging.getLogger("tapeflow.api.alerts")
 
@@ -54,6 +55,20 @@ class Present(Protocol):
     def newest(self, symbol: str, stream: str) -> int | None:
         """The time of the newest trade of a symbol, or of its newest event of ``any`` stream."""
         ...
+
+
+class TooMany(TapeflowError):
+    """There are as many rules as there may be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"there are {most} rules, as many as `limit` of [alerts] allows; remove one first")
+
+
+class UnknownRule(TapeflowError):
+    """There is no such rule."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"no alert {id[:40]!r}; GET /v1/alerts lists those there are")
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -80,15 +95,12 @@ class Desk:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._problems: dict[str, str] = {}
         self._called = asyncio.Event()
-        self._changed: set[str] = set()
-        self._cursors: set[str] = set()
         self._saved = 0.0
-        self._writing = asyncio.Lock()
-        self._teller: Teller | None = None
-        self._outbox: Outbox | None = None
+        self._editing = asyncio.Lock()
+        self._ledger = Ledger(journal)
+        self._telling = Telling(self._ledger, book)
         self._tasks: list[asyncio.Task[None]] = []
-        self._counts = {"fired": 0, "delivered": 0, "failed": 0, "failures": 0, "restarts": 0}
-        self._waiting = 0
+        self._counts = {"fired": 0, "restarts": 0}
         self._is_open = False
         self._problem = ""
 
@@ -96,14 +108,9 @@ class Desk:
 
     async def begin(self) -> None:
         """Go on where the journal ends: tell what was not told, then look at what came meanwhile."""
-        self._teller = Teller(allow_private=self.bounds.allow_private, has_apprise=self.bounds.has_apprise)
-        self._outbox = Outbox(self._target, self._teller.tell, self._mark)
-        for entry in self.journal.entries.values():
-            self._send(entry)
-        gone = self.journal.states.keys() - self.book.rules.keys()
-        self._changed |= gone
-        for id in gone:
-            del self.journal.states[id]
+        self._telling.begin(Teller(allow_private=self.bounds.allow_private, has_apprise=self.bounds.has_apprise))
+        for id in self.journal.states.keys() - self.book.rules.keys():
+            self._ledger.forget(id)
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(self._admit())]
 
     async def end(self) -> None:
@@ -111,20 +118,21 @@ class Desk:
         for task in (*self._tasks, *self._following.values()):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._following.values(), return_exceptions=True)
-        if self._outbox is not None and self._teller is not None:
-            await self._outbox.close()
-            await self._teller.close()
-        if self._changed or self._cursors:
-            with contextlib.suppress(OSError):
-                self.journal.write(encoded(self._state_line()), sync=False)
-        self.journal.close()
+        await self._telling.end()
+        self._ledger.close()
 
     def status(self) -> dict[str, Any]:
         """What an operator wants to see; from any thread."""
         rules = {"rules": len(self.book.rules), "not_judged": len(self._problems)}
-        return rules | self._counts | {"waiting": self._waiting, "problem": self._problem}
+        return rules | self._counts | self._telling.status() | {"problem": self._ledger.problem or self._problem}
 
     # -- rules -----------------------------------------------------------------------------------------------
+
+    def rule(self, id: str) -> Rule:
+        """A rule; raises `UnknownRule`."""
+        if id not in self.book.rules:
+            raise UnknownRule(id)
+        return self.book.rules[id]
 
     async def look_at_targets(self, draft: Draft, before: Rule | None) -> None:
         """Raise `SettingsError` or `Undelivered` where one could never be told; before `add` and `put`, which do not.
@@ -136,53 +144,43 @@ class Desk:
         for target in whole.targets:
             await asyncio.to_thread(check_target, target, has_apprise=self.bounds.has_apprise)
 
-    def add(self, draft: Draft) -> Rule:
-        """Keep a rule and begin with it; raises `SettingsError`, `Refusal`, `OutputError`."""
-        rule = self.book.add(self._checked(merged(draft, None)))
-        self._enter(rule)
+    async def add(self, draft: Draft) -> Rule:
+        """Keep a rule and begin with it; raises `SettingsError`, `Refusal`, `OutputError`, `TooMany`."""
+        async with self._editing:
+            if len(self.book.rules) >= self.bounds.rules:
+                raise TooMany(self.bounds.rules)
+            rule = await asyncio.to_thread(self.book.add, self._checked(merged(draft, None)))
+            self._enter(rule)
         return rule
 
-    def put(self, rule: Rule, draft: Draft) -> Rule:
-        """Replace a rule, which begins anew; raises as `add`."""
-        made = self.book.put(rule.id, self._checked(merged(draft, rule)))
-        self._leave(rule)
-        self._enter(made)
-        self._tidy()
-        if self._outbox is not None:
-            self._outbox.wake(rule.id)
+    async def put(self, id: str, draft: Draft) -> Rule:
+        """Replace a rule, which begins anew; raises as `add`, and `UnknownRule` if it has gone meanwhile."""
+        async with self._editing:
+            rule = self.rule(id)
+            made = await asyncio.to_thread(self.book.put, id, self._checked(merged(draft, rule)))
+            self._leave(rule)
+            self._enter(made)
+            self._tidy()
+        self._telling.wake(id)
         return made
 
-    def remove(self, rule: Rule) -> None:
-        """Keep a rule no more; its events stay in the journal."""
-        self.book.remove(rule.id)
-        self._leave(rule)
-        self._tidy()
-        if self._outbox is not None:
-            self._outbox.wake(rule.id)
+    async def remove(self, id: str) -> Rule:
+        """Keep a rule no more; its events stay in the journal. Raises `OutputError`, `UnknownRule`."""
+        async with self._editing:
+            rule = self.rule(id)
+            await asyncio.to_thread(self.book.remove, id)
+            self._leave(rule)
+            self._tidy()
+        self._telling.wake(id)
+        return rule
 
     async def test(self, rule: Rule) -> list[dict[str, Any]]:
         """What happens when the targets of a rule are told of something that did not happen."""
-        now = time.time_ns() // 1000
-        text = f"a test of the alert {rule.name or rule.id}; nothing has happened"
-        level = getattr(rule.when, "level", None)
-        id, symbol = f"{rule.id}.test.{now}", rule.when.symbol
-        event = Event(id, rule.id, now, symbol, None, level, text, rule.name, now, test=True)
-        return list(await asyncio.gather(*(self._try(target, event) for target in rule.targets)))
-
-    async def _try(self, target: Target, event: Event) -> dict[str, Any]:
-        assert self._teller is not None
-        began = time.monotonic()
-        try:
-            await self._teller.tell(target, event)
-            error = ""
-        except Undelivered as problem:
-            error = str(problem)
-        took = round((time.monotonic() - began) * 1000)
-        return {"target": target.name, "delivered": not error, "error": error, "ms": took, "event": event.id}
+        return await self._telling.test(rule)
 
     def state(self, rule: Rule) -> str:
         """How a rule is doing, in a word."""
-        state = self.journal.states.get(rule.id)
+        state = self._ledger.state(rule.id)
         if state is not None and state.is_done:
             return "done"
         if not rule.enabled:
@@ -218,13 +216,13 @@ class Desk:
 
     def _enter(self, rule: Rule) -> None:
         """Have a rule judged, from its state if it has one."""
-        state = self.journal.states.get(rule.id)
+        state = self._ledger.state(rule.id)
         if not self._is_open or not rule.enabled or (state is not None and state.is_done):
             return
         asked = topic_of(rule.when)
         if asked is None:
             self._stale[rule.id] = rule
-            self.journal.states.setdefault(rule.id, State())
+            self._ledger.open(rule.id)
             return
         try:
             # Never refused for its symbol: all rules of a topic go on with it together, or one would miss rows.
@@ -241,17 +239,16 @@ class Desk:
             self._followers[name] = Follower(topic, self._called.set)
             self._following[name] = asyncio.create_task(self._follow(self._followers[name]))
         if state is None:
-            self.journal.states[rule.id] = State()
+            self._ledger.open(rule.id)
             self._look(rule, self._followers[name].last)
-            self._changed.add(rule.id)
+            self._ledger.saw(rule.id)
             self._save_soon()
 
     def _leave(self, rule: Rule) -> None:
         self._stale.pop(rule.id, None)
         self._levels.pop(rule.id, None)
         self._problems.pop(rule.id, None)
-        self.journal.states.pop(rule.id, None)
-        self._changed.add(rule.id)
+        self._ledger.forget(rule.id)
         for rules in self._by_topic.values():
             rules.pop(rule.id, None)
 
@@ -263,8 +260,7 @@ class Desk:
             del self._followers[name]
         for name in self.journal.cursors.keys() - self._by_topic.keys():
             if not self._problems:
-                del self.journal.cursors[name]
-                self._cursors.add(name)
+                self._ledger.move(name, None)
         self._called.set()
 
     async def _follow(self, follower: Follower) -> None:
@@ -300,46 +296,46 @@ class Desk:
                 for _ in range(10):  # no topic keeps the others waiting
                     if not follower.waiting:
                         break
-                    await self._judge_safely(follower)
+                    what = f"a message of {follower.name} could not be judged"
+                    await self._safely(self._judge(follower, *follower.take()), what)
                 if follower.waiting:
                     self._called.set()
             now = time.monotonic()
             if now - ticked >= TICK_S and self._present.is_live():
                 ticked = now
-                await self._tick()
+                await self._safely(self._tick(), "silence could not be looked for")
             if now - self._saved >= STATE_S:
                 self._saved = now
-                await self._save()
+                await self._safely(self._ledger.save(), "how far the rules have seen could not be kept")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S / 2):
                     await self._called.wait()
 
-    async def _judge_safely(self, follower: Follower) -> None:
-        message, cursor = follower.take()
+    async def _safely(self, work: Coroutine[Any, Any, None], what: str) -> None:
+        """One thing that fails must not end all alerts."""
         try:
-            await self._judge(follower, message, cursor)
-        except Exception as error:  # noqa: BLE001 - one message must not end all alerts
-            _LOG.exception("a message of %s could not be judged", follower.name)
-            self._problem = f"a message of {follower.name} could not be judged: {error}; see the log"
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            _LOG.exception("%s", what)
+            self._problem = f"{what}: {error}; see the log"
 
     async def _judge(self, follower: Follower, message: bytes, cursor: str) -> None:
         rows = follower.read(message)
         found: list[tuple[Rule, Sighting]] = []
         for rule in list(self._by_topic.get(follower.name, {}).values()):
             found += [(rule, one) for one in self._look(rule, rows)]
-            self._changed.add(rule.id)
+            self._ledger.saw(rule.id)
         if rows:
             follower.last = rows if follower.topic.channel == "coverage" else rows[-1:]
         if follower.name not in self.journal.cursors:
             self._save_soon()  # a rule begins here, whatever ends the process
         if self._followers.get(follower.name) is follower:
-            self.journal.cursors[follower.name] = cursor
-            self._cursors.add(follower.name)
+            self._ledger.move(follower.name, cursor)
         await self._fire(follower.name, found)
 
     def _look(self, rule: Rule, rows: list[Any]) -> list[Sighting]:
         """What a rule sees in rows; its state goes on. After ``once`` and within the cooldown nothing is told."""
-        state = self.journal.states.get(rule.id)
+        state = self._ledger.state(rule.id)
         if state is None or not rows:
             return []
         when, found = rule.when, list[Sighting | None]()
@@ -360,10 +356,10 @@ class Desk:
             if self._stale.get(rule.id) is not rule:
                 continue  # removed or replaced while the one before was written down
             assert isinstance(rule.when, Stale)
-            state = self.journal.states[rule.id]
+            state = self._ledger.open(rule.id)
             mark = self._present.newest(rule.when.symbol, rule.when.stream)
             one = watch.silence(rule.when, state, mark, now)
-            self._changed.add(rule.id)
+            self._ledger.saw(rule.id)
             if one is not None and _may_fire(rule, state, one):
                 await self._fire(f"stale.{rule.when.symbol}", [(rule, one)])
 
@@ -383,80 +379,15 @@ class Desk:
             self._by_topic.get(topic, {}).pop(rule.id, None)
         if not fired:
             return
-        line = self._state_line()
-        line.fired = tuple(fired)
-        self.journal.take(Line(fired=line.fired))
-        lost = self.journal.trim()
-        await self._write(encoded(line), sync=True)
+        lost = await self._ledger.fire(tuple(fired))
         self._counts["fired"] += len(fired)
-        self._count_lost(len(lost))
+        self._telling.lose(lost)
         for entry in fired:
-            self._send(entry)
-
-    def _count_lost(self, lost: int) -> None:
-        self._counts["failed"] += lost
-        self._waiting -= lost
-
-    # -- telling ---------------------------------------------------------------------------------------------
-
-    def _target(self, rule: str, name: str) -> Target | None:
-        kept = self.book.rules.get(rule)
-        return next((target for target in kept.targets if target.name == name), None) if kept is not None else None
-
-    def _send(self, entry: Entry) -> None:
-        assert self._outbox is not None
-        for name, delivery in entry.deliveries.items():
-            if delivery.state == "waiting":
-                self._waiting += 1
-                self._outbox.put(entry.event, name, delivery)
-
-    async def _mark(self, event: Event, target: str, delivery: Delivery) -> None:
-        if event.id not in self.journal.entries:
-            return  # dropped, and counted then
-        line = Line(told=((event.id, target, delivery),))
-        self.journal.take(line)
-        if delivery.state == "waiting":
-            self._counts["failures"] += 1
-        else:
-            self._counts[delivery.state] += 1
-            self._waiting -= 1
-        await self._write(encoded(line), sync=False)
-
-    # -- the journal -----------------------------------------------------------------------------------------
-
-    def _state_line(self) -> Line:
-        """How far the rules have seen, of those that have seen more."""
-        states = {id: self.journal.states.get(id) for id in self._changed}
-        cursors = {name: self.journal.cursors.get(name) for name in self._cursors}
-        self._changed, self._cursors = set(), set()
-        return Line(states=states, cursors=cursors)
+            self._telling.send(entry)
 
     def _save_soon(self) -> None:
         self._saved = 0.0
         self._called.set()
-
-    async def _save(self) -> None:
-        if self._changed or self._cursors:
-            await self._write(encoded(self._state_line()), sync=False)
-        if self.journal.is_grown:
-            async with self._writing:
-                try:
-                    await asyncio.to_thread(self.journal.renew, self.journal.whole())
-                except OSError as error:
-                    self._problem = f"the journal cannot be written: {error.strerror}"
-
-    async def _write(self, line: bytes, *, sync: bool) -> None:
-        """Return when the line is there, however long the disk refuses; the loop goes on meanwhile."""
-        while True:
-            async with self._writing:
-                try:
-                    await asyncio.to_thread(self.journal.write, line, sync=sync)
-                except OSError as error:
-                    self._problem = f"the journal cannot be written: {error.strerror}; free room or mend the disk"
-                else:
-                    self._problem = ""
-                    return
-            await asyncio.sleep(AGAIN_S)
 
 
 def _may_fire(rule: Rule, state: State, one: Sighting) -> bool:

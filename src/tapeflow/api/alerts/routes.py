@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from tapeflow.api import query
 from tapeflow.api.alerts.described import PATH
-from tapeflow.api.alerts.desk import Desk
+from tapeflow.api.alerts.desk import Desk, TooMany, UnknownRule
 from tapeflow.api.alerts.journal import Entry
 from tapeflow.api.alerts.rules import Draft, Rule, about, shown
 from tapeflow.api.alerts.targets import Undelivered
@@ -42,11 +42,7 @@ def add(app: FastAPI, desk: Desk) -> None:
         draft = await _draft(request)
         with _refusing():
             await desk.look_at_targets(draft, None)
-        if len(desk.book.rules) >= desk.bounds.rules:
-            detail = f"there are {desk.bounds.rules} rules, as many as `limit` of [alerts] allows; remove one first"
-            raise Problem(409, "too_many_alerts", detail)
-        with _refusing():
-            rule = desk.add(draft)
+            rule = await desk.add(draft)
         return _answer(_row(desk, rule), 201, {"Location": f"{PATH}/{rule.id}"})
 
     async def get(request: Request) -> Response:
@@ -56,14 +52,11 @@ def add(app: FastAPI, desk: Desk) -> None:
         draft = await _draft(request)
         with _refusing():
             await desk.look_at_targets(draft, _rule(desk, request))
-            rule = _rule(desk, request)  # it may have gone meanwhile
-            return _answer(_row(desk, desk.put(rule, draft)))
+            return _answer(_row(desk, await desk.put(_id(request), draft)))
 
     async def remove(request: Request) -> Response:
-        rule = _rule(desk, request)
         with _refusing():
-            desk.remove(rule)
-        return _answer(_row(desk, rule))
+            return _answer(_row(desk, await desk.remove(_id(request))))
 
     async def test(request: Request) -> Response:
         _check_type(request)
@@ -93,11 +86,13 @@ def _answer(value: Any, status: int = 200, headers: dict[str, str] | None = None
     return Response(msgspec.json.encode(value), status, {"Cache-Control": "no-store", **(headers or {})}, JSON)
 
 
+def _id(request: Request) -> str:
+    return str(request.path_params["id"])
+
+
 def _rule(desk: Desk, request: Request) -> Rule:
-    id = str(request.path_params["id"])
-    if id not in desk.book.rules:
-        raise Problem(404, "unknown_alert", f"no alert {id[:40]!r}; GET {PATH} lists those there are")
-    return desk.book.rules[id]
+    with _refusing():
+        return desk.rule(_id(request))
 
 
 def _row(desk: Desk, rule: Rule) -> dict[str, Any]:
@@ -140,5 +135,9 @@ def _refusing() -> Iterator[None]:
         raise Problem(400, kind, str(refusal), nearest=refusal.nearest) from refusal
     except (SettingsError, Undelivered) as error:
         raise Problem(400, "bad_alert", str(error)) from error
+    except UnknownRule as error:
+        raise Problem(404, "unknown_alert", str(error)) from error
+    except TooMany as error:
+        raise Problem(409, "too_many_alerts", str(error)) from error
     except OutputError as error:
         raise Problem(503, "not_kept", str(error)) from error

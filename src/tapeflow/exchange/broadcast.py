@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from tapeflow.domain.time import MILLISECOND
@@ -15,6 +17,8 @@ from tapeflow.sim.wire import MICRO, MILLI
 
 #: So much is made at a time. The market is a function of time, so what will happen is known.
 AHEAD = 250 * MILLISECOND
+#: The stretch after it is made meanwhile, so long at a time that nothing is sent late for it.
+SLICE_S = 0.002
 
 #: Time, number of making, topic, payload.
 _Event = tuple[int, int, "Topic", str]
@@ -55,6 +59,9 @@ class Broadcast:
         self._at = now
         self._number = 0
         self._events: deque[_Event] = deque()
+        #: What of the stretch after `_made` is made, and the topics that are not.
+        self._next: list[_Event] = []
+        self._todo: deque[Topic] = deque()
 
     def listen(self, client: Connection, name: str) -> None:
         """The client gets the stream's events from now on; a stream that the venue does not have sends nothing."""
@@ -95,34 +102,52 @@ class Broadcast:
     def remake(self) -> None:
         """What lies ahead is made anew, because the market was changed."""
         self._events.clear()
-        self._make(list(self.topics.values()), self._at, self._made)
+        self._take(self._topics_made(self.topics.values(), self._at, self._made))
+        self._begin_next()
 
     def advance(self, now: int) -> None:
         """Send everything before ``now``."""
         while self._made < now:
-            until = max(self._made, min(now, self._made + AHEAD)) if now - self._made > AHEAD else self._made + AHEAD
-            self._make(list(self.topics.values()), self._made, until)
-            self._made = until
+            self.prepare(math.inf)
+            self._take(self._next)
+            self._made += AHEAD
+            self._begin_next()
         self._at = now
         events = self._events
         while events and events[0][0] < now:
             _, _, topic, payload = events.popleft()
             self._send(topic, payload)
 
-    def _join(self, topic: Topic) -> None:
-        self._make([topic], self._at, self._made)
+    def prepare(self, seconds: float = SLICE_S) -> None:
+        """Make some of what comes after, for so long; at least a topic, if one is left."""
+        end = time.monotonic() + seconds
+        while self._todo:
+            topic = self._todo.popleft()
+            self._next += self._topics_made([topic], self._made, self._made + AHEAD)
+            if time.monotonic() >= end:
+                return
 
-    def _make(self, topics: list[Topic], start: int, end: int) -> None:
-        if start >= end:
-            return
-        events: list[_Event] = list(self._events)
+    def _begin_next(self) -> None:
+        self._next = []
+        self._todo = deque(self.topics.values())
+
+    def _join(self, topic: Topic) -> None:
+        self._take(self._topics_made([topic], self._at, self._made))
+        if topic not in self._todo:
+            self._todo.append(topic)
+
+    def _topics_made(self, topics: Iterable[Topic], start: int, end: int) -> list[_Event]:
+        made: list[_Event] = []
         for topic in topics:
-            if topic.is_ready:
+            if topic.is_ready and start < end:
                 for ts, payload in self._sent(topic, start, end):
                     self._number += 1
-                    events.append((ts, self._number, topic, payload))
-        events.sort(key=_order)
-        self._events = deque(events)
+                    made.append((ts, self._number, topic, payload))
+        return made
+
+    def _take(self, made: list[_Event]) -> None:
+        if made:
+            self._events = deque(sorted([*self._events, *made], key=_order))
 
     def _sent(self, topic: Topic, start: int, end: int) -> list[tuple[int, str]]:
         stream = topic.stream

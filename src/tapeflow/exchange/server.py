@@ -163,6 +163,8 @@ class SimulatedVenue:
         self.twist.release()
         for client in list(self.connections):
             client.flush()
+        if self.playback is None:
+            self.broadcast.prepare()
 
     def _care(self, now: float) -> None:
         """Pings, patience, ages, faults that are over, and the next blocks."""

@@ -4,7 +4,8 @@
 
 live: a run with tape and store on, the simulated venue and a client of all trades and quotes share the machine; latency
 is from our receipt of a frame to the client's receipt of its row. Beside it the same for a bare loop that sends each
-message on as it comes: what sockets and processes cost. fan: one server, so many clients of 50 messages a second each,
+message on as it comes: what sockets and processes cost. The market is one that is evenly busy then; candles of the
+past are fetched at the first rate only. fan: one server, so many clients of 50 messages a second each,
 none of which may be missed; `cores` is what the server used. slow: the same with as many clients that do not read.
 """
 
@@ -30,6 +31,7 @@ import aiohttp.web
 import numpy as np
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from steady import seed_of
 from tapeflow import venues
 from tapeflow.api.app import create
 from tapeflow.api.guard import NoKeys
@@ -94,18 +96,18 @@ def told(what: str, late: list[int], more: str) -> None:
 # -- a live run ---------------------------------------------------------------------------------------------------
 
 
-def live(rate: float, seconds: float) -> None:
+def live(rate: float, seconds: float, *, has_past: bool) -> None:
     command = [sys.executable, "-m", "tapeflow", "simulate", "binance", "--port", "0", "--days", "1"]
-    venue = subprocess.Popen(
-        [*command, "--rate", str(rate * 0.7), "--symbols", "20"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    trades, symbols = rate * 0.8, 40  # the rest are quotes
+    command += ["--rate", str(trades), "--symbols", str(symbols), "--seed", str(seed_of(trades, symbols))]
+    venue = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert venue.stdout is not None
     there = json.loads(venue.stdout.readline())
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "run.toml"
         settings.write_text(
             f'symbols = {json.dumps(there["symbols"])}\n[endpoints]\nwebsocket = "{there["websocket"]}"\n'
-            f'rest = "{there["rest"]}"\n[api]\nport = 0\n'
+            f'rest = "{there["rest"]}"\n[api]\nport = 0\n{"" if has_past else "[feed]" + chr(10) + "history = 0"}'
         )
         run = subprocess.Popen([sys.executable, "-m", "tapeflow", "run", str(settings)], stderr=subprocess.DEVNULL)
         try:
@@ -126,8 +128,9 @@ async def _follow(status: Path, seconds: float) -> None:
     began = time.monotonic()
     while json.loads(status.read_bytes())["history_waiting"]:
         await asyncio.sleep(0.5)
-    told(f"while the past is fetched, {time.monotonic() - began:.0f} s", found, "")
-    await asyncio.sleep(3)
+    if found and time.monotonic() - began > 2:
+        told(f"while the past is fetched, {time.monotonic() - began:.0f} s", found, "")
+    await asyncio.sleep(8)
     found.clear()
     before = json.loads(status.read_bytes())
     await asyncio.sleep(seconds)
@@ -314,9 +317,9 @@ def main() -> None:
     chosen = options.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if "live" in chosen.what:
-        for rate in map(float, chosen.rates.split(",")):
+        for number, rate in enumerate(map(float, chosen.rates.split(","))):
             asyncio.run(_bare(int(rate), 3))
-            live(rate, chosen.seconds)
+            live(rate, chosen.seconds, has_past=number == 0)
     if "fan" in chosen.what:
         fan(chosen.clients, chosen.seconds)
     if "slow" in chosen.what:

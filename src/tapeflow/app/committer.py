@@ -46,6 +46,8 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
         self._keeper = threading.Thread(target=self._keep_all, name="state", daemon=True)
         self.failure: BaseException | None = None
+        #: How long the last transaction took.
+        self.took_s = 0.0
 
     def start(self) -> None:
         self._thread.start()
@@ -143,8 +145,11 @@ class Committer:
 
     def _commit(self, job: Job) -> int:
         while True:
+            began = time.monotonic()
             try:
-                return self._store.commit(job.results, job.position, coverage=job.coverage)
+                rows = self._store.commit(job.results, job.position, coverage=job.coverage)
+                self.took_s = time.monotonic() - began
+                return rows
             except StoreError as error:
                 self._failed(str(error))
                 time.sleep(RETRY_S)

@@ -41,8 +41,9 @@ PLAY_S = 0.2
 LIVE_S = 0.01
 #: The store is written at least this often while the tape grows, also without rows, so that a restart is short.
 COMMIT_S = 1.0
-#: Transactions begin so far apart: each costs milliseconds whatever it holds, and nothing that is live waits for it.
-APART_S = 0.1
+#: Transactions begin so far apart, and one in so many times what the last took: each costs milliseconds whatever it
+#: holds, and what is live waits for none of them but has to share the processor with it.
+APART_S, SHARE = 0.1, 4
 #: How often it is looked for windows that our trades do not cover.
 LOOK_S = 1.0
 #: State is kept at most this often, and takes at most a twentieth of the time.
@@ -435,7 +436,7 @@ class Pipeline:
     def _commit(self, *, with_state: bool = False) -> None:
         """Have what is held committed, with the state as of now if it is to be kept."""
         started = time.monotonic()
-        self._commit_after = started + APART_S
+        self._commit_after = started + max(APART_S, SHARE * self._committer.took_s)
         state = self._state() if with_state else None
         held = self._results(self._stored) if self._held is None else self._held
         results, self._held, self._held_rows = held, None, 0

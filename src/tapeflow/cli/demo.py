@@ -54,7 +54,7 @@ def demo(
 
     setup()
     gc.set_threshold(100_000, 20, 100)  # as `tapeflow run` does, and for its reasons
-    sys.setswitchinterval(0.001)
+    sys.setswitchinterval(0.0002)
     say(f"a simulated market of {symbols} symbols, data in {data}; Ctrl-C stops")
     with opened(data, seed, symbols) as venue:
         from tapeflow.app.demo import Demo, run  # takes a while, in which the venue starts

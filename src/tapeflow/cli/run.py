@@ -51,7 +51,7 @@ def run(config: Config, data: Data = None) -> None:
         await Run(settings, say, load).run()
 
     gc.set_threshold(100_000, 20, 100)  # frames make no cycles: look for garbage seldom
-    sys.setswitchinterval(0.001)  # the feed must not wait long for the pipeline's thread
+    sys.setswitchinterval(0.0002)  # five threads hand each frame on: none may wait long for another
     say(f"following {', '.join(settings.symbols[:20])} of {settings.venue}; data in {settings.data}; Ctrl-C stops")
     asyncio.run(work())
     say("stopped; everything that arrived is kept")

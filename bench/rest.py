@@ -24,7 +24,7 @@ from tapeflow.api.app import create
 from tapeflow.api.guard import NoKeys
 from tapeflow.api.limits import Limits
 from tapeflow.api.server import Server
-from tapeflow.app.source import RunSource, StoredLive
+from tapeflow.app.source import RunSource
 from tapeflow.stores.duckdb import DuckStore
 
 CHANNELS = ("trades", "candles", "coverage")
@@ -49,6 +49,22 @@ CANDLES = """
         64000.25 AS vwap, 'trades' AS source, true AS closed, 0 AS revision, i // {n} + 1 AS seq
     FROM range({count}) AS numbers(i)
 """
+
+
+class Still:
+    """The present of a market that has ended: what there is, is stored."""
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+
+    def watermark(self, symbol: str) -> int | None:
+        return self._end
+
+    def latest(self, channel: str, symbol: str) -> dict[str, Any] | None:
+        return None
+
+    def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
+        return []
 
 
 def fill(path: Path, trades: int) -> None:
@@ -90,7 +106,7 @@ def main() -> None:
         last = START + chosen.trades * STEP
         source = RunSource(
             store,
-            StoredLive(store, "binance", lambda: dict.fromkeys(names, (1, last)), 0),
+            Still(last),
             venue="binance",
             channels=CHANNELS,
             intervals=("1m",),

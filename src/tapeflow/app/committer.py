@@ -148,11 +148,12 @@ class Committer:
             began = time.monotonic()
             try:
                 rows = self._store.commit(job.results, job.position, coverage=job.coverage)
-                self.took_s = time.monotonic() - began
-                return rows
             except StoreError as error:
                 self._failed(str(error))
                 time.sleep(RETRY_S)
+            else:
+                self.took_s = time.monotonic() - began
+                return rows
 
     def _try(self, work: Callable[[], object]) -> None:
         try:

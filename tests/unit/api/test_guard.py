@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from serving import Client, Said, serving, source
+from tapeflow.api.app import create
 from tapeflow.api.buckets import CLIENTS, Buckets
 from tapeflow.api.guard import NoKeys
 from tapeflow.api.limits import Limits
@@ -265,3 +266,18 @@ def test_a_stop_does_not_wait_for_ever() -> None:
         began = time.monotonic()
         server.stop()
         assert time.monotonic() - began < 3.5
+
+
+def test_answers_wait_for_no_acknowledgement(kept: Any) -> None:
+    server = Server(create(source(*kept), Limits()), "127.0.0.1", 0, limits=Limits(), keys=NoKeys())
+    server.start()
+    try:
+        host, port = server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 5) as raw:
+            raw.sendall(f"GET /openapi.json HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            assert raw.recv(100).startswith(b"HTTP/1.1 200")
+            assert server._server is not None
+            (made,) = server._server.server_state.connections
+            assert made.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # type: ignore[union-attr]
+    finally:
+        server.stop()

@@ -42,8 +42,14 @@ def _times(channel: Channel) -> list[str]:
 
 def terms(channel: Channel) -> list[str]:
     """The order of a channel's pages, as SQL terms of integers and texts without null: time first, then its key."""
+    return [term for _, term in _named_terms(channel)]
+
+
+def _named_terms(channel: Channel) -> list[tuple[str, str]]:
+    """The terms with the columns that they are of; that of the time has no name, for it may be of two."""
     kinds = dict(channel.fields)
-    return [f"epoch_us({time_term(channel)})", *(_term(name, kinds.get(name, "int")) for name in _names(channel))]
+    named = [(name, _term(name, kinds.get(name, "int"))) for name in _names(channel)]
+    return [("", f"epoch_us({time_term(channel)})"), *named]
 
 
 def _term(name: str, kind: str) -> str:
@@ -96,7 +102,8 @@ class _Asked(msgspec.Struct, frozen=True):
 
 def _read(db: duckdb.DuckDBPyConnection, asked: _Asked, limit: int) -> Page:
     most = limit + (not asked.newest)
-    order = terms(asked.channel)
+    # What is the same in all rows orders nothing: a column that is sorted alone is sorted sooner.
+    order = [term for name, term in _named_terms(asked.channel) if name not in asked.key]
     names = [f"position_{number}" for number in range(len(order))]
     fields = [f'"{name}"' for name, _ in asked.channel.fields]
     fields += [f'{term} AS "{name}"' for term, name in zip(order, names, strict=True)]
@@ -109,8 +116,8 @@ def _read(db: duckdb.DuckDBPyConnection, asked: _Asked, limit: int) -> Page:
     rows = found.slice(0, limit).drop_columns(names)
     if found.num_rows <= limit:
         return Page(rows)
-    last = found.select(names).slice(limit - 1, 1).to_pylist()[0]
-    return Page(rows, tuple(last[name] for name in names))
+    last = iter(found.select(names).slice(limit - 1, 1).to_pylist()[0].values())
+    return Page(rows, tuple(asked.key[n] if n in asked.key else next(last) for n, _ in _named_terms(asked.channel)))
 
 
 def _from(asked: _Asked) -> str:

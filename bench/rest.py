@@ -3,6 +3,7 @@
 A store is filled with made-up trades of 50 symbols and their candles of a minute, served by the real server on loopback
 and asked by one client, a process of its own that keeps its connection. Beside each: the same rows read from the store
 without HTTP, and a request that reads nothing.
+"""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Hub:
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
         self._waiting: deque[tuple[Results, bool]] = deque()
-        self._is_called = False
+        self._is_called = self._is_over = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coverage: dict[str, tuple[str, bytes]] = {}  # cursor and rows of each symbol
         self.published = 0
@@ -136,14 +136,18 @@ class Hub:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on batches are taken in this loop."""
-        self._loop = loop
+        self._loop, self._is_over = loop, False
         self._call()
 
     # -- rows in -------------------------------------------------------------------------------------------
 
     def offer(self, results: Results, is_forming: bool) -> None:  # noqa: FBT001 - the pipeline's way of calling
         """Rows of a batch, in the order of their making; from the pipeline's thread."""
+        if self._is_over:
+            return  # rows that nobody will take would only fill the memory
         self._waiting.append((results, is_forming))
+        if self._loop is None and len(self._waiting) > WAITING:
+            self._waiting.popleft()  # the server is not up yet: who comes then has these from the store
         self._call()
 
     def _call(self) -> None:
@@ -152,7 +156,8 @@ class Hub:
             try:
                 self._loop.call_soon_threadsafe(self._take_all)
             except RuntimeError:  # the loop is closed: nobody listens any more
-                self._loop = None
+                self._loop, self._is_over = None, True
+                self._waiting.clear()
 
     def _take_all(self) -> None:
         self._is_called = False

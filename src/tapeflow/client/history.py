@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -80,10 +81,9 @@ class History:
         except urllib.error.HTTPError as error:
             with error:
                 raise InputError(f"{self._url}: {_detail(error)}") from error
-        except urllib.error.URLError as error:
-            raise InputError(
-                f"cannot reach {self._url}: {error.reason}; is `tapeflow run` or `demo` running?"
-            ) from error
+        except (OSError, http.client.HTTPException) as error:  # a `URLError` is one, an answer that breaks off too
+            why = getattr(error, "reason", error)
+            raise InputError(f"cannot reach {self._url}: {why}; is `tapeflow run` or `demo` running?") from error
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

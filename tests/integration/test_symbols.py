@@ -48,6 +48,11 @@ def followed(ask: Client) -> list[str]:
     return [row["symbol"] for row in ask.rows("/v1/symbols") if row["status"] != "not_followed"]
 
 
+def searched(ask: Client, text: str = "") -> dict[str, bool]:
+    """What the venue lists with this text in its name, and whether it is followed."""
+    return {row["symbol"]: row["is_followed"] for row in ask.rows("/v1/symbols/listed", search=text)}
+
+
 def until_candles(ask: Client, symbol: str, after: int = 0) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
@@ -72,8 +77,11 @@ def test_symbols_come_and_go_while_it_runs_and_stay_so_after_a_restart(tmp_path:
     live = Live(tmp_path, venue, [first, second], SETTINGS)
     try:
         ask = started(live)
+        assert searched(ask) == dict.fromkeys(venue.symbols, False) | {first: True, second: True}
+        assert searched(ask, third[:-1].lower()) == {third: False}
         said = ask("/v1/symbols", method="POST", body=json.dumps({"symbol": third.lower()}))
         assert (said.status, said.json["data"][0]["symbol"]) == (200, third), said.body
+        assert searched(ask, third) == {third: True}
         until_candles(ask, third)
         until_past(ask, third)
         assert command(live, "add", fourth).returncode == 0
@@ -81,6 +89,7 @@ def test_symbols_come_and_go_while_it_runs_and_stay_so_after_a_restart(tmp_path:
         assert ask(f"/v1/symbols/{second}", method="DELETE").status == 200
         assert command(live, "remove", fourth).returncode == 0
         assert sorted(followed(ask)) == sorted([first, third])
+        assert searched(ask, second) == {second: False}
         assert ask.rows("/v1/trades", symbol=second)  # what was stored stays
         listed = [json.loads(line) for line in command(live, "ls", "--json").stdout.splitlines()]
         assert {row["symbol"]: row["status"] for row in listed}[second] == "not_followed"

@@ -389,6 +389,56 @@ def test_the_watchlist_is_sorted_walked_and_mended(shown: Shown, demo: Demo) -> 
     assert first != second
 
 
+def test_what_the_venue_lists_is_offered_while_one_types(shown: Shown, demo: Demo) -> None:
+    shown.open(demo, VIEW)
+    last = sorted(row["symbol"] for row in demo.ask("/v1/symbols")["data"] if row["status"] != "not_followed")[-1]
+    shown.page.click(f"[aria-label='Follow {last} no more']")
+    shown.page.wait_for_selector(f"tr[data-symbol={last}]", state="detached")
+    listed = demo.ask("/v1/symbols/listed?limit=1000")["data"]
+    others = [row["symbol"] for row in listed if not row["is_followed"]]
+    assert last in others
+    offered = shown.page.locator("#suggested button")
+
+    shown.page.locator("#search").press_sequentially(last[:-1].lower(), delay=30)
+    shown.page.wait_for_selector(f"#suggested button:text-is('Add {last}')")
+    assert not serious(shown)
+    shown.page.fill("#search", "")
+    assert not shown.page.is_visible("#suggested")
+    shown.page.fill("#search", "b")
+    shown.page.fill("#search", "")
+    shown.page.wait_for_timeout(600)
+    assert not shown.page.is_visible("#suggested")  # nor when an answer comes after all
+    shown.page.fill("#search", "usdt")
+    wanted = [f"Add {name}" for name in others if "USDT" in name][:8]
+    until(lambda: offered.all_inner_texts() == wanted)
+    shown.page.fill("#search", "zzzz")
+    shown.page.wait_for_selector("#suggested", state="hidden")
+
+    shown.page.fill("#search", last[:-1])
+    button = shown.page.locator(f"#suggested button:text-is('Add {last}')")
+    button.wait_for()
+    for _ in range(3):  # from the box past Add to what is offered
+        shown.page.keyboard.press("Tab")
+        if button.evaluate("(one) => one === document.activeElement"):
+            break
+    shown.page.keyboard.press("Enter")
+    shown.page.wait_for_selector(f"tr[data-symbol={last}]")  # and the list is what it was
+    assert not shown.page.is_visible("#suggested")
+    assert shown.page.input_value("#search") == ""
+    assert not shown.errors
+
+
+def test_a_search_that_fails_offers_nothing_and_says_nothing(shown: Shown, demo: Demo) -> None:
+    shown.open(demo, VIEW)
+    shown.page.route("**/v1/symbols/listed?*", lambda route: route.abort())
+    with shown.page.expect_event("requestfailed"):
+        shown.page.fill("#search", "BTC")
+    shown.page.wait_for_timeout(300)
+    assert not shown.page.is_visible("#suggested")
+    assert not shown.page.is_visible("#toast")
+    assert shown.page.locator("#symbols tr:not([hidden]) .pick").all_inner_texts() == ["BTCUSDT"]
+
+
 def test_nothing_flashes_for_who_wants_it_calm(browser: Any, demo: Demo) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
     shown = Shown(page)

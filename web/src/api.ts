@@ -19,6 +19,8 @@ export interface SymbolRow {
   size_unit: string;
   tick: string;
 }
+/** A symbol that the venue lists. */
+export type Listed = Schemas["Listed"];
 /** A kind of indicator that the server can compute. */
 export interface Kind {
   kind: string;
@@ -104,6 +106,9 @@ const get = async <T>(path: string, params: Params = {}): Promise<T> =>
 export const about = (): Promise<About> => get("/v1/about");
 export const symbols = async (): Promise<SymbolRow[]> =>
   (await get<Page<SymbolRow>>("/v1/symbols")).data.filter((row) => row.status !== "not_followed");
+/** What the venue lists with this text in the name, what begins with it first. */
+export const listed = async (search: string, limit: number): Promise<Listed[]> =>
+  (await get<Schemas["Listing"]>("/v1/symbols/listed", { search, limit })).data;
 export const catalogue = async (): Promise<Kind[]> => (await get<{ data: Kind[] }>("/v1/catalogue")).data;
 export const candles = (params: Params): Promise<Page<CandleRow>> => get("/v1/candles", params);
 export const indicators = (params: Params): Promise<Page<IndicatorRow>> => get("/v1/indicators", params);

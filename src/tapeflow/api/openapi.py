@@ -9,6 +9,7 @@ import msgspec
 
 from tapeflow import indicators
 from tapeflow._version import version
+from tapeflow.api import symbols
 from tapeflow.api.alerts import described as alerts
 from tapeflow.api.formats import ARROW, CSV, JSON, NDJSON, PARQUET
 from tapeflow.api.limits import Limits
@@ -105,6 +106,7 @@ def _paths(limits: Limits) -> dict[str, Any]:
         "get": _operation("What is followed, and what its numbers mean.", (VENUE, alone, FORMAT), _SYMBOLS, limits),
         "post": _changed("Follow a symbol from now on, also after a restart.") | {"requestBody": _WANTED},
     }
+    paths[symbols.PATH] = {"get": _listed(limits)}
     gone = {"name": "symbol", "in": "path", "required": True, "schema": {"type": "string"}, "example": "SOLUSDT"}
     paths["/v1/symbols/{symbol}"] = {
         "delete": _changed("Follow a symbol no more.") | {"parameters": [gone, _parameter(VENUE, limits)]}
@@ -134,6 +136,16 @@ def _changed(summary: str) -> dict[str, Any]:
     return {"summary": summary, "responses": {"200": answer, "default": _PROBLEM}}
 
 
+def _listed(limits: Limits) -> dict[str, Any]:
+    made = _plain("What the venue lists, by a part of the name.", _LISTED) | {"security": _ANY}
+    made["responses"]["200"]["content"][JSON]["schema"] = {"$ref": "#/components/schemas/Listing"}
+    made["parameters"] = [_parameter(param, limits) for param in symbols.PARAMS]
+    limit = next(param for param in made["parameters"] if param["name"] == "limit")
+    limit["schema"] |= {"maximum": symbols.MOST, "default": symbols.LIMIT}
+    return made
+
+
+_LISTED = msgspec.to_builtins(symbols.Listing([symbols.Listed("binance", "SOLUSDT", "TRADING", is_followed=False)]))
 _WANTED = {
     "required": True,
     "content": {
@@ -234,7 +246,9 @@ def _schemas() -> dict[str, Any]:
         "Coverage": {"type": "object", "properties": coverage},
         "Problem": {"type": "object", "properties": problem, "required": ["type", "title", "status", "detail"]},
         **{name: _schema(CHANNELS[name]) for name in sorted(channels)},
-        **msgspec.json.schema_components([About, Catalogue], ref_template="#/components/schemas/{name}")[1],
+        **msgspec.json.schema_components(
+            [About, Catalogue, symbols.Listing], ref_template="#/components/schemas/{name}"
+        )[1],
         **alerts.schemas(),
     }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -13,6 +13,8 @@ from tapeflow import files
 from tapeflow.api.problem import Problem, unknown
 from tapeflow.domain.errors import InputError, VenueError
 from tapeflow.feed.feed import Feed
+
+T = TypeVar("T")
 
 #: A change takes no longer, or is answered without having been seen through.
 PATIENCE_S = 30.0
@@ -49,7 +51,7 @@ def read(path: Path) -> Changes:
 class Roster:
     """What is followed, changed one request at a time; each change is kept before it is made.
 
-    It belongs to the loop of the run; `follow` and `unfollow` raise `Problem`.
+    It belongs to the loop of the run; `follow`, `unfollow` and `listed` raise `Problem`.
     """
 
     def __init__(self, path: Path, start: Sequence[str]) -> None:
@@ -87,6 +89,10 @@ class Roster:
             await self._change(feed, Changes(added, removed))
             return name
 
+    async def listed(self, feed: Feed) -> dict[str, str]:
+        """Every symbol that the venue lists, with its status; no change waits for it."""
+        return await _known(feed.listing(), "what it lists")
+
     async def restart(self, feed: Feed, start: Sequence[str]) -> list[str]:
         """The settings name other symbols now; what was added and removed still counts."""
         async with self._turn:
@@ -114,26 +120,33 @@ class Reach:
     async def unfollow(self, symbol: str) -> str:
         return await self._there(self._roster.unfollow(self._feed, symbol))
 
-    async def _there(self, work: Coroutine[Any, Any, str]) -> str:
+    async def listed(self) -> dict[str, str]:
+        return await self._there(self._roster.listed(self._feed))
+
+    async def _there(self, work: Coroutine[Any, Any, T]) -> T:
         """What the work gives, done in the run's loop; it is seen through even if the client goes away."""
         done = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
         try:
             return await asyncio.wait_for(asyncio.shield(done), PATIENCE_S)
         except TimeoutError:
-            detail = "the run is still busy with it; look at /v1/symbols in a while"
+            detail = "the run is still busy with it; look at /v1/symbols, or ask again, in a while"
             raise Problem(503, "busy", detail, headers={"Retry-After": "10"}) from None
 
 
 async def _listed(feed: Feed, symbol: str) -> str:
-    try:
-        listed = await feed.listed(symbol)
-    except VenueError as error:
-        detail = f"{error}; whether it lists {symbol[:40]!r} cannot be known now: ask again in a while"
-        raise Problem(503, "venue_unreachable", detail, headers={"Retry-After": "10"}) from error
+    listed = await _known(feed.listed(symbol), f"whether it lists {symbol[:40]!r}")
     found = {name.upper(): name for name in listed}.get(symbol.upper())
     if found is None:
         raise unknown(404, "symbol", symbol, listed, "; the venue does not list it")
     return found
+
+
+async def _known(asking: Awaitable[dict[str, str]], what: str) -> dict[str, str]:
+    try:
+        return await asking
+    except VenueError as error:
+        detail = f"{error}; {what} cannot be known now: ask again in a while"
+        raise Problem(503, "venue_unreachable", detail, headers={"Retry-After": "10"}) from error
 
 
 def _with(added: tuple[str, ...], name: str, start: Sequence[str]) -> tuple[str, ...]:

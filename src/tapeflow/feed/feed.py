@@ -27,6 +27,8 @@ from tapeflow.venues.wire import Wire
 TICK_S = 0.25
 #: What the venue lists is not asked for again within so long: an answer is long, and kept on the tape.
 LISTED_S = 60.0
+#: A search of it may be answered from an older listing: a name that is missing there can still be added.
+SEARCHED_S = 600.0
 #: A connection is replaced so long before the venue cuts it.
 BEFORE_CUT_S = 600
 
@@ -85,6 +87,7 @@ class Feed:
         self._next_slot = 1
         self._listed: dict[str, str] = {}
         self._listed_at = float("-inf")
+        self._asking: asyncio.Task[dict[str, str]] | None = None
 
     async def run(self, symbols: Sequence[str]) -> None:
         """Follow these symbols until cancelled."""
@@ -131,10 +134,20 @@ class Feed:
 
     async def listed(self, symbol: str) -> dict[str, str]:
         """The status of every symbol that the venue lists, new enough to know of this one; raises `VenueError`."""
-        loop = asyncio.get_running_loop()
-        if symbol.upper() not in self._listed and loop.time() - self._listed_at > LISTED_S:
-            return await self._ask_listed(attempts=2)
-        return self._listed
+        return self._listed if symbol.upper() in self._listed else await self.listing(LISTED_S)
+
+    async def listing(self, most_s: float = SEARCHED_S) -> dict[str, str]:
+        """The status of every symbol that the venue lists, not older than that; raises `VenueError`.
+
+        However many wait for it, the venue is asked once.
+        """
+        if asyncio.get_running_loop().time() - self._listed_at <= most_s:
+            return self._listed
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_listed(attempts=2))
+            self._jobs.add(self._asking)  # it ends with the feed; who waits is told what went wrong
+            self._asking.add_done_callback(self._jobs.discard)
+        return await asyncio.shield(self._asking)
 
     async def _ask_listed(self, attempts: int = ATTEMPTS) -> dict[str, str]:
         answer = await self.rest.ask(self._wire.instruments, BOOK, attempts)

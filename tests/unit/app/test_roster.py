@@ -27,6 +27,9 @@ class FakeFeed:
             raise VenueError(self.problem)
         return LISTED
 
+    async def listing(self) -> dict[str, str]:
+        return await self.listed("")
+
     async def follow(self, symbols: Sequence[str]) -> None:
         await asyncio.sleep(0)
         self.followed.append(list(symbols))
@@ -85,6 +88,9 @@ def test_what_cannot_be_is_refused_with_the_reason(tmp_path: Path) -> None:
     assert problem_of(roster.unfollow(feed, "BTCUSDT")).kind == "last_symbol"
     away = problem_of(roster.follow(cast("Feed", FakeFeed("the venue is away")), "SOLUSDT"))
     assert (away.status, away.kind) == (503, "venue_unreachable")
+    away = problem_of(roster.listed(cast("Feed", FakeFeed("the venue is away"))))
+    assert (away.status, away.kind, away.headers) == (503, "venue_unreachable", {"Retry-After": "10"})
+    assert away.detail == "the venue is away; what it lists cannot be known now: ask again in a while"
     (tmp_path / ".symbols.json.new").mkdir()
     kept = problem_of(roster.follow(feed, "SOLUSDT"))
     assert (kept.kind, feed.followed, roster.symbols) == ("cannot_keep", [], ["BTCUSDT"])
@@ -113,3 +119,14 @@ def test_two_changes_at_once_from_another_loop_are_made_one_after_the_other(tmp_
     asyncio.run(work())
     assert sorted(roster.symbols) == ["BTCUSDT", "LINKUSDT", "SOLUSDT"]
     assert feed.followed[-1] == roster.symbols
+
+
+def test_what_the_venue_lists_is_told_to_another_loop_and_waits_for_no_change(tmp_path: Path) -> None:
+    roster, feed = made(tmp_path)
+
+    async def work() -> None:
+        reach = Reach(roster, feed, asyncio.get_running_loop())
+        async with roster._turn:
+            assert await asyncio.to_thread(lambda: asyncio.run(reach.listed())) == LISTED
+
+    asyncio.run(work())

@@ -27,6 +27,12 @@ interface Entry {
   leave: () => void;
 }
 
+/** What the venue lists is asked for when typing has paused so long. */
+const PAUSE_MS = 200;
+/** So many names are offered; an answer has at most so many, those followed among them. */
+const OFFERED = 8;
+const LISTED_MOST = 1000;
+
 const FLASH_MS = 1000;
 const FLASHING_MS = 400;
 /** Rows are read one at a time: oftener than this nobody follows; a sparkline of a day moves slower still. */
@@ -43,6 +49,8 @@ export class Watch {
   private sort: Sort = "symbol";
   private isDown = false;
   private tries = 0;
+  private pause = 0;
+  private looked = 0;
 
   constructor(
     private readonly stream: Stream,
@@ -228,9 +236,34 @@ export class Watch {
 
   private filter(): void {
     const wanted = at<HTMLInputElement>("search").value.trim().toUpperCase();
-    at("suggested").hidden = true;
+    this.look(wanted);
     for (const [name, entry] of this.entries) entry.element.hidden = !name.toUpperCase().includes(wanted);
     at<HTMLButtonElement>("add").disabled = !wanted || [...this.entries.keys()].some((name) => name.toUpperCase() === wanted);
+  }
+
+  /** Offer the venue's names like the text once typing pauses; the newest text counts, and what fails offers nothing. */
+  private look(wanted: string): void {
+    this.overlook();
+    if (!wanted) {
+      at("suggested").hidden = true;
+      return;
+    }
+    const turn = this.looked;
+    this.pause = window.setTimeout(() => {
+      const limit = Math.min(OFFERED + this.entries.size, LISTED_MOST);
+      const asked = api.listed(wanted, limit).catch(() => []);
+      void asked.then((rows) => {
+        if (turn !== this.looked) return;
+        const names = rows.filter((row) => !row.is_followed).map((row) => row.symbol);
+        this.suggest(names.slice(0, OFFERED), "The venue also lists");
+      });
+    }, PAUSE_MS);
+  }
+
+  /** An answer still to come is not shown. */
+  private overlook(): void {
+    window.clearTimeout(this.pause);
+    this.looked += 1;
   }
 
   /** Up and down go from symbol to symbol, Delete follows one no more. */
@@ -261,6 +294,7 @@ export class Watch {
 
   private async add(wanted = at<HTMLInputElement>("search").value.trim()): Promise<void> {
     const search = at<HTMLInputElement>("search");
+    this.overlook();
     try {
       await api.follow(wanted);
       search.value = "";
@@ -269,21 +303,22 @@ export class Watch {
       toast(`${wanted.toUpperCase()} is followed`);
     } catch (error) {
       const nearest = error instanceof api.ProblemError ? error.nearest : [];
-      if (nearest.length) this.suggest(nearest);
+      this.overlook();
+      if (nearest.length) this.suggest(nearest, "The venue does not list it. Do you mean");
       else toast((error as Error).message);
     }
   }
 
-  /** Names of the venue that are like the one that it does not list. */
-  private suggest(names: readonly string[]): void {
+  /** Names of the venue, each to be added by its button. */
+  private suggest(names: readonly string[], why: string): void {
     const box = at("suggested");
     const buttons = names.map((name) => {
       const made = make("button", "", `Add ${name}`);
       made.addEventListener("click", () => void this.add(name));
       return made;
     });
-    box.replaceChildren(make("span", "", "The venue does not list it. Do you mean"), ...buttons);
-    box.hidden = false;
+    box.replaceChildren(make("span", "", why), ...buttons);
+    box.hidden = !names.length;
   }
 
   private async remove(symbol: string): Promise<void> {

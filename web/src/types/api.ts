@@ -2871,6 +2871,91 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/symbols/listed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the venue lists, by a part of the name. */
+        get: {
+            parameters: {
+                query?: {
+                    /**
+                     * @description Names at most: 50 unless given, 1,000 at most.
+                     * @example 8
+                     */
+                    limit?: number;
+                    /**
+                     * @description Names with this text in them, in any case; those that begin with it first.
+                     * @example sol
+                     */
+                    search?: string;
+                    /**
+                     * @description The venue; the one of the run if left out.
+                     * @example binance
+                     */
+                    venue?: string;
+                };
+                header?: never;
+                path?: never;
+                cookie?: never;
+            };
+            requestBody?: never;
+            responses: {
+                /** @description What the venue lists, by a part of the name. */
+                200: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        /**
+                         * @example {
+                         *       "data": [
+                         *         {
+                         *           "venue": "binance",
+                         *           "symbol": "SOLUSDT",
+                         *           "status": "TRADING",
+                         *           "is_followed": false
+                         *         }
+                         *       ],
+                         *       "next": null
+                         *     }
+                         */
+                        "application/json": components["schemas"]["Listing"];
+                    };
+                };
+                /** @description A problem (RFC 9457): its `detail` says what to do. */
+                default: {
+                    headers: {
+                        [name: string]: unknown;
+                    };
+                    content: {
+                        /**
+                         * @example {
+                         *       "type": "urn:tapeflow:problem:unknown_symbol",
+                         *       "title": "Unknown symbol",
+                         *       "status": 404,
+                         *       "detail": "no symbol 'BTCUSD'; did you mean BTCUSDT?",
+                         *       "nearest": [
+                         *         "BTCUSDT"
+                         *       ]
+                         *     }
+                         */
+                        "application/problem+json": components["schemas"]["Problem"];
+                    };
+                };
+            };
+        };
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tickers": {
         parameters: {
             query?: never;
@@ -3409,6 +3494,25 @@ export interface components {
             /** @description Microseconds since 1970 UTC. */
             ts_watermark: number | null;
             venue: string | null;
+        };
+        /**
+         * Listed
+         * @description A symbol that the venue lists.
+         */
+        Listed: {
+            is_followed: boolean;
+            status: string;
+            symbol: string;
+            venue: string;
+        };
+        /**
+         * Listing
+         * @description Those that a search finds.
+         */
+        Listing: {
+            data: components["schemas"]["Listed"][];
+            /** @default null */
+            next: null;
         };
         moving_average: {
             closed: boolean;

@@ -28,6 +28,16 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 LOCK = ROOT / "requirements" / "dev.txt"
 
+#: What the tests run beside Python, by a command of it: the page's browser, the servers of `tapeflow stack`.
+PROGRAMS = {
+    "chromium": "chromium",
+    "java": "default-jre-headless",
+    "mvn": "maven",
+    "pg_createcluster": "postgresql",
+}
+#: Its status 101 keeps packages from starting their servers when they are installed.
+NO_DAEMONS = Path("/usr/sbin/policy-rc.d")
+
 
 def call(*command: str | Path, **more: object) -> None:
     """Run a command; its failure is ours."""
@@ -117,8 +127,8 @@ def candles(address: str, interval: str, least: int, source: str = "") -> list[d
 def test() -> None:
     """Format, lint, types, imports, all tests, the fuzzer, the broken laws: exactly what CI runs."""
     for name in ("fmt-check", "lint", "types", "imports", "tests"):
-        if name == "tests" and can_install("chromium"):  # the page is tried in it
-            call("apt-get", "install", "--yes", "--no-install-recommends", "chromium")
+        if name == "tests":
+            install()
         task(name)
     task("fuzz", *(["--install"] if can_install("clang") else []))
     task("broken")
@@ -128,6 +138,23 @@ def bench() -> None:
     """All benchmarks but the long one (bench-memory)."""
     for name in ("bench-replay", "bench-tape", "bench-feed", "bench-live", "bench-stream", "bench-rest"):
         task(name)
+
+
+def install() -> None:
+    """Install what the tests run, where we may; the system's own servers stay off."""
+    missing = [package for command, package in PROGRAMS.items() if can_install(command)]
+    if not missing:
+        return
+    is_ours = not NO_DAEMONS.exists()
+    if is_ours:
+        NO_DAEMONS.write_text("#!/bin/sh\nexit 101\n")
+        NO_DAEMONS.chmod(0o755)
+    try:
+        call("apt-get", "update", "--quiet")
+        call("apt-get", "install", "--yes", "--no-install-recommends", *missing)
+    finally:
+        if is_ours:
+            NO_DAEMONS.unlink()
 
 
 def can_install(command: str) -> bool:
@@ -145,6 +172,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "tests": ("pytest", "-n", "2", "--dist", "loadgroup", "-q"),
     "quick": ("pytest", "-m", "not slow", "-n", "2", "--dist", "loadgroup", "-q"),
     "docs": (PYTHON.name, "docs/generate.py"),
+    "jars": (PYTHON.name, "requirements/jars.py"),
     "page": (PYTHON.name, "web/build.py"),
     "screenshots": (PYTHON.name, "docs/screenshots.py"),
     "fuzz": (PYTHON.name, "fuzz/run.py"),

@@ -57,7 +57,7 @@ def test_the_wheel_has_the_kernel_that_could_be_built(installed: tuple[str, Path
     how, wheel, _ = installed
     names = zipfile.ZipFile(wheel).namelist()
     assert any("_kernel" in name for name in names) == (how != "nothing")
-    assert "tapeflow/py.typed" in names
+    assert {"tapeflow/py.typed", "tapeflow/stack/kafka.toml"} <= set(names)
     assert not any(name.startswith(("tests", "bench", "fuzz")) for name in names)
 
 

@@ -310,3 +310,23 @@ def test_it_is_drawn_no_oftener_than_is_seen(shown: Shown, demo: Demo) -> None:
     before = layouts()
     shown.page.wait_for_timeout(5000)
     assert layouts() - before < 5 * 20
+
+
+def test_history_that_a_busy_server_cannot_give_is_asked_for_again(shown: Shown, demo: Demo) -> None:
+    asked: list[str] = []
+
+    def busy(route: Any) -> None:
+        asked.append(route.request.url)
+        if len(asked) > 2:
+            route.continue_()
+            return
+        problem = {"type": "urn:tapeflow:problem:busy", "title": "Busy", "status": 503, "detail": "the store is busy"}
+        route.fulfill(status=503, json=problem)
+
+    shown.page.route("**/v1/candles?*limit=1000*", busy)
+    shown.page.goto(f"{demo.address}/#{VIEW}")
+    shown.page.locator("#loading", has_text="the store is busy").wait_for()
+    shown.live()
+    assert len(asked) >= 3
+    assert same(shown, demo, "1m")
+    shown.errors.clear()  # the browser names each 503

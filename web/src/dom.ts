@@ -41,7 +41,7 @@ const FRAME_MS = 100;
 
 interface Work {
   run(): void;
-  every: number;
+  every(): number;
   due: number;
   isAsked: boolean;
 }
@@ -50,9 +50,13 @@ const works = new Set<Work>();
 let waking = 0;
 let wakes = Infinity;
 
-/** Call `work` soon, once however often it was asked for, together with all other work: one layout, one paint for all. */
-export function framed(work: () => void, every = FRAME_MS): () => void {
-  const made: Work = { run: work, every, due: 0, isAsked: false };
+/**
+ * Call `work` soon, once however often it was asked for, together with all other work: one layout, one paint for all.
+ * `every` is the least time between two calls in milliseconds; where it changes, a function that tells it.
+ */
+export function framed(work: () => void, every: number | (() => number) = FRAME_MS): () => void {
+  const least = typeof every === "number" ? () => every : () => Math.max(FRAME_MS, every());
+  const made: Work = { run: work, every: least, due: 0, isAsked: false };
   works.add(made);
   return () => {
     if (made.isAsked) return;
@@ -81,7 +85,7 @@ function run(): void {
       continue;
     }
     work.isAsked = false;
-    work.due = now + work.every - FRAME_MS / 2;
+    work.due = now + work.every() - FRAME_MS / 2;
     try {
       work.run();
     } catch (error) {

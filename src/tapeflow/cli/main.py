@@ -22,6 +22,7 @@ from tapeflow.cli import (
     sample,
     show,
     simulate,
+    stack,
     symbols,
     tape,
 )
@@ -48,6 +49,7 @@ app.command("replay")(replay.replay)
 app.add_typer(tape.tape, name="tape")
 app.add_typer(config.config, name="config")
 app.add_typer(key.key, name="key")
+app.add_typer(stack.stack, name="stack")
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("sample")(sample.sample)

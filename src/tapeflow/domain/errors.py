@@ -8,7 +8,9 @@
     ├── OutputError            results that cannot be written                                 (exit 1)
     ├── SnapshotError          a snapshot of another version, flow or shape                   (exit 1)
     ├── StoreError             a store that cannot be opened, read or written                 (exit 1)
-    └── VenueError             a venue that cannot be reached, or refuses us                  (exit 1)
+    ├── VenueError             a venue that cannot be reached, or refuses us                  (exit 1)
+    ├── TapeError              a tape that cannot be opened, written or kept                  (exit 1)
+    └── StackError             a server of `tapeflow stack` that cannot be had or started     (exit 1)
 """
 
 
@@ -46,6 +48,10 @@ class VenueError(TapeflowError):
 
 class TapeError(TapeflowError):
     """A tape cannot be opened, written or kept as asked."""
+
+
+class StackError(TapeflowError):
+    """A server of the stack cannot be fetched, started or made ready."""
 
 
 class Unreadable(ValueError):

@@ -5,7 +5,7 @@ import {
   type IChartApiBase, type ISeriesApi, type ISeriesMarkersPluginApi, type SeriesMarker, type SeriesType, type Time, type UTCTimestamp,
 } from "lightweight-charts";
 import { Axis } from "./axis";
-import { at, framed, isCalm, mark, toast } from "../dom";
+import { at, framed, isCalm, mark, toast, write } from "../dom";
 import { decimals, moment, secondsOf, zoneName } from "../format";
 import { Gaps } from "./gaps";
 import type { History } from "./history";
@@ -20,6 +20,8 @@ import { fade, type Colours, type View } from "../view";
 
 /** Bars from an end of what is loaded at which more are asked for. */
 const NEAR = 150;
+/** The library makes every bar anew when one changes: with so many of them that is done a millisecond later. */
+const BARS_PER_MS = 100;
 /** Messages kept for a chart that shows another time. */
 const KEPT = 20;
 /** The default distance of bars, and their room at the right. */
@@ -50,7 +52,7 @@ export class Chart {
   private readonly line = new CandleLine();
   private leave: (() => void)[] = [];
   private readonly waiting = new Map<number, CandleRow>();
-  private readonly flush = framed(() => this.draw());
+  private readonly flush = framed(() => this.draw(), () => this.history.rows.length / BARS_PER_MS);
   private readonly tell = framed(() => this.legend());
   private tick = "0.01";
   private drawn: History | null = null;
@@ -73,7 +75,8 @@ export class Chart {
       timeScale: { timeVisible: true, rightOffset: ROOM, barSpacing: SPACING_PX, minBarSpacing: 0.2, uniformDistribution: true, lockVisibleTimeRangeOnResize: true },
       kineticScroll: { touch: !isCalm(), mouse: false },
     });
-    this.past = new Past(view, (what) => this.came(what));
+    const failed = (error: Error): void => write(at("loading"), `The history cannot be had now (${error.message}); it is asked for again`);
+    this.past = new Past(view, (what) => this.came(what), failed);
     this.panes = new Panes(this.chart, at("chart"));
     this.volume = this.chart.addSeries(HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
@@ -115,6 +118,7 @@ export class Chart {
     this.applyFormat();
     const opening = this.past.open(around);
     this.redraw();
+    write(at("loading"), "Loading history…");
     at("loading").hidden = false;
     this.follow();
     if (!(await opening)) return;

@@ -12,6 +12,9 @@ const AGAIN = 10;
 const FEW = 200;
 const SETTLING = 30;
 const RENEW_MS = 2000;
+/** History that a server could not give is asked for again after this, doubled each time up to the longest. */
+const FIRST_MS = 1000;
+const LONGEST_MS = 15_000;
 
 /** What has come: all anew, more at an end, or changes within. */
 export type Change = "all" | "older" | "newer" | "within";
@@ -28,6 +31,8 @@ export class Past {
   constructor(
     private readonly view: View,
     private readonly changed: (what: Change) => Promise<void>,
+    /** The history could not be had, and is asked for again in a while. */
+    private readonly failed: (error: Error) => void,
   ) {}
 
   /** The newest candles, or those around a moment (microseconds), from nothing; false if something else was asked for meanwhile. */
@@ -37,11 +42,21 @@ export class Past {
     this.isLive = around === undefined;
     this.isWhole = false;
     this.isLoading = true;
-    try {
-      await (around === undefined ? this.load(mine) : this.loadAround(around, mine));
-    } finally {
-      if (mine === this.generation) this.isLoading = false;
+    for (let wait = FIRST_MS; ; wait = Math.min(2 * wait, LONGEST_MS)) {
+      try {
+        await (around === undefined ? this.load(mine) : this.loadAround(around, mine));
+        break;
+      } catch (error) {
+        const isOurs = error instanceof api.ProblemError && error.status < 500 && error.status !== 429;
+        if (mine !== this.generation) return false;
+        this.isLoading = false; // what comes live is drawn meanwhile
+        if (isOurs) throw error;
+        this.failed(error as Error);
+        await new Promise((resolve) => window.setTimeout(resolve, wait));
+        if (mine !== this.generation) return false;
+      }
     }
+    if (mine === this.generation) this.isLoading = false;
     return mine === this.generation;
   }
 

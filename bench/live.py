@@ -3,8 +3,9 @@
     python bench/live.py [--seconds N] [--rates 700,7000] [--symbols N]
 
 The venue is a process of its own; both share the machine. Latency is from the receipt of a frame to the end of the
-transaction that holds its rows and its position. The ratio is against a process that only receives: the same client
-without tape, engine and store.
+transaction that holds its rows and its position; candles of the past are fetched at the first rate only, and the market
+is one that is evenly busy then. The ratio is against a process that only receives: the same client without tape, engine
+and store.
 """
 
 from __future__ import annotations
@@ -22,15 +23,17 @@ from typing import Any
 
 import numpy as np
 
+from steady import seed_of
 from tapeflow.app.run import Run
-from tapeflow.settings import EndpointSettings, RunSettings
+from tapeflow.settings import EndpointSettings, FeedFileSettings, RunSettings
 from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.records import Kind
 
 
 def venue(rate: float, symbols: int) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     command = [sys.executable, "-m", "tapeflow", "simulate", "binance", "--port", "0", "--days", "1"]
-    process = subprocess.Popen([*command, "--rate", str(rate), "--symbols", str(symbols)], stdout=subprocess.PIPE)
+    command += ["--rate", str(rate), "--symbols", str(symbols), "--seed", str(seed_of(rate, symbols))]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     return process, json.loads(process.stdout.readline())
 
@@ -38,7 +41,7 @@ def venue(rate: float, symbols: int) -> tuple[subprocess.Popen[bytes], dict[str,
 Captured = tuple[list[tuple[int, int]], int, dict[str, Any], float]
 
 
-async def capture(folder: Path, told: dict[str, Any], seconds: float) -> Captured:
+async def capture(folder: Path, told: dict[str, Any], seconds: float, *, has_past: bool) -> Captured:
     """Run for some time once the past is there.
 
     (position, monotonic microseconds) of each commit, since when it counts, the last status, and cores used.
@@ -47,6 +50,7 @@ async def capture(folder: Path, told: dict[str, Any], seconds: float) -> Capture
         symbols=tuple(told["symbols"]),
         data=str(folder),
         endpoints=EndpointSettings(websocket=told["websocket"], rest=told["rest"]),
+        feed=FeedFileSettings() if has_past else FeedFileSettings(history=0),
     )
     run = Run(settings, lambda text: None)
     commits: list[tuple[int, int]] = []
@@ -93,12 +97,12 @@ def latencies(folder: Path, commits: list[tuple[int, int]], since: int) -> np.nd
     return np.concatenate(found)
 
 
-def measure(rate: float, symbols: int, seconds: float) -> None:
+def measure(rate: float, symbols: int, seconds: float, *, has_past: bool) -> None:
     process, told = venue(rate, symbols)
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            commits, since, status, cores = asyncio.run(capture(folder, told, seconds))
+            commits, since, status, cores = asyncio.run(capture(folder, told, seconds, has_past=has_past))
             ms = latencies(folder, commits, since)
             p50, p99, p999 = np.percentile(ms, [50, 99, 99.9])
             frames = len(ms) / seconds
@@ -120,8 +124,8 @@ def main() -> None:
     options.add_argument("--symbols", type=int, default=20)
     chosen = options.parse_args()
     sys.setswitchinterval(0.0002)  # as the command does
-    for rate in chosen.rates.split(","):
-        measure(float(rate), chosen.symbols, chosen.seconds)
+    for number, rate in enumerate(chosen.rates.split(",")):
+        measure(float(rate), chosen.symbols, chosen.seconds, has_past=number == 0)
 
 
 if __name__ == "__main__":

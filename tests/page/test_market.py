@@ -194,15 +194,17 @@ def test_files_have_the_rows_of_the_api(shown: Shown, demo: Demo) -> None:
 
 def test_an_hour_of_trades_is_saved_whole(shown: Shown, demo: Demo) -> None:
     def short(route: Any) -> None:
-        route.continue_(url=route.request.url.replace("limit=10000", "limit=400"))
+        route.continue_(url=route.request.url.replace("limit=10000", "limit=40"))
 
     shown.page.route("**/v1/trades?*limit=10000*", short)
     shown.open(demo, VIEW)
-    before = demo.ask("/v1/trades?symbol=BTCUSDT&limit=100")["data"]
+    ask = "/v1/trades?symbol=BTCUSDT&limit=100"
+    until(lambda: len(demo.ask(ask)["data"]) == 100)  # how soon depends on where the market walks
+    before = demo.ask(ask)["data"]
     with downloaded(shown, "trades.csv").open(newline="") as file:
         told = list(csv.DictReader(file))
     ids = [int(row["id"]) for row in told]
-    assert len(ids) > 400
+    assert len(ids) >= 100, "more than two pages"
     assert ids == sorted(set(ids)), "each once, names of columns but at the top"
     kept = {row["id"] for row in told}
     assert {row["id"] for row in before} <= kept

@@ -17,7 +17,7 @@ RoleName = Annotated[
     str | None,
     Option(
         "--role",
-        help="The part of a cluster to be: collector, sink, gateway, or all of them; everything in one process unless given.",
+        help="The part of a cluster to be: collector, sink, gateway or all; unless given, all of it here without one.",
         metavar="ROLE",
     ),
 ]

@@ -58,9 +58,7 @@ def wrong_trades(venue: Venue, found: list[dict[str, Any]]) -> tuple[int, list[s
 def _wrong(venue: Venue, symbol: str, trades: list[dict[str, Any]]) -> list[str]:
     spans = sorted((int(row["first_id"] or row["id"]), int(row["last_id"] or row["id"])) for row in trades)
     wrong = [
-        f"{symbol}: {after[0]} follows {before[1]}"
-        for before, after in pairwise(spans)
-        if after[0] != before[1] + 1
+        f"{symbol}: {after[0]} follows {before[1]}" for before, after in pairwise(spans) if after[0] != before[1] + 1
     ]
     times = [row["ts_event"] for row in trades]
     url = f"{venue.rest}/control/truth/trades?symbol={symbol}&start={min(times)}&end={max(times) + 1}"

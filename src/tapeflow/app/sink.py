@@ -80,6 +80,8 @@ class Sink:
                                      on_lost=self._revoked)  # fmt: skip
             while not self._stopping.is_set():
                 self._step()
+        except _Stopped:
+            self._say("stopped while the store fails; what is not there yet comes at the next start")
         finally:
             self._consumer.close()
             self._store.close()
@@ -118,6 +120,7 @@ class Sink:
                     f"{place[0]} {place[1]} begins at {first}, rows from {at} on were deleted before they came here"
                 )
             self._next[place] = at
+        self._is_moved = False
         consumer.assign([kafka.TopicPartition(*place, max(at, 0)) for place, at in self._next.items()])
         self._say(f"writing {len(self._next)} partitions of {len({topic for topic, _ in self._next})} topics")
 
@@ -174,11 +177,10 @@ class Sink:
             place = (records[0].topic, records[0].partition)
             self._retrying(lambda: self._store.take({}, {place: batch.positions[place]}, {}))
             count = 0
-        if self._is_moved:
-            return
-        self._next |= {place: after for place, (_, after) in batch.positions.items()}
         self.written += count
         self.transactions += 1
+        if not self._is_moved:
+            self._next |= {place: after for place, (_, after) in batch.positions.items()}
 
     def _batch(self, records: Sequence[Record]) -> Batch:
         made = Batch()
@@ -235,13 +237,17 @@ class Sink:
             until = time.monotonic() + wait
             while time.monotonic() < until:
                 if self._stopping.wait(0.1):
-                    raise StoreError(f"stopped while the store fails: {self._told}")
+                    raise _Stopped
             wait = min(LONGEST_S, 2 * wait)
 
     def _fail(self, error: Exception) -> None:
         if str(error) != self._told:  # told once, not at every try
             self._told = str(error)
             self._say(f"{error}; trying again")
+
+
+class _Stopped(Exception):
+    """The sink is to end, and what it is at cannot be done."""
 
 
 def _check_key(channel: Channel, row: Any) -> None:

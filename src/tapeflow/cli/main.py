@@ -12,6 +12,7 @@ from tapeflow.cli import (
     backfill,
     config,
     coverage,
+    dead,
     demo,
     doctor,
     explain,
@@ -50,6 +51,7 @@ app.add_typer(tape.tape, name="tape")
 app.add_typer(config.config, name="config")
 app.add_typer(key.key, name="key")
 app.add_typer(stack.stack, name="stack")
+app.add_typer(dead.dead, name="dead")
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("sample")(sample.sample)

@@ -350,8 +350,10 @@ class PostgresStore:
         try:
             with self._db.transaction():
                 yield
-        except psycopg.OperationalError:
-            self._db.close()
+        except BaseException as error:
+            self._writers = {}  # their tables may be gone with what else was undone
+            if isinstance(error, psycopg.OperationalError):
+                self._db.close()
             raise
 
     @contextlib.contextmanager

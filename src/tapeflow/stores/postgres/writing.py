@@ -76,7 +76,7 @@ class Writer:
         for row in rows:
             key = tuple(row[name] for name in self._channel.key)
             known = last.get(key)
-            if known is not None and not again and row["revision"] < known["revision"]:
+            if known is not None and not again and not _stands(row, known):
                 before.append(row)
                 continue
             if known is not None:
@@ -140,6 +140,11 @@ class Writer:
 
     def _key(self) -> str:
         return ", ".join(f'"{name}"' for name in self._channel.key)
+
+
+def _stands(row: Row, known: Row) -> bool:
+    """Whether a row stands before one of its key that came before it."""
+    return bool(row["revision"] >= known["revision"] and (row.get("count") or 0) >= (known.get("count") or 0))
 
 
 def cover(db: Connection, writer: Writer, rows: Sequence[Row]) -> int:

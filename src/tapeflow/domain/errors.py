@@ -10,7 +10,8 @@
     ├── StoreError             a store that cannot be opened, read or written                 (exit 1)
     ├── VenueError             a venue that cannot be reached, or refuses us                  (exit 1)
     ├── TapeError              a tape that cannot be opened, written or kept                  (exit 1)
-    └── StackError             a server of `tapeflow stack` that cannot be had or started     (exit 1)
+    ├── StackError             a server of `tapeflow stack` that cannot be had or started     (exit 1)
+    └── RunnerError            an engine that is not ours does not answer, or refuses a job   (exit 1)
 """
 
 
@@ -52,6 +53,10 @@ class TapeError(TapeflowError):
 
 class StackError(TapeflowError):
     """A server of the stack cannot be fetched, started or made ready."""
+
+
+class RunnerError(TapeflowError):
+    """An engine that is not ours cannot be reached, or refuses or fails a job."""
 
 
 class Unreadable(ValueError):

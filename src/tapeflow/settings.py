@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -274,6 +275,61 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[bus]``: Kafka between the collectors, the engine, the sinks and the gateways."""
+
+    #: ``HOST:PORT,...``; what TAPEFLOW_KAFKA says unless given.
+    bootstrap: str = ""
+    #: Of this collector: its place on the bus and its symbols are kept under it.
+    name: str = "collector"
+    #: Put before the name of every topic that `topics` does not name.
+    prefix: str = ""
+    #: The topic of a channel, where it is not the channel's own name.
+    topics: dict[str, str] = {}
+    partitions: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 4
+    #: Copies of each topic; 0 for three, or as many as there are brokers.
+    replication: Annotated[int, msgspec.Meta(ge=0, le=10)] = 0
+    #: How long event topics are kept.
+    keep: str = "7d"
+    #: Further properties of every Kafka client, such as ``security.protocol``.
+    client: dict[str, str] = {}
+
+    def topic(self, channel: str) -> str:
+        """The name of a channel's topic."""
+        return self.topics.get(channel, f"{self.prefix}{channel}")
+
+    @property
+    def servers(self) -> str:
+        """The brokers; raises `SettingsError` where nothing names them."""
+        found = self.bootstrap or os.environ.get("TAPEFLOW_KAFKA", "")
+        if not found:
+            raise SettingsError(
+                '[bus] bootstrap: where is Kafka? Give it as "HOST:PORT", or in TAPEFLOW_KAFKA: '
+                'eval "$(tapeflow stack env)" sets it for the servers of `tapeflow stack up`'
+            )
+        return found
+
+
+class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[postgres]``: the database that sinks write to and gateways read from."""
+
+    #: ``postgresql://USER:PASSWORD@HOST:PORT/NAME``; what TAPEFLOW_POSTGRES says unless given.
+    url: str = ""
+    #: The schema of the tables.
+    schema: str = "tapeflow"
+
+    @property
+    def address(self) -> str:
+        """Where it is; raises `SettingsError` where nothing says."""
+        found = self.url or os.environ.get("TAPEFLOW_POSTGRES", "")
+        if not found:
+            raise SettingsError(
+                "[postgres] url: where is PostgreSQL? Give it, or TAPEFLOW_POSTGRES: "
+                'eval "$(tapeflow stack env)" sets it for the servers of `tapeflow stack up`'
+            )
+        return found
+
+
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file of ``tapeflow run``."""
 
@@ -288,6 +344,8 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
     flow: FlowSettings | None = None
+    bus: BusSettings | None = None
+    postgres: PostgresSettings = PostgresSettings()
 
     def make_flow(self) -> Flow:
         """The flow of ``[flow]``, else the default one of what the store keeps."""
@@ -339,3 +397,5 @@ def _spans(made: RunSettings) -> Iterator[tuple[str, str]]:
         yield f"[tape] {name}", getattr(made.tape, name)
     for channel, span in made.store.keep.items():
         yield f"[store] keep.{channel}", span
+    if made.bus is not None:
+        yield "[bus] keep", made.bus.keep

@@ -10,29 +10,33 @@ from tapeflow.domain.errors import SnapshotError
 from tapeflow.domain.events import Fetch
 
 
-class Carried(msgspec.Struct):
-    """State at a tape position: questions without an answer, the candles that were asked for, and how many rows each
-    series has had. ``engine`` is the rest of it, the pieces of its snapshot.
+class Own(msgspec.Struct, array_like=True):
+    """State at a tape position: questions without an answer, the candles that were asked for, how many rows each
+    series has had, and the ends of windows that wait for the watermark.
     """
 
     position: int
     pending: list[Fetch]
     warmed: list[str]
     numbers: dict[str, dict[int | str, int]]
+    closings: list[tuple[int, list[int]]] = []
+
+
+class Carried(msgspec.Struct):
+    """All of it: ``engine`` are the pieces of the engine's snapshot."""
+
+    own: Own
     engine: Sequence[bytes | memoryview] = ()
 
     def pieces(self) -> list[bytes]:
         """This as a list of pieces; those of the engine as they are."""
-        own = (self.position, self.pending, self.warmed, self.numbers)
-        return [msgspec.msgpack.encode(own), *map(bytes, self.engine)]
+        return [msgspec.msgpack.encode(self.own), *map(bytes, self.engine)]
 
 
 def carried(pieces: Sequence[bytes | memoryview]) -> Carried:
     """What gave these pieces; raises `SnapshotError`."""
     try:
-        own = msgspec.msgpack.decode(
-            pieces[0], type=tuple[int, list[Fetch], list[str], dict[str, dict[int | str, int]]]
-        )
+        own = msgspec.msgpack.decode(pieces[0], type=Own)
     except (msgspec.DecodeError, IndexError) as error:
         raise SnapshotError(f"expected the state of a run, got other bytes ({error})") from error
-    return Carried(*own, pieces[1:])
+    return Carried(own, pieces[1:])

@@ -12,7 +12,7 @@ import msgspec
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores.results import Results
 from tapeflow.stores.states import States
-from tapeflow.stores.store import Store
+from tapeflow.stores.store import Ledger
 
 #: How long a failing store is left alone before it is tried again.
 RETRY_S = 0.5
@@ -33,7 +33,7 @@ class Committer:
     """Does one `Job` after the other. ``done`` is called after each, in its thread, with the rows written."""
 
     def __init__(
-        self, store: Store, states: States, *, done: Callable[[Job, int], None], failed: Callable[[str], None]
+        self, store: Ledger, states: States, *, done: Callable[[Job, int], None], failed: Callable[[str], None]
     ) -> None:
         self._store = store
         self._states = states

@@ -16,19 +16,23 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from tapeflow import venues
-from tapeflow.app.carried import Carried, carried
+from tapeflow.app.carried import Carried, Own, carried
 from tapeflow.app.committer import Committer, Job
 from tapeflow.domain.errors import SnapshotError, StoreError
 from tapeflow.domain.events import Action, Fetch, Gap
 from tapeflow.domain.instrument import Instrument
+from tapeflow.engine.closings import Closings
+from tapeflow.engine.columns import Rows
 from tapeflow.engine.embedded import Engine
 from tapeflow.flow.nodes import Flow
 from tapeflow.stores.numbers import Code
 from tapeflow.stores.results import Results
 from tapeflow.stores.states import States
-from tapeflow.stores.store import Store
+from tapeflow.stores.store import Ledger
 from tapeflow.stores.swapped import SwappedResults
 from tapeflow.tape.blocks import Block
 from tapeflow.tape.playback import answered, play
@@ -80,6 +84,7 @@ class Pipeline:
     """Plays a tape to an engine and commits its rows. ``act`` is given what the venue asks for, once it is live.
 
     The rows of ``channels`` are made and given to ``publish``, those of ``stored`` (all, if left out) are kept.
+    With ``closings`` the trades are kept with what they say of windows that are computed elsewhere.
     ``tell`` is called after each step, ``publish`` with each batch; both must be quick.
     """
 
@@ -88,7 +93,7 @@ class Pipeline:
         flow: Flow,
         venue: str,
         tape: Path,
-        store: Store,
+        store: Ledger,
         states: States,
         *,
         channels: tuple[str, ...],
@@ -97,6 +102,7 @@ class Pipeline:
         stored: tuple[str, ...] | None = None,
         publish: Publish | None = None,
         publish_coverage: Callable[[list[dict[str, Any]]], None] | None = None,
+        closings: Closings | None = None,
         state_s: float = STATE_S,
     ) -> None:
         self._flow = flow
@@ -110,6 +116,7 @@ class Pipeline:
         self._publish_coverage = publish_coverage
         self._act = act
         self._tell = tell
+        self._closings = closings
         self._state_s = state_s
         self._pending: dict[str, Fetch] = {}
         self._warmed: set[str] = set()
@@ -170,10 +177,12 @@ class Pipeline:
         committed = self._store.position
         state = self._newest_state(committed)
         if state is not None:
-            self._pending = {fetch.request: fetch for fetch in state.pending}
-            self._warmed = set(state.warmed)
-            self._sink.numbers.restore(state.numbers)
-        at = state.position if state is not None else 0
+            self._pending = {fetch.request: fetch for fetch in state.own.pending}
+            self._warmed = set(state.own.warmed)
+            self._sink.numbers.restore(state.own.numbers)
+            if self._closings is not None:
+                self._closings.restore(state.own.closings)
+        at = state.own.position if state is not None else 0
         self._reader = TapeReader(self._tape, at)
         if committed and not at and self._reader.begins:
             self._store.renew()  # how many rows there were before the cut of the tape is not known any more
@@ -327,10 +336,12 @@ class Pipeline:
 
     def _give(self, *, is_known: bool) -> None:
         """Publish what was made, and hold it for the next commit; not what the store had at the start."""
-        if not self._sink.has_rows:
+        if not self._sink.has_rows and self._closings is None:
             return
         results = self._sink.take(self._engine.symbols)
-        if is_known:
+        if self._closings is not None:
+            self._close(self._closings, results)
+        if is_known or not results.size:
             return
         if self._publish is not None:
             self._publish(results, False)  # noqa: FBT003 - of finished rows
@@ -340,6 +351,15 @@ class Pipeline:
             self._held = self._results(self._stored)
         self._held.merge(results)
         self._held_rows += results.size
+
+    def _close(self, closings: Closings, results: Results) -> None:
+        """Add to the trades of a batch which windows have closed among them."""
+        trades = results.raw("trades")
+        marks = {self._engine.number_of(name): ts for name, ts in self._engine.watermarks().items()}
+        at = (np.empty(0, np.int64),) * 3 if trades is None else _events(trades)
+        rows = closings.add(*at, marks)
+        if rows:
+            results.times([(symbol, 0, instant, place) for place, symbol, instant in rows])
 
     def _play(self, block: Block, at: int) -> int:
         """Play what is new of a block, up to where the store stands if that lies within; where playing has come to."""
@@ -476,7 +496,8 @@ class Pipeline:
         self._give(is_known=self.progress.played <= self.progress.committed)
         numbers = self._sink.numbers.state()
         pending = list(self._pending.values())
-        return Carried(self.progress.played, pending, sorted(self._warmed), numbers, engine).pieces()
+        closings = [] if self._closings is None else self._closings.state()
+        return Carried(Own(self.progress.played, pending, sorted(self._warmed), numbers, closings), engine).pieces()
 
     def _say(self, **changes: Any) -> None:
         if "played" in changes:
@@ -485,3 +506,9 @@ class Pipeline:
         with self._telling:
             self.progress = msgspec.structs.replace(self.progress, **changes)
             self._tell(self.progress)
+
+
+def _events(trades: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Symbols, times and stamps of trades."""
+    symbols, times, stamps = (trades[name].astype(np.int64) for name in ("symbol", "ts_event", "ts_watermark"))
+    return symbols, times, stamps

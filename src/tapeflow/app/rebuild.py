@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from tapeflow import venues
-from tapeflow.app.carried import Carried, carried
+from tapeflow.app.carried import Carried, Own, carried
 from tapeflow.domain.errors import SnapshotError, TapeError
 from tapeflow.engine.embedded import Engine
 from tapeflow.flow.nodes import Flow
@@ -85,7 +85,7 @@ class Rebuild:
         self._commit(start, position, coverage)
         self._store.claim(self._engine.fingerprint)
         self._states.drop(but_oldest=self._at > 0)
-        state = Carried(position, [], warmed, self._sink.numbers.state(), self._engine.pieces())
+        state = Carried(Own(position, [], warmed, self._sink.numbers.state()), self._engine.pieces())
         self._states.save(position, state.pieces(), self._ts_recv)
         return self._done
 
@@ -93,17 +93,17 @@ class Rebuild:
         """Restore the state at the cut of the tape; which requests for candles a run need not make again."""
         self._at = 0
         kept = [one for one in map(self._carried, reversed(self._states.positions())) if one is not None]
-        warmed = kept[0].warmed if kept else []
+        warmed = kept[0].own.warmed if kept else []
         begins = 0 if tape is None else TapeReader(tape).begins
         if not begins:
             return warmed
-        for state in (one for one in reversed(kept) if one.position >= begins):
+        for state in (one for one in reversed(kept) if one.own.position >= begins):
             try:
                 self._engine.restore_pieces(state.engine)
             except SnapshotError:
                 continue
-            self._sink.numbers.restore(state.numbers)
-            self._at = state.position
+            self._sink.numbers.restore(state.own.numbers)
+            self._at = state.own.position
             return warmed
         return warmed
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ class Run:
         self._reload = reload
         self._serving = serving
         self.folder = Folder(settings.data)
-        self.flow: Flow = settings.make_flow()
+        self.flow: Flow = self._make_flow()
         self.wire: Wire = wire(settings.venue)
         codec = venues.create(settings.venue)
         self.scales = (codec.price_scale, codec.size_scale)
@@ -94,6 +94,9 @@ class Run:
         self._damaged: set[str] = set()  # segments of the tape
         #: The last status told, for other threads: what `status` reads belongs to the loop.
         self.latest: dict[str, Any] = {}
+
+    def _make_flow(self) -> Flow:
+        return self.settings.make_flow()
 
     async def run(self) -> None:
         """Follow the venue until stopped."""
@@ -115,25 +118,10 @@ class Run:
         if self.writer.recovered is not None:
             self._say(f"the tape ended torn, as after a kill: {self.writer.recovered.what}; cut back to what is whole")
         self._roster = Roster(self.folder.symbols, settings.symbols)
-        price, size = self.scales
-        self.store = DuckStore(self.folder.store, settings.store.channels, price_scale=price, size_scale=size)
-        stack.callback(self.store.close)
         self.states = States(self.folder.states)
-        self.pipeline = Pipeline(
-            self.flow,
-            settings.venue,
-            self.folder.tape,
-            self.store,
-            self.states,
-            channels=tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels))),
-            act=self._act,
-            tell=self._told,
-            stored=settings.store.channels,
-            publish=self._publish if settings.api.enabled else None,
-            publish_coverage=self._publish_coverage if settings.api.enabled else None,
-        )
+        self.pipeline = self._open_pipeline(stack)
         self.pipeline.restore(self.writer.position)
-        self._served = Served(self)
+        self._served = self._open_served()
         stack.callback(lambda: self._write_status(is_running=False))
         stack.push_async_callback(asyncio.to_thread, self.pipeline.stop)
         self.spool = Spool(
@@ -158,6 +146,28 @@ class Run:
             wanted=lambda: self.pipeline.progress.wanted,
         )
 
+    def _open_pipeline(self, stack: AsyncExitStack) -> Pipeline:
+        """The pipeline over the store of the data folder."""
+        settings, (price, size) = self.settings, self.scales
+        self.store = DuckStore(self.folder.store, settings.store.channels, price_scale=price, size_scale=size)
+        stack.callback(self.store.close)
+        return Pipeline(
+            self.flow,
+            settings.venue,
+            self.folder.tape,
+            self.store,
+            self.states,
+            channels=tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels))),
+            act=self._act,
+            tell=self._told,
+            stored=settings.store.channels,
+            publish=self._publish if settings.api.enabled else None,
+            publish_coverage=self._publish_coverage if settings.api.enabled else None,
+        )
+
+    def _open_served(self) -> Served | None:
+        return Served(self)
+
     def _feed_settings(self) -> FeedSettings:
         settings, feed = self.settings, self.settings.feed
         intervals = tuple(node.interval for node in self.flow.of(Candles))
@@ -177,8 +187,12 @@ class Run:
             history=feed.history,
         )
 
+    async def _own(self, symbols: Sequence[str]) -> None:
+        """Symbols are about to be followed; raises `TapeflowError` where they must not be."""
+
     async def _serve(self, stack: AsyncExitStack) -> None:
         """Let others ask; the first part to end. Capture does not wait for it."""
+        assert self._served is not None
         starting = asyncio.create_task(asyncio.to_thread(self._served.start))
         stack.push_async_callback(_end, starting)
         made = await asyncio.shield(starting)
@@ -208,7 +222,7 @@ class Run:
             asyncio.create_task(self._report()),
             asyncio.create_task(self._keep()),
         ]
-        if self.settings.api.enabled:
+        if self.settings.api.enabled and self._served is not None:
             work.append(asyncio.create_task(self._serve(stack)))
         await asyncio.wait([stop, *work], return_when=asyncio.FIRST_COMPLETED)
         for task in (stop, *work):
@@ -232,6 +246,7 @@ class Run:
         assert self._feed is not None
         try:
             symbols = self._reload().symbols
+            await self._own(symbols)
         except TapeflowError as error:
             self._say(f"the settings cannot be used, nothing was changed: {error}")
             return
@@ -244,10 +259,12 @@ class Run:
             self._loop.call_soon_threadsafe(self._feed.act, action)
 
     def _publish(self, results: Results, is_forming: bool) -> None:  # noqa: FBT001 - the pipeline's way of calling
-        self._served.hub.offer(results, is_forming)
+        if self._served is not None:
+            self._served.hub.offer(results, is_forming)
 
     def _publish_coverage(self, rows: list[dict[str, Any]]) -> None:
-        self._served.hub.offer_coverage(rows)
+        if self._served is not None:
+            self._served.hub.offer_coverage(rows)
 
     def _told(self, progress: Progress) -> None:
         if progress.is_live and self._live_s is None:
@@ -305,13 +322,13 @@ class Run:
             "oldest_hole_s": self._oldest_hole_s(),
             "is_pipeline_alive": self.pipeline.is_alive,
             "data_free_bytes": _free_bytes(self.folder.root),
-            "stream": self._served.status(),
+            "stream": self._served.status() if self._served is not None else {},
             "tape_error": self.spool.error,
             "store_error": progress.error,
             "tape_waiting_bytes": self.spool.waiting_bytes,
             "tape": counters._asdict(),
             "counts": counts,
-            "alerts": self._served.alerts(),
+            "alerts": self._served.alerts() if self._served is not None else {},
             **self._feed.status(),
         }
 

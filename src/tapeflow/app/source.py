@@ -82,7 +82,7 @@ class RunSource:
     def symbols(self) -> list[dict[str, Any]]:
         followed = self._followed()
         names = sorted({*followed, *self._stored_symbols()})
-        return [_described(self.venue, name, self._instrument(name), is_followed=name in followed) for name in names]
+        return [described(self.venue, name, self._instrument(name), is_followed=name in followed) for name in names]
 
     def _stored_symbols(self) -> list[str]:
         """The symbols of which there is coverage, looked up now and then."""
@@ -129,7 +129,7 @@ def _read(store: DuckStore, channel: str, **options: Any) -> Page:
         raise StoreError(f"cannot read {channel}: {error}") from error
 
 
-def _described(venue: str, symbol: str, instrument: Instrument | None, *, is_followed: bool) -> dict[str, Any]:
+def described(venue: str, symbol: str, instrument: Instrument | None, *, is_followed: bool) -> dict[str, Any]:
     row: dict[str, Any] = {"venue": venue, "symbol": symbol}
     row["status"] = (instrument.status if instrument else "unknown") if is_followed else "not_followed"
     if instrument is None:

@@ -13,8 +13,20 @@ Config = Annotated[
 ]
 Data = Annotated[Path | None, Option("--data", help="Data folder instead of the one in the settings.", metavar="DIR")]
 
+RoleName = Annotated[
+    str | None,
+    Option(
+        "--role",
+        help="The part of a cluster to be: collector, sink, gateway, or all of them; everything in one process unless given.",
+        metavar="ROLE",
+    ),
+]
+TakeOver = Annotated[
+    bool, Option("--take-over", help="Of a collector: fence whoever collects these symbols, and go on in its place.")
+]
 
-def run(config: Config, data: Data = None) -> None:
+
+def run(config: Config, data: Data = None, role: RoleName = None, take_over: TakeOver = False) -> None:
     """Capture a venue's market data without loss and compute results from it, until stopped with Ctrl-C.
 
     Every message goes to the tape in the data folder first; results and coverage go to results.duckdb there. Holes are
@@ -48,7 +60,12 @@ def run(config: Config, data: Data = None) -> None:
         open_keys(settings.data, settings.api)
 
     async def work() -> None:
-        await Run(settings, say, load).run()
+        if role == "collector":
+            from tapeflow.app.collector import Collector
+
+            await Collector(settings, say, load, take_over=take_over).run()
+        else:
+            await Run(settings, say, load).run()
 
     gc.set_threshold(100_000, 20, 100)  # frames make no cycles: look for garbage seldom
     sys.setswitchinterval(0.0002)  # five threads hand each frame on: none may wait long for another

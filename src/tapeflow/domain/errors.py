@@ -8,6 +8,8 @@
     ├── OutputError            results that cannot be written                                 (exit 1)
     ├── SnapshotError          a snapshot of another version, flow or shape                   (exit 1)
     ├── StoreError             a store that cannot be opened, read or written                 (exit 1)
+    │   └── BusError           a broker that cannot be reached or does not take what it is given
+    ├── OwnerError             what we write to belongs to another process                    (exit 1)
     ├── VenueError             a venue that cannot be reached, or refuses us                  (exit 1)
     ├── TapeError              a tape that cannot be opened, written or kept                  (exit 1)
     ├── StackError             a server of `tapeflow stack` that cannot be had or started     (exit 1)
@@ -41,6 +43,14 @@ class SnapshotError(TapeflowError):
 
 class StoreError(TapeflowError):
     """A store cannot be opened, read or written; what it held is as it was."""
+
+
+class BusError(StoreError):
+    """A broker cannot be reached, or does not take what it is given; to try again may help."""
+
+
+class OwnerError(TapeflowError):
+    """What we would write to belongs to another process, which is there or has taken it over; to try again is no use."""
 
 
 class VenueError(TapeflowError):

@@ -117,6 +117,9 @@ CANDLE_STATE = np.dtype(
 
 PANE_STATE = np.dtype([("number", "<i8"), ("count", "<i8"), ("sum_lo", "<u8"), ("sum_hi", "<u8"), ("late", "<i8")])
 
+#: A `time` row among trades: it stands before the trade at its place.
+TIME = np.dtype([("symbol", "<i4"), ("pad", "<i4"), ("ts_watermark", "<i8"), ("place", "<i8")])
+
 RANGE = np.dtype([("lo", "<i8"), ("hi", "<i8"), ("ts_lo", "<i8"), ("ts_hi", "<i8")])
 
 LINE = np.dtype([("start", "<i8"), ("end", "<i8"), ("ts_recv", "<i8")])

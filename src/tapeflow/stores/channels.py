@@ -98,6 +98,10 @@ CHANNELS = {
 }
 
 
+#: Trades as they stand on a bus: with the symbol's watermark as it stood when they came, and whether the venue wrote
+#: their time in whole milliseconds.
+EVENTS = _channel("trades", _TRADE + " ts_watermark:time coarse:bool", "ts_event venue symbol id", "venue symbol id")
+
 #: Channels whose rows are numbered as they are made, each series for itself: what a client has seen is one number.
 NUMBERED = ("trades", "candles", "moving_average", "indicators")
 

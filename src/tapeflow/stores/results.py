@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
+from tapeflow.engine.columns import NONE_TIME, TIME, BookRows, Rows
 from tapeflow.engine.results import StepRow
 from tapeflow.flow.nodes import Candles, Flow, Indicator, Mean
 from tapeflow.stores.channels import CHANNELS, Channel, custom, numbered
@@ -80,6 +80,19 @@ class Results:
             self._columns["book"].append(moved)
             self._levels.append(rows.levels)
 
+    def times(self, rows: list[tuple[int, int, int, int]]) -> None:
+        """`TIME` rows among the trades that came with them; the last rows of a batch to come."""
+        self._columns["time"].append(np.array(rows, TIME))
+
+    def raw(self, channel: str) -> Rows | None:
+        """The rows of a channel as the columns that they came in; None if there are none."""
+        chunks = self._columns.get(channel)
+        return np.concatenate(chunks) if chunks else None
+
+    def values(self, channel: str) -> list[dict[str, Any]]:
+        """The rows of a channel that came as values."""
+        return self._rows.get(channel, [])
+
     def steps(self, rows: list[StepRow], numbers: Sequence[int] = ()) -> None:
         if "indicators" in self._channels:
             self._steps.extend(rows)
@@ -99,8 +112,13 @@ class Results:
         for channel, counts in later._retracted.items():
             had = len(self._steps) if channel == "indicators" else sum(len(chunk) for chunk in self._columns[channel])
             self._retracted[channel] |= {symbol: had + count for symbol, count in counts.items()}
+        trades = sum(len(chunk) for chunk in self._columns["trades"])
+        for rows in later._columns.get("time", ()):
+            moved = rows.copy()
+            moved["place"] += trades
+            self._columns["time"].append(moved)
         for channel, chunks in later._columns.items():
-            if channel != "book" and channel in self._channels:
+            if channel not in ("book", "time") and channel in self._channels:
                 self._columns[channel] += chunks
         before = 0
         for rows, levels in zip(later._columns.get("book", ()), later._levels, strict=True):
@@ -113,6 +131,11 @@ class Results:
                 self._rows[channel] += values
         self.steps(later._steps, later._step_numbers)
         self.names = later.names
+
+    @property
+    def venue(self) -> str:
+        """The venue of all rows."""
+        return self._venue
 
     @property
     def retracted(self) -> set[str]:
@@ -143,10 +166,21 @@ class Results:
             values = list({codes_of_values([row])[0]: row for row in values}.values())
         if not values:
             return None
+        table = self._table_of_values(channel, values)
+        return Given(table, list(codes_of_values(values)), [row.get("seq", 0) for row in values])
+
+    def whole(self, channel: str) -> Table | None:
+        """All rows of a channel but ``indicators`` as they came; None if there are none."""
+        rows = self.raw(channel)
+        if rows is not None:
+            return self._table_in_order(channel, rows)
+        values = self._rows.get(channel)
+        return self._table_of_values(channel, values) if values else None
+
+    def _table_of_values(self, channel: str, values: list[dict[str, Any]]) -> Table:
         known = CHANNELS[channel]
         columns: dict[str, Column] = {field: [row.get(field) for row in values] for field, _ in known.fields}
-        table = Table(known, columns | {"venue": [self._venue] * len(values)}, *self._scales)
-        return Given(table, list(codes_of_values(values)), [row.get("seq", 0) for row in values])
+        return Table(known, columns | {"venue": [self._venue] * len(values)}, *self._scales)
 
     def _columns_in_order(self, channel: str, wanted: Sequence[int], *, newest: bool) -> Given | None:
         rows = np.concatenate(self._columns[channel])
@@ -157,18 +191,22 @@ class Results:
             at = at[last]
         if not len(at):
             return None
+        mine = rows[at]
+        seq = mine["seq"].tolist() if _seq(mine) else [0] * len(mine)
+        return Given(self._table_in_order(channel, mine), codes[at].tolist(), seq)
+
+    def _table_in_order(self, channel: str, rows: Rows) -> Table:
         build = {
             "trades": self._trade_columns,
+            "late": self._trade_columns,
             "candles": self._candle_columns,
             "moving_average": self._mean_columns,
             "quotes": self._quote_columns,
             "book": self._book_columns,
         }
-        mine = rows[at]
-        columns = build[channel](mine)
-        columns["venue"] = Coded(np.zeros(len(mine), np.int32), [self._venue])
-        seq = mine["seq"].tolist() if _seq(mine) else [0] * len(mine)
-        return Given(Table(CHANNELS[channel], columns, *self._scales), codes[at].tolist(), seq)
+        columns = build[channel](rows)
+        columns["venue"] = Coded(np.zeros(len(rows), np.int32), [self._venue])
+        return Table(CHANNELS[channel], columns, *self._scales)
 
     def _steps_in_order(self, wanted: Collection[Code]) -> Given | None:
         codes = codes_of_steps(self._steps)
@@ -314,6 +352,7 @@ class Results:
             "last_id": _ids(rows["last_id"], aggregate),
         }
         plain = ("id", "price", "size", "ts_event", "ts_recv", "ts_watermark", *_seq(rows))
+        columns["coarse"] = rows["coarse"].astype(bool)
         return columns | {name: np.ascontiguousarray(rows[name]) for name in plain}
 
     def _quotes(self, rows: Rows, ranks: npt.NDArray[Any]) -> dict[str, Column]:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from tapeflow.stores.results import Results
 
 
-class Store(Protocol):
-    """Result rows and the position of the tape they come from, committed as one.
+class Ledger(Protocol):
+    """Where result rows go with the position of the tape they come from, committed as one: a store, or a bus.
 
     A commit is all there or not at all, also after a kill; a row written again replaces itself.
     """
@@ -58,6 +58,16 @@ class Store(Protocol):
         """Note which code and flow make the rows from now on."""
         ...
 
+    def retain(self, older_than: dict[str, int]) -> dict[str, int]:
+        """Drop rows of channels that are older than a time; how many of each."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Store(Ledger, Protocol):
+    """A ledger that can be read."""
+
     def read(
         self,
         channel: str,
@@ -74,12 +84,6 @@ class Store(Protocol):
         """The rows of one series numbered ``seq`` and more, as they came, every revision, with ``seq`` as a column."""
         ...
 
-    def retain(self, older_than: dict[str, int]) -> dict[str, int]:
-        """Drop rows of channels that are older than a time; how many of each."""
-        ...
-
     def export(self, channel: str, path: str) -> int:
         """Write a channel as Parquet, in order; how many rows."""
         ...
-
-    def close(self) -> None: ...

@@ -1,0 +1,117 @@
+"""A collector: the feed and the tape of a run, whose events go to Kafka instead of being computed with here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+
+from tapeflow.app.pipeline import Pipeline
+from tapeflow.app.published import OWNERS, STATUS, SYMBOLS, Published, event_topics
+from tapeflow.app.run import Reload, Run
+from tapeflow.app.served import Served
+from tapeflow.app.source import described
+from tapeflow.bus import owners
+from tapeflow.bus.client import Bus
+from tapeflow.bus.topics import ensure
+from tapeflow.domain.errors import SettingsError
+from tapeflow.engine.closings import Closings
+from tapeflow.feed.recorder import Say
+from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Mean, Source
+from tapeflow.settings import BusSettings, RunSettings
+
+#: How often others are told how it is, and what its symbols are.
+STATUS_S, SYMBOLS_S = 1.0, 30.0
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Collector(Run):
+    """Follows the venue for the symbols it owns, and publishes their events from its tape."""
+
+    def __init__(self, settings: RunSettings, say: Say, reload: Reload | None = None, *, take_over: bool) -> None:
+        self.bus_settings = bus_settings(settings)
+        self._bus = bus(settings)
+        self._take_over = take_over
+        self._told_at = self._described_at = 0.0
+        super().__init__(settings, say, reload)
+
+    def _make_flow(self) -> Flow:
+        return events_of(self.settings.make_flow())
+
+    def _open_pipeline(self, stack: AsyncExitStack) -> Pipeline:
+        settings = self.settings
+        ensure(self._bus, event_topics(self.bus_settings), self.bus_settings.replication)
+        self._claim(self._roster.symbols)
+        channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage")))
+        self._published = Published(self._bus, self.bus_settings, channels, self._more)
+        stack.callback(self._published.close)
+        return Pipeline(
+            self.flow,
+            settings.venue,
+            self.folder.tape,
+            self._published,
+            self.states,
+            channels=channels,
+            act=self._act,
+            tell=self._told,
+            closings=Closings(windows_of(settings.make_flow())),
+        )
+
+    def _open_served(self) -> Served | None:
+        return None
+
+    def _claim(self, symbols: Sequence[str]) -> None:
+        name, topic = self.bus_settings.name, self.bus_settings.topic(OWNERS)
+        keys = [f"{self.settings.venue}:{symbol}" for symbol in symbols]
+        taken = owners.claim(self._bus, topic, name, keys, take_over=self._take_over)
+        if taken:
+            self._say(f"symbols were taken over from {', '.join(sorted(taken))}, which can publish nothing any more")
+
+    async def _own(self, symbols: Sequence[str]) -> None:
+        await asyncio.to_thread(self._claim, symbols)
+
+    def status(self) -> dict[str, Any]:
+        return super().status() | {"role": "collector", "delivered": self._published.delivered}
+
+    def _more(self) -> Iterator[tuple[str, str, bytes]]:
+        """What others are told beside the events: how the collector is, and its symbols."""
+        now = time.monotonic()
+        if self.latest and now - self._told_at >= STATUS_S:
+            self._told_at = now
+            yield STATUS, self.bus_settings.name, _encode(self.latest)
+        if now - self._described_at >= SYMBOLS_S:
+            self._described_at = now
+            venue = self.settings.venue
+            for symbol in self.followed():
+                row = described(venue, symbol, self.pipeline.instrument(symbol), is_followed=True)
+                yield SYMBOLS, f"{venue}:{symbol}", _encode(row)
+
+
+def bus_settings(settings: RunSettings) -> BusSettings:
+    """The table ``[bus]``; raises `SettingsError` where there is none."""
+    if settings.bus is None:
+        raise SettingsError("this role needs a bus: add a table [bus], see docs/reference/run-file.md")
+    return settings.bus
+
+
+def bus(settings: RunSettings) -> Bus:
+    """How Kafka is reached; raises `SettingsError`."""
+    found = bus_settings(settings)
+    return Bus(found.servers, found.client)
+
+
+def events_of(flow: Flow) -> Flow:
+    """The part of a flow that is done where the events come in: its sources, and the books."""
+    nodes = tuple(node for node in flow.nodes if isinstance(node, Source | BookTop))
+    return msgspec.structs.replace(flow, nodes=nodes)
+
+
+def windows_of(flow: Flow) -> list[Any]:
+    """The windows over trades, whose closing is told among these."""
+    folds = [*flow.of(Candles), *flow.of(Mean), *flow.of(CustomFold)]
+    return [node.window for node in folds if node.input == "trades"]

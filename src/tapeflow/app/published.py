@@ -1,0 +1,182 @@
+"""A ledger that is a bus: result rows go to Kafka, and the tape position that they come from, as one transaction.
+
+So a kill at any moment neither loses nor doubles a row for a reader of what is committed: the next start reads the
+position back, plays the tape from there and publishes what follows. While brokers are away nothing is lost either: the
+pipeline waits, and the tape grows.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from tapeflow.bus.client import Bus
+from tapeflow.bus.follower import read_all
+from tapeflow.bus.owners import producer_id
+from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.topics import TopicSpec
+from tapeflow.domain.errors import BusError
+from tapeflow.domain.time import parse_span
+from tapeflow.settings import BusSettings
+from tapeflow.stores.events import lines
+from tapeflow.stores.results import Results
+
+#: Channels of which a bus has events: what engines, sinks and gateways read.
+EVENT_CHANNELS = ("trades", "quotes", "book", "tickers", "klines", "late", "quarantine")
+#: Topics beside those of channels: one partition, the newest row of each key stays.
+POSITIONS, OWNERS, STATUS, SYMBOLS, COVERAGE = "collectors", "owners", "status", "symbols", "coverage"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Place(msgspec.Struct, frozen=True):
+    """What a collector has published: the value of its row in the topic `collectors`."""
+
+    position: int = 0
+    fingerprint: str = ""
+    epoch: str = ""
+
+
+class Published:
+    """A `tapeflow.stores.store.Ledger` over Kafka. ``more`` gives further (topic, key, value) rows of a batch."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        settings: BusSettings,
+        channels: tuple[str, ...],
+        more: Callable[[], Iterator[tuple[str, str, bytes]]] = lambda: iter(()),
+    ) -> None:
+        self._bus = bus
+        self._settings = settings
+        self._channels = [name for name in channels if name in EVENT_CHANNELS]
+        self._has_coverage = "coverage" in channels
+        self._more = more
+        self._covered: dict[str, bytes] = {}
+        self._publisher = Publisher(bus, producer_id(settings.topic(OWNERS), settings.name))
+        self._place = self._found()
+
+    @property
+    def delivered(self) -> int:
+        """Rows that are committed, since the start."""
+        return self._publisher.delivered
+
+    def _found(self) -> Place:
+        """Where what is committed ends; whoever else had this collector's name is fenced first."""
+        self._publisher.open()
+        key, found = self._settings.name.encode(), Place()
+        for record in read_all(self._bus, self._settings.topic(POSITIONS)):
+            if record.key == key and record.value is not None:
+                found = msgspec.json.decode(record.value, type=Place)
+        return found if found.epoch else msgspec.structs.replace(found, epoch=_new_epoch())
+
+    @property
+    def position(self) -> int:
+        return self._place.position
+
+    @property
+    def fingerprint(self) -> str:
+        return self._place.fingerprint
+
+    @property
+    def epoch(self) -> str:
+        return self._place.epoch
+
+    def commit(
+        self,
+        results: Results,
+        position: int,
+        *,
+        coverage: list[dict[str, Any]] | None = None,
+        again: bool = False,
+        start: int | None = None,
+    ) -> int:
+        """As a ledger; ``again`` and ``start`` are for stores, where a row replaces itself. Raises `OwnerError` too."""
+        if again or start is not None:
+            raise BusError("rows of a bus cannot be computed again; repair a store instead")
+        if not self._publisher.is_open:
+            self._place = self._found()
+        if position <= self._place.position and results.size:
+            return 0  # what seemed to fail had been committed
+        place = msgspec.structs.replace(self._place, position=position)
+        batches = [(self._settings.topic(name), self._messages(results, name)) for name in self._channels]
+        covered = self._coverage(results.venue, coverage)
+        rest = [*covered, *self._rest(), self._place_message(place)]
+        count = self._publisher.commit([*batches, *((one.topic, [one]) for one in rest)])
+        self._place = place
+        self._covered |= {one.key.decode(): one.value or b"" for one in covered}
+        return count - len(rest)
+
+    def _messages(self, results: Results, channel: str) -> list[Message]:
+        topic, venue = self._settings.topic(channel), results.venue
+        keys: dict[str, bytes] = {}
+        made = []
+        for symbol, line in lines(results, channel):
+            key = keys.get(symbol)
+            if key is None:
+                key = keys[symbol] = f"{venue}:{symbol}".encode()
+            made.append(Message(topic, key, line))
+        return made
+
+    def _coverage(self, venue: str, rows: list[dict[str, Any]] | None) -> list[Message]:
+        """What has changed of the coverage: one message for each stream of a symbol, with all of its rows."""
+        if not rows or not self._has_coverage:
+            return []
+        of_stream: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            key = f"{venue}:{row['symbol']}:{row['stream']}:{row['guarantee']}"
+            told = {"venue": venue, **row, **{name: _text(row.get(name)) for name in ("first_id", "last_id")}}
+            of_stream.setdefault(key, []).append(told)
+        topic = self._settings.topic(COVERAGE)
+        made = (Message(topic, key.encode(), _encode({"data": found})) for key, found in of_stream.items())
+        return [one for one in made if self._covered.get(one.key.decode()) != one.value]
+
+    def _rest(self) -> list[Message]:
+        return [Message(self._settings.topic(topic), key.encode(), value) for topic, key, value in self._more()]
+
+    def _place_message(self, place: Place) -> Message:
+        return Message(self._settings.topic(POSITIONS), self._settings.name.encode(), _encode(place))
+
+    def _say(self, **changes: Any) -> None:
+        if not self._publisher.is_open:
+            self._place = self._found()
+        place = msgspec.structs.replace(self._place, **changes)
+        message = self._place_message(place)
+        self._publisher.commit([(message.topic, [message])])
+        self._place = place
+
+    def renew(self) -> None:
+        self._say(epoch=_new_epoch())
+
+    def rewind(self, position: int, doubtful_to: int) -> None:
+        """What the tape lost in a power failure was published: readers keep it, and what comes again has their ids."""
+        self._say(position=position, epoch=_new_epoch())
+
+    def claim(self, fingerprint: str) -> None:
+        self._say(fingerprint=fingerprint, epoch=_new_epoch())
+
+    def retain(self, older_than: dict[str, int]) -> dict[str, int]:
+        """The brokers drop what is older than ``[bus] keep``."""
+        return dict.fromkeys(older_than, 0)
+
+    def close(self) -> None:
+        self._publisher.close()
+
+
+def event_topics(settings: BusSettings) -> list[TopicSpec]:
+    """The topics that a collector writes."""
+    keep = parse_span(settings.keep) // 1000
+    events = [TopicSpec(settings.topic(name), settings.partitions, keep_ms=keep) for name in EVENT_CHANNELS]
+    single = [TopicSpec(settings.topic(name), 1, is_upsert=True) for name in (POSITIONS, OWNERS, STATUS, SYMBOLS)]
+    return [*events, TopicSpec(settings.topic(COVERAGE), settings.partitions, is_upsert=True), *single]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(4)

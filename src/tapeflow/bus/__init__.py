@@ -1,0 +1,1 @@
+"""The bus: Kafka between collectors, engines, sinks and gateways."""

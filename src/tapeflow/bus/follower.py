@@ -1,0 +1,153 @@
+"""Rows from Kafka: only those that are committed, in the order of their partitions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, module, raised
+from tapeflow.domain.errors import BusError
+
+Partition = tuple[str, int]
+
+#: A transaction whose producer was killed ends by itself before.
+PATIENCE_S = 60.0
+
+
+class Record(NamedTuple):
+    """A message and its place."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+def consumer(bus: Bus, group: str, **more: Any) -> Any:
+    """A consumer that commits nothing by itself: positions are kept with what was made of the rows."""
+    return module().Consumer(
+        bus.properties(
+            group_id=group,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="error",
+            enable_partition_eof=True,
+            fetch_message_max_bytes=LARGEST,
+            fetch_wait_max_ms=20,
+            session_timeout_ms=10_000,
+            topic_metadata_refresh_interval_ms=5_000,
+            **more,
+        )
+    )
+
+
+def partitions(bus: Bus, topics: Sequence[str]) -> dict[str, int]:
+    """How many partitions each topic has; raises `BusError` for one that is missing."""
+    kafka = module()
+    probe = kafka.Consumer(bus.properties(group_id="tapeflow-look"))
+    try:
+        known = probe.list_topics(timeout=ANSWER_S).topics
+    except kafka.KafkaException as error:
+        raise raised(f"Kafka at {bus.servers} does not answer", error) from error
+    finally:
+        probe.close()
+    missing = [name for name in topics if name not in known]
+    if missing:
+        raise BusError(f"no topic {', '.join(missing)} yet; start the collector, which makes them")
+    return {name: len(known[name].partitions) for name in topics}
+
+
+class Follower:
+    """Reads given partitions from given offsets on, without a group. Not for two threads at once."""
+
+    def __init__(self, bus: Bus, starts: Mapping[Partition, int]) -> None:
+        """``starts`` may hold -1 for the end and -2 for the beginning of a partition."""
+        kafka = module()
+        self._bus = bus
+        self._consumer = consumer(bus, "tapeflow-follower")
+        self._ended: set[Partition] = set()
+        self._partitions = set(starts)
+        #: The offset after the last record given, by partition.
+        self.positions: dict[Partition, int] = {}
+        try:
+            self._consumer.assign([kafka.TopicPartition(*place, self._from(place, at)) for place, at in starts.items()])
+        except kafka.KafkaException as error:
+            raise raised(f"cannot read from Kafka at {bus.servers}", error) from error
+
+    def _from(self, place: Partition, at: int) -> int:
+        """An offset that is there: what was deleted by age is passed over."""
+        first, last = self.bounds(place)
+        found = {-1: last, -2: first}.get(at, max(at, first))
+        self.positions[place] = min(found, last)
+        return min(found, last)
+
+    def bounds(self, place: Partition) -> tuple[int, int]:
+        """The first offset of a partition and the one after its last; raises `BusError`."""
+        kafka = module()
+        try:
+            first, last = self._consumer.get_watermark_offsets(kafka.TopicPartition(*place), timeout=ANSWER_S)
+        except kafka.KafkaException as error:
+            raise raised(f"cannot read {place[0]}", error) from error
+        return int(first), int(last)
+
+    def read(self, most: int, wait_s: float) -> list[Record]:
+        """The next records, at most so many; none after a while. Raises `BusError`."""
+        kafka = module()
+        found = []
+        for message in self._consumer.consume(most, wait_s):
+            error = message.error()
+            place = (message.topic(), message.partition())
+            if error is None:
+                at = message.offset()
+                found.append(Record(*place, at, message.key(), message.value()))
+                self._ended.discard(place)
+                self.positions[place] = at + 1
+            elif error.code() == kafka.KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
+                self._ended.add(place)
+                self.positions[place] = max(self.positions.get(place, 0), message.offset())
+            elif not error.retriable() and error.code() != kafka.KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+                raise raised("cannot read from Kafka", kafka.KafkaException(error))
+        return found
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether all that is committed has been read."""
+        return self._ended >= self._partitions
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def read_all(bus: Bus, topic: str) -> Iterator[Record]:
+    """All committed records of a small topic, also those behind a transaction that is still open: it is waited for.
+
+    Raises `BusError`.
+    """
+    places = [(topic, number) for number in range(partitions(bus, [topic])[topic])]
+    ends = _ends(bus, places)
+    follower = Follower(bus, dict.fromkeys(places, -2))
+    until = time.monotonic() + PATIENCE_S
+    try:
+        while any(follower.positions[place] < end for place, end in ends.items()):
+            yield from follower.read(10_000, 0.5)
+            if time.monotonic() > until:
+                raise BusError(f"topic {topic} has a transaction that does not end; see the brokers' logs")
+    finally:
+        follower.close()
+
+
+def _ends(bus: Bus, places: Sequence[Partition]) -> dict[Partition, int]:
+    """The offset after the last record of each partition, committed or not."""
+    kafka = module()
+    probe = kafka.Consumer(bus.properties(group_id="tapeflow-look", isolation_level="read_uncommitted"))
+    try:
+        return {
+            place: int(probe.get_watermark_offsets(kafka.TopicPartition(*place), timeout=ANSWER_S)[1])
+            for place in places
+        }
+    except kafka.KafkaException as error:
+        raise raised(f"Kafka at {bus.servers} does not answer", error) from error
+    finally:
+        probe.close()

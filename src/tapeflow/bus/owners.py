@@ -1,0 +1,84 @@
+"""Who collects which symbol: one collector each, known to all by a topic, and fenced.
+
+A claim is written under a transactional id that all collectors share, so that of two that claim at once the first is
+fenced and has to look again. Who takes over from another first becomes the one producer of that one's id: whatever it
+still does is refused by the brokers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from tapeflow.bus.client import Bus
+from tapeflow.bus.follower import read_all
+from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.domain.errors import OwnerError
+
+_ATTEMPTS = 5
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """The value of a claim; its key is ``venue:symbol``."""
+
+    collector: str
+
+
+def owners(bus: Bus, topic: str) -> dict[str, str]:
+    """The collector of each ``venue:symbol``; raises `BusError`."""
+    found: dict[str, str] = {}
+    for record in read_all(bus, topic):
+        key = (record.key or b"").decode()
+        if record.value is None:
+            found.pop(key, None)
+        else:
+            found[key] = msgspec.json.decode(record.value, type=Owner).collector
+    return found
+
+
+def producer_id(topic: str, collector: str) -> str:
+    """The transactional id of a collector."""
+    return f"{topic}.{collector}"
+
+
+def claim(bus: Bus, topic: str, collector: str, keys: Sequence[str], *, take_over: bool = False) -> set[str]:
+    """Become the owner of ``venue:symbol`` keys; from whom they were taken. Raises `OwnerError`, `BusError`."""
+    for _ in range(_ATTEMPTS):
+        gate = Publisher(bus, topic)
+        gate.open()
+        known = owners(bus, topic)
+        others = {key: known[key] for key in keys if known.get(key, collector) != collector}
+        if others and not take_over:
+            raise OwnerError(_said(others))
+        for other in set(others.values()):
+            Publisher(bus, producer_id(topic, other)).open()  # it is fenced from here on
+        fresh = [key for key in keys if known.get(key) != collector]
+        try:
+            gate.commit([(topic, [_claim(topic, key, collector) for key in fresh])] if fresh else [])
+        except OwnerError:
+            continue  # somebody else claimed meanwhile
+        return set(others.values())
+    raise OwnerError("other collectors claim symbols all the time; start one after the other")
+
+
+def release(bus: Bus, topic: str, collector: str, keys: Collection[str]) -> None:
+    """Own these no more."""
+    gate = Publisher(bus, topic)
+    gate.open()
+    known = owners(bus, topic)
+    mine = [Message(topic, key.encode(), None) for key in keys if known.get(key) == collector]
+    if mine:
+        gate.commit([(topic, mine)])
+
+
+def _claim(topic: str, key: str, collector: str) -> Message:
+    return Message(topic, key.encode(), msgspec.json.encode(Owner(collector)))
+
+
+def _said(others: dict[str, str]) -> str:
+    told = ", ".join(f"{key} by {name}" for key, name in sorted(others.items())[:10])
+    return (
+        f"collected already: {told}; leave them to it, or stop it and start this one with --take-over (it is fenced "
+        "then, also if it still runs)"
+    )

@@ -1,0 +1,93 @@
+"""When the windows of a flow close, said among the events: so that an engine elsewhere needs no clock of its own.
+
+A `time` row of a symbol stands for the instant at which one of its windows that holds an on-time event closes: the
+symbol's watermark has reached the end. It stands before the first event that is stamped with a watermark at or beyond
+that instant. So whoever reads the rows of a symbol in order knows of each window when it is complete, and what comes
+after is a revision. The rows are a function of the events and their stamps, whatever the batches are.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tapeflow.domain.window import Window
+from tapeflow.engine.columns import NONE_TIME
+
+
+class Closings:
+    """The ends of windows that wait for the watermark, by symbol."""
+
+    def __init__(self, windows: Sequence[Window]) -> None:
+        self._windows = sorted(set(windows))
+        self._grid = math.gcd(*(window.pane_us for window in self._windows)) if self._windows else 0
+        self._waiting: dict[int, list[int]] = {}
+
+    def add(
+        self,
+        symbols: npt.NDArray[np.int64],
+        ts_event: npt.NDArray[np.int64],
+        stamps: npt.NDArray[np.int64],
+        watermarks: Mapping[int, int],
+    ) -> list[tuple[int, int, int]]:
+        """Take events in order, then the watermarks as they stand after them: (place, symbol, instant) of each row.
+
+        A row stands before the event at its place; those at the end have the place after the last event.
+        """
+        if not self._grid:
+            return []
+        found: list[tuple[int, int, int]] = []
+        for symbol in np.unique(symbols).tolist():
+            at = np.flatnonzero(symbols == symbol)
+            self._events(symbol, at, ts_event[at], stamps[at], found)
+        end = len(symbols)
+        for symbol, waiting in self._waiting.items():
+            ts_watermark = watermarks.get(symbol, NONE_TIME)
+            if waiting and waiting[0] <= ts_watermark:
+                self._reached(symbol, ts_watermark, end, found)
+        found.sort()
+        return found
+
+    def _events(
+        self,
+        symbol: int,
+        at: npt.NDArray[np.int64],
+        ts_event: npt.NDArray[np.int64],
+        stamps: npt.NDArray[np.int64],
+        found: list[tuple[int, int, int]],
+    ) -> None:
+        """Only an event in another pane, or with a stamp in another one, than the one before it can change anything."""
+        panes, reached = ts_event // self._grid, stamps // self._grid
+        fresh = np.ones(len(at), bool)
+        fresh[1:] = (panes[1:] != panes[:-1]) | (reached[1:] != reached[:-1])
+        for i in np.flatnonzero(fresh).tolist():
+            stamp = int(stamps[i])
+            self._reached(symbol, stamp, int(at[i]), found)
+            self._wait(symbol, int(ts_event[i]), stamp)
+
+    def _reached(self, symbol: int, ts_watermark: int, place: int, found: list[tuple[int, int, int]]) -> None:
+        waiting = self._waiting.get(symbol)
+        if waiting and waiting[0] <= ts_watermark:
+            gone = bisect_left(waiting, ts_watermark + 1)
+            found.extend((place, symbol, instant) for instant in waiting[:gone])
+            del waiting[:gone]
+
+    def _wait(self, symbol: int, ts_event: int, stamp: int) -> None:
+        waiting = self._waiting.setdefault(symbol, [])
+        for window in self._windows:
+            for end in window.ends(ts_event):
+                if end > stamp:
+                    place = bisect_left(waiting, end)
+                    if place == len(waiting) or waiting[place] != end:
+                        insort(waiting, end)
+
+    def state(self) -> list[tuple[int, list[int]]]:
+        """The state as a value."""
+        return [(symbol, list(waiting)) for symbol, waiting in self._waiting.items() if waiting]
+
+    def restore(self, state: Sequence[tuple[int, Sequence[int]]]) -> None:
+        self._waiting = {symbol: list(waiting) for symbol, waiting in state}

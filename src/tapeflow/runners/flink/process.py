@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pyflink.common import Row, RowKind, Types
-from pyflink.datastream import KeyedCoProcessFunction, RuntimeContext
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
 from tapeflow.indicators import parse
 from tapeflow.runners.flink.line import Tick
 from tapeflow.runners.flink.spec import Folds
-from tapeflow.runners.flink.sql import TIME_ROW
+from tapeflow.runners.flink.sql import LATE, TIME_ROW
 from tapeflow.runners.flink.stage import Stage, StepRow, Steps
 
 #: Symbols whose heads stay decoded in one worker; those of the others are read from the state when they come.
@@ -55,8 +55,8 @@ class _Pieces:
         self._state.remove(name)
 
 
-class StepFunction(KeyedCoProcessFunction):  # type: ignore[misc]
-    """The first input is closed windows, the second late trades and time rows, both by venue and symbol."""
+class StepFunction(KeyedProcessFunction):  # type: ignore[misc]
+    """Rows of `sql.step_rows` in, by venue and symbol; rows of indicators out."""
 
     def __init__(self, folds: Folds, outage_us: int) -> None:
         self._folds = folds
@@ -82,23 +82,20 @@ class StepFunction(KeyedCoProcessFunction):  # type: ignore[misc]
             self._stages.move_to_end(key)
         return stage
 
-    def process_element1(self, value: Row, ctx: KeyedCoProcessFunction.Context) -> Iterator[Row]:
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         if value.get_row_kind() in _DROPPED:
             return
-        _, _, interval, ts_start, _, fine, coarse, is_coarse = value
+        _, _, kind, ts_start, ts_end, fine, coarse, is_coarse = value
         tick = None if fine is None else Tick(fine, coarse, is_coarse)
-        key = ctx.get_current_key()
-        yield from self._rows(key, self._stage(key).closed(interval, ts_start, tick))
-        self._settle(key, ctx)
-
-    def process_element2(self, value: Row, ctx: KeyedCoProcessFunction.Context) -> Iterator[Row]:
-        _, _, kind, ts_event, ts_watermark, fine, coarse, is_coarse = value
         key = ctx.get_current_key()
         stage = self._stage(key)
         if kind == TIME_ROW:
-            rows = stage.time(ts_watermark)
+            rows = stage.time(ts_end)
+        elif kind == LATE:
+            assert tick is not None
+            rows = stage.late(ts_start, ts_end, tick)
         else:
-            rows = stage.late(ts_event, ts_watermark, Tick(fine, coarse, is_coarse))
+            rows = stage.closed(kind, ts_start, tick)
         yield from self._rows(key, rows)
         self._settle(key, ctx)
 
@@ -108,7 +105,7 @@ class StepFunction(KeyedCoProcessFunction):  # type: ignore[misc]
             service = ctx.timer_service()
             service.register_processing_time_timer(service.current_processing_time() + _SETTLE_MS)
 
-    def on_timer(self, timestamp: int, ctx: KeyedCoProcessFunction.OnTimerContext) -> Iterator[Row]:
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         key = ctx.get_current_key()
         self._timers.discard(key)
         yield from self._rows(key, self._stage(key).preview())

@@ -118,7 +118,9 @@ class Rest:
         until = time.monotonic() + patience_s
         while (state := str(self.get(f"/jobs/{job}")["state"])) not in states:
             if time.monotonic() > until:
-                raise RunnerError(f"job {job} is {state} after {patience_s:.0f} s, expected {' or '.join(sorted(states))}")
+                raise RunnerError(
+                    f"job {job} is {state} after {patience_s:.0f} s, expected {' or '.join(sorted(states))}"
+                )
             time.sleep(_TICK_S)
         return state
 

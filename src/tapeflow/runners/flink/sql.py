@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tapeflow.domain.time import HOUR
 from tapeflow.runners.flink.spec import Folds, Interval, Sliding, Spec
@@ -100,16 +100,25 @@ def events(folds: Folds) -> str:
     """Trades and time rows with what each aggregation needs of them, computed once."""
     first = "COALESCE(`first_id`, `id`)"
     place = f"LPAD({first}, {ID}, '0') || `price`"
-    price = f"CAST(`price` AS DECIMAL(19, {folds.price_scale}))"
-    size = f"CAST(`size` AS DECIMAL(19, {folds.size_scale}))"
+    price, size = _decimal("price", 19, folds.price_scale), _decimal("size", 19, folds.size_scale)
+    # A product of 19 and 19 digits would be given 39 and lose decimals. Not both have 19: their notional is bounded.
+    wide = 10 ** (18 - folds.size_scale)
+    quote = (
+        f"CASE WHEN {size} < {wide} THEN {price} * {_decimal('size', 18, folds.size_scale)} "
+        f"ELSE {_decimal('price', 18, folds.price_scale)} * {size} END"
+    )
     return (
         "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `id` IS NULL AS `is_time`, `ts_event`, "
-        f"`ts_watermark`, {price} AS `price`, {size} AS `size`, {price} * {size} AS `quote`, `side` = 'buy' AS `buys`, "
+        f"`ts_watermark`, {price} AS `price`, {size} AS `size`, {quote} AS `quote`, `side` = 'buy' AS `buys`, "
         f"COALESCE(CAST(`last_id` AS BIGINT) - CAST(`first_id` AS BIGINT), 0) + 1 AS `trades`, "
         f"LPAD(CAST(`ts_event` AS STRING), {TIME}, '0') || {place} AS `tick`, "
         f"LPAD(CAST(`ts_event` / 1000 AS STRING), {TIME}, '0') || {place} AS `coarse_tick`, "
         "COALESCE(`coarse`, FALSE) AS `coarse` FROM `trades`"
     )
+
+
+def _decimal(field: str, digits: int, scale: int) -> str:
+    return f"CAST(`{field}` AS DECIMAL({digits}, {scale}))"
 
 
 def candle_views(folds: Folds, outage_us: int) -> dict[str, str]:
@@ -131,7 +140,6 @@ def groups(intervals: Iterable[Interval]) -> list[tuple[Interval, ...]]:
 
 def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outage_us: int) -> str:
     kept = max(interval.size_us for interval in intervals) + folds.horizon_us + outage_us
-    sizes = ", ".join(f"ROW({quoted(one.name)}, {one.size_us}, {one.origin_us})" for one in intervals)
     end = "`ts_start` + `length`"
     late = f"`ts_watermark` >= {end}"
     on_time = f"NOT `is_time` AND (`ts_watermark` IS NULL OR `ts_watermark` < {end})"
@@ -157,35 +165,38 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
             "step_coarse_tick": f"MAX(CASE WHEN {on_time} THEN `coarse_tick` END)",
             "step_coarse": f"MAX(CASE WHEN {on_time} AND `coarse` THEN 1 ELSE 0 END)",
         }
-    start = (
-        "CASE WHEN `is_time` THEN `ts_watermark` - i.`length` "
-        "ELSE `ts_event` - MOD(`ts_event` - i.`origin`, i.`length`) END"
-    )
+    windows = ", ".join(_window_of(folds.intervals.index(one), one) for one in intervals)
     expanded = (
-        f"SELECT e.*, i.`interval`, i.`length`, {start} AS `ts_start` FROM `events` AS e "
-        f"CROSS JOIN UNNEST(ARRAY[{sizes}]) AS i(`interval`, `length`, `origin`) "
-        "WHERE NOT `is_time` OR MOD(`ts_watermark` - i.`origin`, i.`length`) = 0"
+        "SELECT e.*, i.`interval`, i.`length`, i.`ts_start` "
+        f"FROM (SELECT *, ARRAY[{windows}] AS `windows` FROM `events`) AS e "
+        "CROSS JOIN UNNEST(e.`windows`) AS i(`interval`, `length`, `ts_start`) WHERE i.`ts_start` IS NOT NULL"
     )
     return _grouped(name, ("venue", "symbol", "interval", "ts_start", "length"), totals, expanded, kept)
+
+
+def _window_of(at: int, one: Interval) -> str:
+    """The window of an interval that a trade is in, or that a time row closes: then null if it closes none."""
+    back = _since(one.origin_us, one.size_us)
+    start = (
+        f"CASE WHEN NOT `is_time` THEN `ts_event` - {back('ts_event')} "
+        f"WHEN {back('ts_watermark')} = 0 THEN `ts_watermark` - {one.size_us} END"
+    )
+    return f"ROW({at}, CAST({one.size_us} AS BIGINT), {start})"
+
+
+def _since(origin_us: int, size_us: int) -> Callable[[str], str]:
+    """How long ago the window that holds a time began."""
+    return lambda field: f"MOD(`{field}` - {origin_us}, {size_us})" if origin_us else f"MOD(`{field}`, {size_us})"
 
 
 def mean_view(folds: Folds, outage_us: int) -> str:
     """The aggregation of all sliding means: a row is expanded to the windows that hold it."""
     kept = max(mean.size_us for mean in folds.means) + folds.horizon_us + outage_us
-    windows = ", ".join(
-        f"ROW({mean.size_us}, {mean.slide_us}, {at * mean.slide_us})"
-        for mean in folds.means
-        for at in range(_reach(mean))
-    )
-    end = (
-        "CASE WHEN `is_time` THEN `ts_watermark` "
-        "ELSE `ts_event` - MOD(`ts_event`, w.`slide`) + w.`slide` + w.`more` END"
-    )
+    windows = ", ".join(_window_of_mean(mean, at) for mean in folds.means for at in range(_reach(mean)))
     expanded = (
-        f"SELECT e.*, e.`price` * e.`trades` AS `paid`, w.`length`, w.`slide`, {end} AS `ts_end` FROM `events` AS e "
-        f"CROSS JOIN UNNEST(ARRAY[{windows}]) AS w(`length`, `slide`, `more`) WHERE CASE WHEN `is_time` "
-        "THEN w.`more` = 0 AND MOD(`ts_watermark`, w.`slide`) = 0 "
-        "ELSE MOD(`ts_event`, w.`slide`) + w.`length` >= w.`slide` + w.`more` END"
+        "SELECT e.*, e.`price` * CAST(e.`trades` AS DECIMAL(10, 0)) AS `paid`, w.`length`, w.`slide`, w.`ts_end` "
+        f"FROM (SELECT *, ARRAY[{windows}] AS `windows` FROM `events`) AS e "
+        "CROSS JOIN UNNEST(e.`windows`) AS w(`length`, `slide`, `ts_end`) WHERE w.`ts_end` IS NOT NULL"
     )
     totals = {
         "paid": "SUM(`paid`)",
@@ -194,6 +205,17 @@ def mean_view(folds: Folds, outage_us: int) -> str:
         "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
     }
     return _grouped("means", ("venue", "symbol", "length", "slide", "ts_end"), totals, expanded, kept)
+
+
+def _window_of_mean(mean: Sliding, at: int) -> str:
+    """The end of one of the windows that hold a trade, null if there are not so many; a time row closes the first."""
+    back = _since(0, mean.slide_us)
+    first = mean.slide_us * (at + 1)
+    holds = f" AND {back('ts_event')} + {mean.size_us} >= {first}" if mean.size_us % mean.slide_us else ""
+    closes = "" if at else f" WHEN {back('ts_watermark')} = 0 THEN `ts_watermark`"
+    end = f"CASE WHEN NOT `is_time`{holds} THEN `ts_event` - {back('ts_event')} + {first}"
+    end += f"{' WHEN NOT `is_time` THEN NULL' if holds else ''}{closes} END"
+    return f"ROW(CAST({mean.size_us} AS BIGINT), CAST({mean.slide_us} AS BIGINT), {end})"
 
 
 def _reach(mean: Sliding) -> int:
@@ -208,67 +230,134 @@ def _grouped(name: str, keys: Iterable[str], totals: Mapping[str, str], expanded
     return f"CREATE TEMPORARY VIEW `{name}` AS SELECT {hint} {by}, {values} FROM ({expanded}) AS expanded GROUP BY {by}"
 
 
-def candle_rows(folds: Folds, view: str) -> str:
-    """Rows of the channel ``candles``."""
+#: What rows of `results` are beside candles, whose kind is the number of their interval.
+LATE, TIME_ROW, MEAN = -1, -2, -3
+
+#: The columns of `results`. A late trade has its event time and stamp in ``ts_start`` and ``ts_end``, a time row its stamp.
+COLUMNS = {
+    "kind": "INT",
+    "venue": "STRING",
+    "symbol": "STRING",
+    "ts_start": "BIGINT",
+    "ts_end": "BIGINT",
+    "slide": "BIGINT",
+    "open": "STRING",
+    "high": "STRING",
+    "low": "STRING",
+    "close": "STRING",
+    "volume": "STRING",
+    "quote_volume": "STRING",
+    "taker_buy_volume": "STRING",
+    "count": "BIGINT",
+    "ratio": "DOUBLE",
+    "timed": "BOOLEAN",
+    "revision": "BIGINT",
+    "tick": "STRING",
+    "coarse_tick": "STRING",
+    "coarse": "BOOLEAN",
+}
+
+
+def results(folds: Folds, outage_us: int) -> str:
+    """All that SQL computes, as one query, so that the topic is read and parsed once: rows of `COLUMNS`."""
+    parts = [_candles(folds, view) for view in candle_views(folds, outage_us)]
+    if folds.means:
+        parts.append(_means())
+    if "indicators" in folds.channels:
+        parts.append(_step_events(folds))
+    return " UNION ALL ".join(parts)
+
+
+def _select(values: Mapping[str, str], table: str) -> str:
+    """A row of `COLUMNS` with nulls where there is no value."""
+    made = (f"CAST({values.get(name, 'NULL')} AS {kind}) AS `{name}`" for name, kind in COLUMNS.items())
+    return f"SELECT {', '.join(made)} FROM {table}"
+
+
+def _candles(folds: Folds, view: str) -> str:
     limit = 10.0 ** (_LIMIT_DIGITS - folds.price_scale - folds.size_scale) * (1 - _SLACK)
     fits = f"`rough` < CAST({limit!r} AS DOUBLE)"
-    vwap = "CAST(`quote` AS DOUBLE) / CAST(`volume` AS DOUBLE)"
-    values = (
-        "`venue`",
-        "`symbol`",
-        "`interval`",
-        "`ts_start`",
-        "`ts_start` + `length`",
-        _price_of("CASE WHEN `coarse` = 1 THEN `coarse_opened` ELSE `opened` END"),
-        exact("`high`", folds.price_scale),
-        exact("`low`", folds.price_scale),
-        _price_of("CASE WHEN `coarse` = 1 THEN `coarse_closed_at` ELSE `closed_at` END"),
-        exact("`volume`", folds.size_scale),
-        f"CASE WHEN {fits} THEN {exact('`quote`', folds.price_scale + folds.size_scale)} END",
-        exact("`bought`", folds.size_scale),
-        "`trades`",
-        f"CASE WHEN {fits} THEN {vwap} END",
-        "'trades'",
-        "`timed` = 1 OR `revision` > 0",
-        "`revision`",
+    values = {
+        "kind": "`interval`",
+        "venue": "`venue`",
+        "symbol": "`symbol`",
+        "ts_start": "`ts_start`",
+        "ts_end": "`ts_start` + `length`",
+        "open": _price_of("CASE WHEN `coarse` = 1 THEN `coarse_opened` ELSE `opened` END"),
+        "high": exact("`high`", folds.price_scale),
+        "low": exact("`low`", folds.price_scale),
+        "close": _price_of("CASE WHEN `coarse` = 1 THEN `coarse_closed_at` ELSE `closed_at` END"),
+        "volume": exact("`volume`", folds.size_scale),
+        "quote_volume": f"CASE WHEN {fits} THEN {exact('`quote`', folds.price_scale + folds.size_scale)} END",
+        "taker_buy_volume": exact("`bought`", folds.size_scale),
+        "count": "`trades`",
+        "ratio": f"CASE WHEN {fits} THEN CAST(`quote` AS DOUBLE) / CAST(`volume` AS DOUBLE) END",
+        "timed": "`timed` = 1",
+        "revision": "`revision`",
+    }
+    if "indicators" in folds.channels:
+        values |= {"tick": "`step_tick`", "coarse_tick": "`step_coarse_tick`", "coarse": "`step_coarse` = 1"}
+    return _select(values, f"`{view}`")
+
+
+def _means() -> str:
+    values = {
+        "kind": str(MEAN),
+        "venue": "`venue`",
+        "symbol": "`symbol`",
+        "ts_start": "`ts_end` - `length`",
+        "ts_end": "`ts_end`",
+        "slide": "`slide`",
+        "count": "`trades`",
+        # Of a window without trades, which gives no row, there is no mean.
+        "ratio": "CASE WHEN `trades` > 0 THEN CAST(`paid` AS DOUBLE) / CAST(`trades` AS DOUBLE) END",
+        "timed": "`timed` = 1",
+        "revision": "`revision`",
+    }
+    return _select(values, "`means`")
+
+
+def _step_events(folds: Folds) -> str:
+    """Time rows, and trades that are late for the shortest interval with steps."""
+    shortest = min((one for one in folds.intervals if one.steps), key=lambda one: one.size_us)
+    end = f"`ts_event` - {_since(shortest.origin_us, shortest.size_us)('ts_event')} + {shortest.size_us}"
+    values = {
+        "kind": f"CASE WHEN `is_time` THEN {TIME_ROW} ELSE {LATE} END",
+        "venue": "`venue`",
+        "symbol": "`symbol`",
+        "ts_start": "`ts_event`",
+        "ts_end": "`ts_watermark`",
+        "tick": "`tick`",
+        "coarse_tick": "`coarse_tick`",
+        "coarse": "`coarse`",
+    }
+    return _select(values, f"`events` WHERE `is_time` OR `ts_watermark` >= {end}")
+
+
+def candle_rows(folds: Folds) -> str:
+    """From `results` the rows of the channel ``candles``: none of a window that only a time row has touched."""
+    names = " ".join(f"WHEN {at} THEN {quoted(one.name)}" for at, one in enumerate(folds.intervals))
+    return (
+        f"SELECT `venue`, `symbol`, CASE `kind` {names} END, `ts_start`, `ts_end`, `open`, `high`, `low`, `close`, "
+        "`volume`, `quote_volume`, `taker_buy_volume`, `count`, `ratio`, 'trades', `timed` OR `revision` > 0, "
+        "`revision` FROM `results` WHERE `kind` >= 0 AND `count` > 0"
     )
-    return f"SELECT {', '.join(values)} FROM `{view}` WHERE `trades` > 0"
 
 
 def mean_rows() -> str:
-    """Rows of the channel ``moving_average``."""
+    """From `results` the rows of the channel ``moving_average``."""
     return (
-        "SELECT `venue`, `symbol`, `length` / 1000, `slide` / 1000, `ts_end` - `length`, `ts_end`, "
-        "CAST(`paid` AS DOUBLE) / CAST(`trades` AS DOUBLE), `trades`, `timed` = 1 OR `revision` > 0, `revision` "
-        "FROM `means` WHERE `trades` > 0"
+        "SELECT `venue`, `symbol`, (`ts_end` - `ts_start`) / 1000, `slide` / 1000, `ts_start`, `ts_end`, `ratio`, "
+        f"`count`, `timed` OR `revision` > 0, `revision` FROM `results` WHERE `kind` = {MEAN} AND `count` > 0"
     )
 
 
-def closed_rows(folds: Folds, view: str) -> str:
-    """For the steps: windows whose time row has come, with the last tick of their on-time trades, null if none."""
-    numbers = " ".join(f"WHEN {quoted(one.name)} THEN {at}" for at, one in enumerate(folds.intervals) if one.steps)
-    number = f"CASE `interval` {numbers} ELSE -9 END"
+def step_rows(folds: Folds) -> str:
+    """From `results` what the steps read: closed windows as their time row found them, late trades, time rows."""
+    stepped = ", ".join(str(at) for at, one in enumerate(folds.intervals) if one.steps)
     return (
-        f"SELECT `venue`, `symbol`, {number} AS `kind`, `ts_start` AS `ts`, CAST(NULL AS BIGINT) AS `ts_watermark`, "
-        f"`step_tick` AS `tick`, `step_coarse_tick` AS `coarse_tick`, `step_coarse` = 1 AS `coarse` "
-        f"FROM `{view}` WHERE `timed` = 1 AND {number} >= 0"
-    )
-
-
-#: Kinds of rows for the steps beside the number of an interval.
-LATE, TIME_ROW = -1, -2
-
-
-def step_events(folds: Folds) -> str:
-    """For the steps: time rows, and trades that are late for the shortest interval that has any."""
-    shortest = min((one for one in folds.intervals if one.steps), key=lambda one: one.size_us)
-    end = (
-        f"`ts_event` - MOD(`ts_event` - {shortest.origin_us}, {shortest.size_us}) + {shortest.size_us}"
-    )
-    return (
-        f"SELECT `venue`, `symbol`, CASE WHEN `is_time` THEN {TIME_ROW} ELSE {LATE} END AS `kind`, `ts_event` AS `ts`, "
-        "`ts_watermark`, `tick`, `coarse_tick`, `coarse` FROM `events` "
-        f"WHERE `is_time` OR `ts_watermark` >= {end}"
+        "SELECT `venue`, `symbol`, `kind`, `ts_start`, `ts_end`, `tick`, `coarse_tick`, `coarse` FROM `results` "
+        f"WHERE `kind` IN ({LATE}, {TIME_ROW}) OR `kind` IN ({stepped}) AND `timed`"
     )
 
 
@@ -295,9 +384,9 @@ def statements(spec: Spec) -> Iterator[str]:
 
 
 def inserts(spec: Spec) -> Iterator[str]:
-    """What is written by SQL alone."""
-    for view in candle_views(spec.folds, spec.outage_us):
-        yield f"INSERT INTO `candles` {candle_rows(spec.folds, view)}"
+    """What is written of `results`."""
+    if spec.folds.intervals:
+        yield f"INSERT INTO `candles` {candle_rows(spec.folds)}"
     if spec.folds.means:
         yield f"INSERT INTO `moving_average` {mean_rows()}"
 
@@ -311,6 +400,7 @@ def settings(spec: Spec) -> dict[str, str]:
         "table.exec.mini-batch.size": "20000",
         "table.optimizer.agg-phase-strategy": "TWO_PHASE",
         "table.exec.sink.upsert-materialize": "NONE",
+        "table.exec.sink.keyed-shuffle": "NONE",
         "table.exec.state.ttl": "0",
         "execution.checkpointing.interval": f"{spec.checkpoint_ms} ms",
         "execution.checkpointing.mode": "EXACTLY_ONCE" if exactly else "AT_LEAST_ONCE",

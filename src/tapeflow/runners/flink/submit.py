@@ -96,5 +96,7 @@ def call(request: Request, client: Client) -> str:
 
 def _complaint(said: str) -> str:
     lines = [line.strip() for line in said.splitlines()]
-    causes = [line.removeprefix("Caused by: ").removeprefix(": ") for line in lines if line.startswith(("Caused by: ", ": "))]
+    causes = [
+        line.removeprefix("Caused by: ").removeprefix(": ") for line in lines if line.startswith(("Caused by: ", ": "))
+    ]
     return causes[-1] if causes else "\n".join(lines[-5:])

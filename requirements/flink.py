@@ -13,7 +13,10 @@ import sys
 from tapeflow.stack import environment
 from tapeflow.stack.flink import PYTHON_LOCK, PYTHON_ROOTS
 
-HEAD = "# The Python environment of Flink: versions and hashes. Written by requirements/flink.py: change its roots, then run it."
+HEAD = (
+    "# The Python environment of Flink: versions and hashes. Written by requirements/flink.py: change its roots, "
+    "then run it."
+)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The topic of trades as a collector writes it, made from trades in memory; and what the embedded engine gives for them."""
+"""The topic of trades as a collector writes it, from trades in memory; and what the embedded engine gives for them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from topic import Answer, Raw, answer, market
 
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
@@ -29,6 +28,7 @@ from tapeflow.runners.flink.spec import Spec, folds_of
 from tapeflow.runners.flink.submit import Client, submit
 from tapeflow.stack import flink as service
 from tapeflow.stores.channels import CHANNELS
+from topic import Answer, Raw, answer, market
 
 RESULTS = ("candles", "moving_average", "indicators")
 CACHE = Path(os.environ.get("TAPEFLOW_CACHE", "~/.cache/tapeflow/stack")).expanduser()

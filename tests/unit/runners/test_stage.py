@@ -7,7 +7,6 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from topic import Raw, answer, market
 
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
@@ -15,6 +14,7 @@ from tapeflow.indicators import parse
 from tapeflow.runners.flink.line import Tick
 from tapeflow.runners.flink.spec import Interval, folds_of
 from tapeflow.runners.flink.stage import Stage, StepRow, Steps
+from topic import Raw, answer, market
 
 
 class Pieces(dict[str, bytes]):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pyflink
-from pyflink.common import Configuration, Types
+from pyflink.common import Configuration, Row, Types
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
@@ -83,7 +83,7 @@ def _steps(tables: StreamTableEnvironment, spec: Spec) -> DataStream:
     return keyed.process(function, output_type=ROWS).name("steps").uid("steps")
 
 
-def _key(row: object) -> str:
+def _key(row: Row) -> str:
     return f"{row[0]}\x1f{row[1]}"
 
 

@@ -1,8 +1,8 @@
 """The bars of one symbol and interval, and all steps on them: `engine.chains` with its state kept in pieces.
 
-The rows are those of one `Chain` for each step. What differs is where state lives: an engine that keeps state for us gives
-and takes it by key, so bars are kept in *chunks* of `STRIDE` intervals of time, each with the states of the steps before it; a
-new bar rewrites one chunk and the head, a revision those from its own on, and nothing needs all in memory.
+The rows are those of one `Chain` for each step. What differs is where state lives: an engine that keeps state for us
+gives and takes it by key, so bars are kept in *chunks* of `STRIDE` intervals of time, each with the states of the steps
+before it; a new bar rewrites one chunk and the head, a revision those from its own on, and nothing needs all in memory.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ class Job(msgspec.Struct, frozen=True):
     ts_start: int
     uptime_s: float
     fingerprint: str = ""
-    restarts: int = 0
     error: str = ""
 
 
@@ -44,16 +43,16 @@ class Rest:
     def _ask(self, method: str, path: str, body: object) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
-        asked = urllib.request.Request(f"http://{self.address}{path}", data, headers, method=method)  # noqa: S310
+        asked = urllib.request.Request(f"http://{self.address}{path}", data, headers, method=method)
         try:
-            with urllib.request.urlopen(asked, timeout=_ANSWER_S) as answer:  # noqa: S310 - http only
+            with urllib.request.urlopen(asked, timeout=_ANSWER_S) as answer:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             raise RunnerError(f"Flink at {self.address} refuses {method} {path}: {_reason(error)}") from error
         except (OSError, ValueError) as error:
             raise RunnerError(
-                f"Flink at {self.address} does not answer: {error}; start it (tapeflow stack up --services kafka,flink) "
-                "or give another --address"
+                f"Flink at {self.address} does not answer: {error}; start it, for example by "
+                "`tapeflow stack up --services kafka,flink`, or give another --address"
             ) from error
 
     def jobs(self) -> list[Job]:
@@ -65,7 +64,12 @@ class Rest:
         known = self.get(f"/jobs/{one['jid']}/config").get("execution-config", {}).get("user-config", {})
         error = "" if one["state"] in ("RUNNING", "CANCELED", "FINISHED") else self.error(one["jid"])
         start, uptime = one["start-time"] * 1000, max(0, one["duration"]) / 1000
-        return Job(one["jid"], one["name"], one["state"], start, uptime, known.get("tapeflow.folds", ""), 0, error)
+        return Job(one["jid"], one["name"], one["state"], start, uptime, known.get("tapeflow.fingerprint", ""), error)
+
+    def property(self, name: str) -> str:
+        """A property that the cluster was started with; empty if it was not given."""
+        rows = {row["key"]: row["value"] for row in self.get("/jobmanager/config")}
+        return str(rows.get(name, ""))
 
     def error(self, job: str) -> str:
         """The root of what a job failed of last, on one line; empty if it did not."""

@@ -56,18 +56,13 @@ class Folds(msgspec.Struct, frozen=True):
             made.append("indicators")
         return tuple(made)
 
-    @property
-    def fingerprint(self) -> str:
-        """Two jobs with the same one can take each other's state."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
-
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A job. ``source`` is the topic of trades and time rows, ``topics`` those of the result channels.
 
     ``client`` are properties of the Kafka client as Kafka's Java client names them, passed on as they are. State of a
     window is kept for its size, the horizon and ``outage_us``: the longest time that the job may be away or behind.
-    ``latency_ms`` is how long rows gather before a window gives a row; ``parallelism`` 0 is one task for each partition.
+    ``latency_ms`` is how long rows gather before a window gives a row.
     """
 
     name: str
@@ -87,6 +82,12 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         missing = [channel for channel in self.folds.channels if channel not in self.topics]
         if missing:
             raise SettingsError(f"job {self.name}: no topic for {', '.join(missing)}; name one for each channel")
+
+    @property
+    def fingerprint(self) -> str:
+        """Two jobs with the same one can take each other's state: what is computed, from and to which topics, how."""
+        of_state = (self.folds, self.source, sorted(self.topics.items()), self.guarantee)
+        return hashlib.sha256(msgspec.json.encode(of_state)).hexdigest()[:16]
 
 
 def folds_of(flow: Flow, price_scale: int, size_scale: int) -> Folds:

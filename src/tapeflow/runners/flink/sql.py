@@ -141,6 +141,7 @@ def groups(intervals: Iterable[Interval]) -> list[tuple[Interval, ...]]:
 def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outage_us: int) -> str:
     kept = max(interval.size_us for interval in intervals) + folds.horizon_us + outage_us
     end = "`ts_start` + `length`"
+    nothing = f"CAST(0 AS DECIMAL(19, {folds.size_scale}))"
     late = f"`ts_watermark` >= {end}"
     on_time = f"NOT `is_time` AND (`ts_watermark` IS NULL OR `ts_watermark` < {end})"
     totals = {
@@ -154,7 +155,7 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
         "volume": "SUM(`size`)",
         "quote": "SUM(`quote`)",
         "rough": "SUM(CAST(`quote` AS DOUBLE))",
-        "bought": f"SUM(CASE WHEN `is_time` THEN NULL WHEN `buys` THEN `size` ELSE CAST(0 AS DECIMAL(19, {folds.size_scale})) END)",
+        "bought": f"SUM(CASE WHEN `is_time` THEN NULL WHEN `buys` THEN `size` ELSE {nothing} END)",
         "trades": "SUM(CASE WHEN `is_time` THEN 0 ELSE `trades` END)",
         "revision": f"SUM(CASE WHEN NOT `is_time` AND {late} THEN 1 ELSE 0 END)",
         "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
@@ -233,7 +234,7 @@ def _grouped(name: str, keys: Iterable[str], totals: Mapping[str, str], expanded
 #: What rows of `results` are beside candles, whose kind is the number of their interval.
 LATE, TIME_ROW, MEAN = -1, -2, -3
 
-#: The columns of `results`. A late trade has its event time and stamp in ``ts_start`` and ``ts_end``, a time row its stamp.
+#: The columns of `results`. A late trade has its event time in ``ts_start`` and its stamp in ``ts_end``, as a time row.
 COLUMNS = {
     "kind": "INT",
     "venue": "STRING",
@@ -408,5 +409,5 @@ def settings(spec: Spec) -> dict[str, str]:
         "execution.checkpointing.tolerable-failed-checkpoints": "100",
         "parallelism.default": str(spec.parallelism),
         "pipeline.name": spec.name,
-        "pipeline.global-job-parameters": f"tapeflow.folds:{spec.folds.fingerprint}",
+        "pipeline.global-job-parameters": f"tapeflow.fingerprint:{spec.fingerprint}",
     }

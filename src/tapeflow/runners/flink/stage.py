@@ -2,13 +2,13 @@
 
 Rules:
 
-1. Late trades and time rows come in the order of the partition. Closed windows come from an aggregation of their own and
-   in no order. So what is in order waits in a queue: a time row goes on when the windows that it closes are all there (an empty
-   one comes too, without a tick), and what stands behind it waits with it. No clock decides anything.
+1. Late trades and time rows come in the order of the partition. Closed windows come from an aggregation of their own
+   and in no order. So what is in order waits in a queue: a time row goes on when the windows that it closes are all
+   there (an empty one comes too, without a tick), and what stands behind it waits with it. No clock decides anything.
 2. A late trade gives each closed window that holds it a revision. Dirty lines are computed again when the watermark
    stands in a later second, all of the symbol's, as the embedded engine does.
-3. A symbol that falls silent would keep its dirty lines: `preview` gives what they come to, and nothing is changed. If late
-   trades of the same second follow, rows of the preview that they undo are given again as they were.
+3. A symbol that falls silent would keep its dirty lines: `preview` gives what they come to, and nothing is changed. If
+   late trades of the same second follow, rows of the preview that they undo are given again as they were.
 """
 
 from __future__ import annotations

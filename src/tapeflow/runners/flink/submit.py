@@ -1,4 +1,4 @@
-"""Submitting a job: our code is packed, the Flink environment compiles and submits, a running job of the name is upgraded."""
+"""Submitting a job: our code is packed, the Flink environment compiles it, a running job of the name is upgraded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-import tapeflow
 from tapeflow.domain.errors import RunnerError
+from tapeflow.runners.flink.kept import places
 from tapeflow.runners.flink.request import Request
 from tapeflow.runners.flink.rest import Job, Rest
 from tapeflow.runners.flink.spec import Spec
@@ -24,6 +24,9 @@ _COMPILE_S = 180.0
 _SAVEPOINT_S = 120.0
 
 
+Say = Callable[[str], None]
+
+
 class Client(msgspec.Struct, frozen=True):
     """What submits: an interpreter with PyFlink, and the jar of the Kafka connector."""
 
@@ -33,7 +36,7 @@ class Client(msgspec.Struct, frozen=True):
 
 def pack(to: Path) -> None:
     """Write the modules that run inside Flink into a zip."""
-    root = Path(tapeflow.__file__).parent
+    root = Path(__file__).parents[2]
     with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as packed:
         for name in PACKED:
             place = root / name
@@ -45,35 +48,50 @@ def submit(
     spec: Spec,
     address: str,
     client: Client,
-    say: Callable[[str], None],
+    say: Say,
     *,
     savepoint: str = "",
+    anew: bool = False,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """Submit a job and wait until it runs; its id. A job of the same name is upgraded. Raises `RunnerError`."""
+    """Submit a job and wait until it runs; its id. Raises `RunnerError`.
+
+    A running job of the same name is stopped and the new one takes its state where that fits. Where none runs, it goes
+    on from the newest state that an earlier one has left, from ``savepoint``, or with ``anew`` from none.
+    """
     rest = Rest(address)
     running = rest.running(spec.name)
-    if running is not None and not savepoint:
-        savepoint = _stopped(rest, running, spec, say)
-    elif running is not None:
-        raise RunnerError(f"job {running.id} of the name {spec.name} runs; stop it first to begin at {savepoint}")
-    job = call(Request(spec, rest.address, "", str(client.connector), savepoint, more=more or {}), client)
+    where = places(rest, spec.name, spec.fingerprint)
+    if running is not None:
+        left = _stopped(rest, running, spec, say)
+        savepoint = savepoint or ("" if anew else left)
+    elif not savepoint and not anew:
+        savepoint = where.newest()
+    if savepoint:
+        say(f"{spec.name}: goes on from {savepoint}")
+    given = {**where.properties, **(more or {})}
+    job = call(Request(spec, rest.address, "", str(client.connector), savepoint, more=given), client)
     state = rest.wait(job, {"RUNNING", "FAILED", "CANCELED", "FINISHED"}, _COMPILE_S)
     if state != "RUNNING":
         raise RunnerError(f"job {job} is {state}: {rest.error(job)}")
     return job
 
 
-def _stopped(rest: Rest, running: Job, spec: Spec, say: Callable[[str], None]) -> str:
+def stop(rest: Rest, job: Job, directory: str | None = None) -> str:
+    """Stop a job with a savepoint, in its own folder unless another is given; where it is. Raises `RunnerError`."""
+    own = places(rest, job.name, job.fingerprint or "unknown").savepoints
+    return rest.stop(job.id, directory or own or None, _SAVEPOINT_S)
+
+
+def _stopped(rest: Rest, running: Job, spec: Spec, say: Say) -> str:
     """Stop a job for its successor; the savepoint to begin with, empty where it does not fit."""
     say(f"{spec.name}: stopping job {running.id} with a savepoint")
-    place = rest.stop(running.id, None, _SAVEPOINT_S)
-    if running.fingerprint == spec.folds.fingerprint:
-        say(f"{spec.name}: goes on from {place}")
+    place = stop(rest, running)
+    if running.fingerprint == spec.fingerprint:
         return place
     say(
-        f"{spec.name}: begins anew at the start of topic {spec.source}, since the flow is another one and the state of "
-        f"the old one does not fit its windows; the old state stays in {place}"
+        f"{spec.name}: begins anew at the start of topic {spec.source}: its windows, steps, topics or guarantee are "
+        f"others than those of the job that ran, and state of these does not fit; the old state stays in {place}"
     )
     return ""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,9 @@ from tapeflow.runners.flink.rest import Rest
 from tapeflow.runners.flink.spec import Spec, folds_of
 from tapeflow.runners.flink.submit import Client, submit
 from tapeflow.stack import flink as service
+from tapeflow.stack.plan import Wanted
+from tapeflow.stack.service import Place
+from tapeflow.stack.stack import Stack
 from tapeflow.stores.channels import CHANNELS
 from topic import Answer, Raw, answer, market
 
@@ -119,7 +123,7 @@ def run(bus: Bus, address: str, spec: Spec, *, more: Mapping[str, str] | None = 
     """Have a job read all of its topic, then stop it; what it took."""
     client = Client(service.python(CACHE), service.connector(CACHE))
     began = time.monotonic()
-    job = submit(spec, address, client, lambda text: print(text, file=sys.stderr), more=more)
+    job = submit(spec, address, client, _say, more=more)
     ready = time.monotonic()
     try:
         wait_for(bus, spec, address, job)
@@ -130,6 +134,40 @@ def run(bus: Bus, address: str, spec: Spec, *, more: Mapping[str, str] | None = 
     time.sleep(SETTLED_S)
     Rest(address).stop(job, None, 60)
     return {"submit_s": ready - began, "read_s": read - ready}
+
+
+def run_killed(bus: Bus, spec: Spec, topic: Sequence[Mapping[str, Any]], stack: Stack, victims: Sequence[str]) -> None:
+    """Have a job read a topic that grows while servers of Flink are killed and started again; then stop it.
+
+    A task manager that comes again is given its job back; a job manager has forgotten it, and it is submitted again.
+    """
+    client = Client(service.python(CACHE), service.connector(CACHE))
+
+    def address() -> str:
+        return stack.variables()["TAPEFLOW_FLINK"]
+
+    pieces = len(victims) + 1
+    size = -(-len(topic) // pieces)
+    bus.write(spec.source, topic[:size])
+    job = submit(spec, address(), client, _say)
+    for at, victim in enumerate(victims, 1):
+        time.sleep(spec.checkpoint_ms / 1000 * 2.5)  # some of it is committed, some not
+        bus.write(spec.source, topic[at * size : (at + 1) * size])
+        time.sleep(1.0)
+        pid = next(state.pid for state in stack.states() if state.name == victim)
+        os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        stack.up(Wanted(), _say)
+        if victim.endswith("jobmanager"):
+            job = submit(spec, address(), client, _say)
+        _say(f"{victim} was killed; up again after {time.monotonic() - began:.0f} s")
+    wait_for(bus, spec, address(), job)
+    time.sleep(SETTLED_S)
+    Rest(address()).stop(job, None, 60)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def wait_for(bus: Bus, spec: Spec, address: str, job: str) -> None:
@@ -157,6 +195,8 @@ def last(rows: Iterator[tuple[int, bytes | None, dict[str, Any]]], channel: str)
                 wrong.append(f"{channel} {key}: open again")
             if row["revision"] < before["revision"] or row["count"] < before["count"]:
                 wrong.append(f"{channel} {key}: {before} then {row}")
+            if row == before:
+                wrong.append(f"{channel} {key}: given twice: {row}")
         known[key] = row
     return known, wrong
 
@@ -175,7 +215,16 @@ def differences(bus: Bus, spec: Spec, wanted: Answer) -> list[str]:
     return found
 
 
-def check(bus: Bus, address: str, name: str, raws: Sequence[Raw], parallelism: int, **more: Any) -> list[str]:
+def check(
+    bus: Bus,
+    address: str,
+    name: str,
+    raws: Sequence[Raw],
+    parallelism: int,
+    *,
+    killed: tuple[Stack, Sequence[str]] | None = None,
+    **more: Any,
+) -> list[str]:
     """One case; what differs."""
     made = flow()
     wanted = answer(made, raws)
@@ -185,8 +234,12 @@ def check(bus: Bus, address: str, name: str, raws: Sequence[Raw], parallelism: i
                 checkpoint_ms=2000, transaction_timeout_ms=60_000)  # fmt: skip
     bus.make([spec.source, *topics.values()], 4)
     try:
+        spec = msgspec.structs.replace(spec, **more)
+        if killed is not None:
+            run_killed(bus, spec, wanted.topic, *killed)
+            return differences(bus, spec, wanted)
         bus.write(spec.source, wanted.topic)
-        took = run(bus, address, msgspec.structs.replace(spec, **more))
+        took = run(bus, address, spec)
         rows = f"{len(wanted.topic)} rows, {sum('id' not in row for row in wanted.topic)} of time"
         print(f"{name}, parallelism {parallelism}: {rows}; {took}", file=sys.stderr)
         return differences(bus, spec, wanted)
@@ -199,12 +252,15 @@ def main() -> None:
     reading.add_argument("--trades", type=int, default=20_000)
     reading.add_argument("--parallelism", default="1,2")
     reading.add_argument("--cases", default="ordered,late,shuffled,doubled,quiet")
+    reading.add_argument("--kill", default="", help="flink-taskmanager,flink-jobmanager: in this order, in the middle")
+    reading.add_argument("--stack", default="tapeflow-stack", help="the folder of the stack whose servers are killed")
     asked = reading.parse_args()
+    killed = (Stack(Place(Path(asked.stack), CACHE)), asked.kill.split(",")) if asked.kill else None
     bus, address = Bus(os.environ["TAPEFLOW_KAFKA"]), os.environ["TAPEFLOW_FLINK"]
     every, failed = cases(asked.trades), False
     for name in asked.cases.split(","):
         for parallelism in map(int, asked.parallelism.split(",")):
-            found = check(bus, address, name, every[name], parallelism)
+            found = check(bus, address, name, every[name], parallelism, killed=killed)
             print(f"{name}, parallelism {parallelism}: {f'{len(found)} differences' if found else 'equal'}", flush=True)
             for line in found[:10]:
                 print(f"  {line}")

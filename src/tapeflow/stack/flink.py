@@ -14,7 +14,7 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tapeflow import files
@@ -89,9 +89,10 @@ class Flink:
     def prepare(self, place: Place, server: Server, peers: Sequence[Server]) -> None:
         """Settings; checkpoints and savepoints are the stack's, not a server's, and stay."""
         folder = place.folder(server.name).resolve()
-        for name in ("conf", "tmp", "log"):
+        for name in ("conf", "tmp", "log", "lib"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         home = _home(place.cache)
+        _link(folder / "lib", (*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar"), connector(place.cache)))
         rows = settings(peers, server, place.folder(peers[0].name).resolve(), str(python(place.cache)))
         rows["env.java.opts.all"] = _java_options(home)
         text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in rows.items())
@@ -104,6 +105,7 @@ class Flink:
         variables = {
             "FLINK_HOME": home,
             "FLINK_CONF_DIR": folder / "conf",
+            "FLINK_LIB_DIR": folder / "lib",
             "FLINK_LOG_DIR": folder / "log",
             "FLINK_PID_DIR": folder / "tmp",
             "PYTHONPATH": environment.site_packages(python_folder(place.cache)),  # Python inside the task manager
@@ -173,6 +175,9 @@ def settings(peers: Sequence[Server], server: Server, data: Path, interpreter: s
         "taskmanager.numberOfTaskSlots": _SLOTS,
         "taskmanager.memory.process.size": f"{_TASK_MIB}m",
         "taskmanager.memory.network.max": "256m",
+        "taskmanager.memory.jvm-metaspace.size": "512m",
+        # What jobs bring along is here already: a copy for each job would fill the metaspace after ten of them.
+        "classloader.resolve-order": "parent-first",
         "taskmanager.memory.managed.size": "256m",
         # A killed server is missed after ten seconds, not after fifty.
         "heartbeat.interval": "2 s",
@@ -195,6 +200,14 @@ def _state(place: str) -> dict[str, object]:
         "restart-strategy.exponential-delay.max-backoff": "1 min",
         "restart-strategy.exponential-delay.reset-backoff-threshold": "10 min",
     }
+
+
+def _link(folder: Path, targets: Iterable[Path]) -> None:
+    """Have links to these files in a folder, and to no others."""
+    for link in folder.iterdir():
+        link.unlink()
+    for target in targets:
+        (folder / target.name).symlink_to(target.resolve())
 
 
 def _home(cache: Path) -> Path:

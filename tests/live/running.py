@@ -74,9 +74,12 @@ class Live:
     def configure(self, symbols: list[str]) -> None:
         self.config.write_text(f'data = "data"\nsymbols = {json.dumps(symbols)}\n{self._text}')
 
+    def command(self) -> list[str]:
+        return ["run", str(self.config)]
+
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tapeflow", "run", str(self.config)],
+            [sys.executable, "-m", "tapeflow", *self.command()],
             stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )

@@ -17,10 +17,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tapeflow.api.ring import Ring
+from tapeflow.api.ring import Batch, Ring
 from tapeflow.api.topics import FORMING, Topic
 from tapeflow.stores.numbers import Code
-from tapeflow.stores.results import Results
 
 #: Rows in one message.
 PAGE = 1000
@@ -116,7 +115,7 @@ class Hub:
         self._unnumbered: list[Line] = []
         self._names: list[str] = []
         self._numbers: dict[str, int] = {}
-        self._waiting: deque[tuple[Results, bool]] = deque()
+        self._waiting: deque[tuple[Batch, bool]] = deque()
         self._is_called = self._is_over = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coverage: dict[str, tuple[str, bytes]] = {}  # cursor and rows of each symbol
@@ -141,7 +140,7 @@ class Hub:
 
     # -- rows in -------------------------------------------------------------------------------------------
 
-    def offer(self, results: Results, is_forming: bool) -> None:  # noqa: FBT001 - the pipeline's way of calling
+    def offer(self, results: Batch, is_forming: bool) -> None:  # noqa: FBT001 - the pipeline's way of calling
         """Rows of a batch, in the order of their making; from the pipeline's thread."""
         if self._is_over:
             return  # rows that nobody will take would only fill the memory
@@ -193,7 +192,7 @@ class Hub:
             line.code = line.topic.code(number)
             self._by_code.setdefault(line.topic.channel, {})[line.code] = line
 
-    def _take(self, results: Results) -> None:
+    def _take(self, results: Batch) -> None:
         self._ring.add(results)
         for channel, lines in self._by_code.items():
             if channel in ("quotes", "book", "tickers"):
@@ -201,7 +200,7 @@ class Hub:
             elif not channel.endswith(FORMING):
                 self._rows(channel, lines, results)
 
-    def _rows(self, channel: str, lines: dict[Code, Line], results: Results) -> None:
+    def _rows(self, channel: str, lines: dict[Code, Line], results: Batch) -> None:
         given = results.in_order(channel, lines.keys()) if lines else None
         if given is None:
             return
@@ -228,13 +227,13 @@ class Hub:
         for member in list(line.members):
             member.push(line.topic, message, cursor)
 
-    def _newest(self, channel: str, lines: dict[Code, Line], results: Results) -> None:
+    def _newest(self, channel: str, lines: dict[Code, Line], results: Batch) -> None:
         given = results.in_order(channel, lines.keys(), newest=True) if lines else None
         if given is not None:
             for code, row in zip(given.codes, given.table.json_lines(), strict=True):
                 self._show(lines[code], [row])
 
-    def _forming(self, results: Results) -> None:
+    def _forming(self, results: Batch) -> None:
         for channel, lines in self._by_code.items():
             if channel.endswith(FORMING):
                 given = results.in_order(channel.removesuffix(FORMING), lines.keys())

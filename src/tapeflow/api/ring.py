@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Collection
+from typing import Protocol
 
 from tapeflow.stores.channels import NUMBERED
+from tapeflow.stores.encoded import Told
 from tapeflow.stores.numbers import Code
-from tapeflow.stores.results import Results
+from tapeflow.stores.results import Given
 
 #: Rows kept in all; the oldest batches go first.
 KEPT = 300_000
+
+
+class Batch(Protocol):
+    """Rows that were made together; ``names`` are those of the symbols that their codes number."""
+
+    names: list[str]
+
+    @property
+    def size(self) -> int: ...
+
+    def series(self, channel: str) -> set[Code]: ...
+
+    def in_order(self, channel: str, wanted: Collection[Code], *, newest: bool = False) -> Given | Told | None: ...
 
 
 class Ring:
@@ -19,10 +35,10 @@ class Ring:
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
         self._rows = 0
-        self._batches: deque[tuple[Results, list[tuple[str, Code]]]] = deque()
-        self._of: dict[tuple[str, Code], deque[Results]] = {}
+        self._batches: deque[tuple[Batch, list[tuple[str, Code]]]] = deque()
+        self._of: dict[tuple[str, Code], deque[Batch]] = {}
 
-    def add(self, batch: Results) -> None:
+    def add(self, batch: Batch) -> None:
         """Keep a batch, and drop old ones beyond the bound."""
         keys = [(channel, code) for channel in NUMBERED for code in batch.series(channel)]
         if not keys:
@@ -46,7 +62,7 @@ class Ring:
         return self._last(held[-1], channel, code) if held else None
 
     @staticmethod
-    def _last(batch: Results, channel: str, code: Code) -> int:
+    def _last(batch: Batch, channel: str, code: Code) -> int:
         """The number of the last row of a series in a batch that has some."""
         given = batch.in_order(channel, {code})
         return 0 if given is None else given.numbers[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -80,6 +80,29 @@ class Topics:
     def intervals(self) -> tuple[str, ...]:
         """The intervals of candles."""
         return tuple(self._folds)
+
+    def code_of_row(self, channel: str, row: Mapping[str, Any], number: int) -> Code | None:
+        """The series of a row as objects have it, where its symbol has this number; None if no topic has such rows."""
+        match channel:
+            case "candles":
+                fold = self._folds.get(row["interval"])
+                return None if fold is None else code_of(number, fold)
+            case "indicators":
+                fold, names = self._folds.get(row["interval"]), self._steps.get(row["interval"], [])
+                return (
+                    None
+                    if fold is None or row["name"] not in names
+                    else code_of(number, fold, names.index(row["name"]))
+                )
+            case "moving_average":
+                mean, by_text = self._means.get((row["window_ms"], row["slide_ms"]), (None, False))
+                if mean is None:
+                    return None
+                return codes_of_values([dict(row)])[0] if by_text else code_of(number, mean)
+            case "tickers":
+                return codes_of_values([dict(row)])[0]
+            case _:
+                return code_of(number)
 
     def find(self, asked: dict[str, Any], known: Collection[str]) -> list[Topic]:
         """The topics that the params of a request mean, of symbols that are ``known``; raises `Refusal`."""

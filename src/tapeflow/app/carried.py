@@ -20,6 +20,7 @@ class Own(msgspec.Struct, array_like=True):
     warmed: list[str]
     numbers: dict[str, dict[int | str, int]]
     closings: list[tuple[int, list[int]]] = []
+    pushes: tuple[list[tuple[int, list[int]]], list[tuple[int, list[tuple[int, str]]]]] = ([], [])
 
 
 class Carried(msgspec.Struct):

@@ -12,14 +12,17 @@ import msgspec
 
 from tapeflow.app.pipeline import Pipeline
 from tapeflow.app.published import OWNERS, STATUS, SYMBOLS, Published, event_topics
-from tapeflow.app.run import Reload, Run
+from tapeflow.app.run import Reload, Run, averages_klines
 from tapeflow.app.served import Served
 from tapeflow.app.source import described
 from tapeflow.bus import owners
 from tapeflow.bus.client import Bus
 from tapeflow.bus.topics import ensure
 from tapeflow.domain.errors import SettingsError
+from tapeflow.domain.window import Window
 from tapeflow.engine.closings import Closings
+from tapeflow.engine.pushes import Pushes
+from tapeflow.feed.feed import FeedSettings
 from tapeflow.feed.recorder import Say
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Mean, Source
 from tapeflow.settings import BusSettings, RunSettings
@@ -40,8 +43,17 @@ class Collector(Run):
         self._told_at = self._described_at = 0.0
         super().__init__(settings, say, reload)
 
-    def _make_flow(self) -> Flow:
-        return events_of(self.settings.make_flow())
+    def _own_part(self) -> Flow:
+        return events_of(self.whole, with_klines=self._has_klines)
+
+    @property
+    def _has_klines(self) -> bool:
+        return "klines" in self.settings.store.channels or averages_klines(self.whole)
+
+    def _feed_settings(self) -> FeedSettings:
+        found = super()._feed_settings()
+        # Candles of the past are nobody's here unless klines are asked for.
+        return found if self._has_klines else msgspec.structs.replace(found, history=0)
 
     def _open_pipeline(self, stack: AsyncExitStack) -> Pipeline:
         settings = self.settings
@@ -59,7 +71,8 @@ class Collector(Run):
             channels=channels,
             act=self._act,
             tell=self._told,
-            closings=Closings(windows_of(settings.make_flow())),
+            closings=Closings(windows_of(self.whole, "trades")),
+            pushes=Pushes(windows_of(self.whole, "klines"), self.whole.horizon_us),
         )
 
     def _open_served(self) -> Served | None:
@@ -105,13 +118,14 @@ def bus(settings: RunSettings) -> Bus:
     return Bus(found.servers, found.client)
 
 
-def events_of(flow: Flow) -> Flow:
+def events_of(flow: Flow, *, with_klines: bool) -> Flow:
     """The part of a flow that is done where the events come in: its sources, and the books."""
-    nodes = tuple(node for node in flow.nodes if isinstance(node, Source | BookTop))
+    kinds = tuple(node for node in flow.nodes if isinstance(node, Source | BookTop))
+    nodes = tuple(node for node in kinds if with_klines or node.input != "klines")
     return msgspec.structs.replace(flow, nodes=nodes)
 
 
-def windows_of(flow: Flow) -> list[Any]:
-    """The windows over trades, whose closing is told among these."""
+def windows_of(flow: Flow, source: str) -> list[Window]:
+    """The windows over events of a kind, whose closing is told among these."""
     folds = [*flow.of(Candles), *flow.of(Mean), *flow.of(CustomFold)]
-    return [node.window for node in folds if node.input == "trades"]
+    return [node.window for node in folds if node.input == source]

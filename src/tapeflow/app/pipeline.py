@@ -28,6 +28,7 @@ from tapeflow.domain.instrument import Instrument
 from tapeflow.engine.closings import Closings
 from tapeflow.engine.columns import Rows
 from tapeflow.engine.embedded import Engine
+from tapeflow.engine.pushes import Pushes
 from tapeflow.flow.nodes import Flow
 from tapeflow.stores.numbers import Code
 from tapeflow.stores.results import Results
@@ -84,7 +85,8 @@ class Pipeline:
     """Plays a tape to an engine and commits its rows. ``act`` is given what the venue asks for, once it is live.
 
     The rows of ``channels`` are made and given to ``publish``, those of ``stored`` (all, if left out) are kept.
-    With ``closings`` the trades are kept with what they say of windows that are computed elsewhere.
+    With ``closings`` and ``pushes`` trades and klines are kept with what they say of windows that are computed
+    elsewhere.
     ``tell`` is called after each step, ``publish`` with each batch; both must be quick.
     """
 
@@ -103,6 +105,7 @@ class Pipeline:
         publish: Publish | None = None,
         publish_coverage: Callable[[list[dict[str, Any]]], None] | None = None,
         closings: Closings | None = None,
+        pushes: Pushes | None = None,
         state_s: float = STATE_S,
     ) -> None:
         self._flow = flow
@@ -117,6 +120,7 @@ class Pipeline:
         self._act = act
         self._tell = tell
         self._closings = closings
+        self._pushes = pushes
         self._state_s = state_s
         self._pending: dict[str, Fetch] = {}
         self._warmed: set[str] = set()
@@ -182,6 +186,8 @@ class Pipeline:
             self._sink.numbers.restore(state.own.numbers)
             if self._closings is not None:
                 self._closings.restore(state.own.closings)
+            if self._pushes is not None:
+                self._pushes.restore(*state.own.pushes)
         at = state.own.position if state is not None else 0
         self._reader = TapeReader(self._tape, at)
         if committed and not at and self._reader.begins:
@@ -340,7 +346,7 @@ class Pipeline:
             return
         results = self._sink.take(self._engine.symbols)
         if self._closings is not None:
-            self._close(self._closings, results)
+            closed_among(results, self._engine.watermarks(), self._closings, self._pushes)
         if is_known or not results.size:
             return
         if self._publish is not None:
@@ -351,15 +357,6 @@ class Pipeline:
             self._held = self._results(self._stored)
         self._held.merge(results)
         self._held_rows += results.size
-
-    def _close(self, closings: Closings, results: Results) -> None:
-        """Add to the trades of a batch which windows have closed among them."""
-        trades = results.raw("trades")
-        marks = {self._engine.number_of(name): ts for name, ts in self._engine.watermarks().items()}
-        at = (np.empty(0, np.int64),) * 3 if trades is None else _events(trades)
-        rows = closings.add(*at, marks)
-        if rows:
-            results.times([(symbol, 0, instant, place) for place, symbol, instant in rows])
 
     def _play(self, block: Block, at: int) -> int:
         """Play what is new of a block, up to where the store stands if that lies within; where playing has come to."""
@@ -497,7 +494,9 @@ class Pipeline:
         numbers = self._sink.numbers.state()
         pending = list(self._pending.values())
         closings = [] if self._closings is None else self._closings.state()
-        return Carried(Own(self.progress.played, pending, sorted(self._warmed), numbers, closings), engine).pieces()
+        pushes = ([], []) if self._pushes is None else self._pushes.state()
+        own = Own(self.progress.played, pending, sorted(self._warmed), numbers, closings, pushes)
+        return Carried(own, engine).pieces()
 
     def _say(self, **changes: Any) -> None:
         if "played" in changes:
@@ -506,6 +505,18 @@ class Pipeline:
         with self._telling:
             self.progress = msgspec.structs.replace(self.progress, **changes)
             self._tell(self.progress)
+
+
+def closed_among(results: Results, watermarks: dict[str, int], closings: Closings, pushes: Pushes | None) -> None:
+    """Add to the trades, and to the klines, of a batch which windows have closed among them."""
+    trades, numbers = results.raw("trades"), {name: at for at, name in enumerate(results.names)}
+    marks = {numbers[name]: ts for name, ts in watermarks.items()}
+    at = (np.empty(0, np.int64),) * 3 if trades is None else _events(trades)
+    rows = closings.add(*at, marks)
+    if rows:
+        results.times([(symbol, 0, instant, place) for place, symbol, instant in rows])
+    if pushes is not None:
+        results.put_values("klines", pushes.add(results.values("klines"), numbers, marks))
 
 
 def _events(trades: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:

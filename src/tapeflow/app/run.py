@@ -81,7 +81,9 @@ class Run:
         self._reload = reload
         self._serving = serving
         self.folder = Folder(settings.data)
-        self.flow: Flow = self._make_flow()
+        #: All that is computed, here or elsewhere; and what of it is computed here.
+        self.whole: Flow = settings.make_flow()
+        self.flow: Flow = self._own_part()
         self.wire: Wire = wire(settings.venue)
         codec = venues.create(settings.venue)
         self.scales = (codec.price_scale, codec.size_scale)
@@ -95,8 +97,8 @@ class Run:
         #: The last status told, for other threads: what `status` reads belongs to the loop.
         self.latest: dict[str, Any] = {}
 
-    def _make_flow(self) -> Flow:
-        return self.settings.make_flow()
+    def _own_part(self) -> Flow:
+        return self.whole
 
     async def run(self) -> None:
         """Follow the venue until stopped."""
@@ -170,10 +172,10 @@ class Run:
 
     def _feed_settings(self) -> FeedSettings:
         settings, feed = self.settings, self.settings.feed
-        intervals = tuple(node.interval for node in self.flow.of(Candles))
+        intervals = tuple(node.interval for node in self.whole.of(Candles))
         needs = {node.input for node in self.flow.nodes} | set(self.flow.channels)
         channels = {name for name in ("trades", "quotes", "book", "tickers", "klines") if name in needs}
-        if "klines" in channels and "klines" not in settings.store.channels and not _averages_klines(self.flow):
+        if "klines" in channels and "klines" not in settings.store.channels and not averages_klines(self.whole):
             channels.discard("klines")  # the venue's candles of REST serve where trades are missing
         return FeedSettings(
             websocket=settings.endpoints.websocket or self.wire.websocket,
@@ -396,5 +398,6 @@ def _free_bytes(folder: Path) -> int | None:
         return None
 
 
-def _averages_klines(flow: Flow) -> bool:
+def averages_klines(flow: Flow) -> bool:
+    """Whether a mean is of the venue's own candles as they are pushed."""
     return any(getattr(node, "input", "") == "klines" and node.channel == "moving_average" for node in flow.nodes)

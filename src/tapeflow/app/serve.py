@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from tapeflow.api import sse
 from tapeflow.api.alerts import routes as alert_routes
@@ -20,6 +23,8 @@ from tapeflow.flow.nodes import Candles, Indicator
 from tapeflow.settings import ApiSettings
 
 if TYPE_CHECKING:
+    from tapeflow.app.gateway import Gateway
+    from tapeflow.app.gateway_source import GatewaySource
     from tapeflow.app.run import Run
     from tapeflow.app.served import Served
 
@@ -57,6 +62,25 @@ def server(run: Run, served: Served) -> Server:
     alert_routes.add(app, desk)
     served.alerts = desk.status
     return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, counts=counts, parts=(desk,))
+
+
+def gateway_server(gateway: Gateway, source: GatewaySource) -> Server:
+    """The server of a gateway; raises `SettingsError` where keys are missing."""
+    api = gateway.settings.api
+    limits = msgspec.structs.replace(_limits(api), has_sql=False, has_alerts=False)
+    keys = RunKeys(open_keys(Path(gateway.settings.data), api), is_required=is_required(api))
+    rules = Rules(
+        gateway.topics,
+        known=lambda: {*gateway.followed(), *gateway.hub.names},
+        watermarks=lambda: gateway.present.watermarks,
+        verify=keys.verify,
+        subscriptions=api.subscriptions_per_connection,
+        messages_per_s=api.messages_per_s,
+    )
+    streams, counts = Streams(gateway.hub, rules), Counts()
+    app = create(source, limits, None, lambda: _http(counts, streams))
+    sse.add(app, streams)
+    return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, counts=counts)
 
 
 def _http(counts: Counts, streams: Streams) -> Http:

@@ -130,6 +130,7 @@ def _read(store: DuckStore, channel: str, **options: Any) -> Page:
 
 
 def described(venue: str, symbol: str, instrument: Instrument | None, *, is_followed: bool) -> dict[str, Any]:
+    """A symbol as ``/v1/symbols`` has it."""
     row: dict[str, Any] = {"venue": venue, "symbol": symbol}
     row["status"] = (instrument.status if instrument else "unknown") if is_followed else "not_followed"
     if instrument is None:

@@ -69,8 +69,7 @@ class Publisher:
         try:
             self._producer.begin_transaction()
             count = sum(self._send(topic, messages, failures) for topic, messages in batches)
-            if failures:
-                raise BusError(f"Kafka did not take a message: {failures[0]}")
+            _refuse(failures)
             self._producer.commit_transaction(TRANSACTION_S)
         except kafka.KafkaException as error:
             self._give_up()
@@ -108,3 +107,8 @@ class Publisher:
     def close(self) -> None:
         """Let go; nothing waits between two batches."""
         self._producer = None
+
+
+def _refuse(failures: list[str]) -> None:
+    if failures:
+        raise BusError(f"Kafka did not take a message: {failures[0]}")

@@ -12,6 +12,7 @@ from tapeflow.cli import (
     backfill,
     config,
     coverage,
+    dead,
     demo,
     doctor,
     explain,
@@ -55,6 +56,7 @@ app.add_typer(stack.stack, name="stack")
 app.command("submit")(submit.submit)
 app.command("jobs")(jobs.jobs)
 app.command("stop")(jobs.stop)
+app.add_typer(dead.dead, name="dead")
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("sample")(sample.sample)

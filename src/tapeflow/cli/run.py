@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
+
+if TYPE_CHECKING:
+    from tapeflow.settings import RunSettings
 
 Config = Annotated[
     Path, Argument(help="The settings; docs/reference/run-file.md has every key.", metavar="CONFIG.toml")
@@ -17,7 +20,7 @@ RoleName = Annotated[
     str | None,
     Option(
         "--role",
-        help="The part of a cluster to be: collector, sink, gateway, or all of them; everything in one process unless given.",
+        help="The part of a cluster to be: collector, sink, gateway or all; unless given, all of it here without one.",
         metavar="ROLE",
     ),
 ]
@@ -48,7 +51,7 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
     from tapeflow.api.keys import open_keys
     from tapeflow.app.log import say, setup
     from tapeflow.app.run import Run
-    from tapeflow.settings import RunSettings, load_run
+    from tapeflow.settings import load_run
 
     def load() -> RunSettings:
         settings = load_run(config)
@@ -67,8 +70,36 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
         else:
             await Run(settings, say, load).run()
 
+    if role not in (None, "collector"):
+        _other_role(str(role), settings, config, data)
+        return
+
     gc.set_threshold(100_000, 20, 100)  # frames make no cycles: look for garbage seldom
     sys.setswitchinterval(0.0002)  # five threads hand each frame on: none may wait long for another
     say(f"following {', '.join(settings.symbols[:20])} of {settings.venue}; data in {settings.data}; Ctrl-C stops")
     asyncio.run(work())
     say("stopped; everything that arrived is kept")
+
+
+def _other_role(role: str, settings: RunSettings, config: Path, data: Path | None) -> None:
+    """Be a sink, a gateway or all roles until stopped."""
+    from tapeflow.app.log import say
+    from tapeflow.app.roles import ROLES, Part, run_all, run_until_told
+    from tapeflow.domain.errors import SettingsError
+
+    part: Part
+    if role == "all":
+        run_all(["run", str(config), *(["--data", str(data)] if data else [])], say)
+        return
+    if role == "sink":
+        from tapeflow.app.sink import Sink
+
+        part = Sink(settings, say)
+    elif role == "gateway":
+        from tapeflow.app.gateway import Gateway
+
+        part = Gateway(settings, say)
+    else:
+        raise SettingsError(f"no role {role!r}; there are {', '.join((*ROLES, 'all'))}")
+    run_until_told(part)
+    say("stopped")

@@ -50,7 +50,7 @@ class BusError(StoreError):
 
 
 class OwnerError(TapeflowError):
-    """What we would write to belongs to another process, which is there or has taken it over; to try again is no use."""
+    """What we would write to belongs to another process, which runs or has taken it over; another try is no use."""
 
 
 class VenueError(TapeflowError):

@@ -414,7 +414,7 @@ class Engine:
         self._give_windows()  # what trades gave before this push must not wait for what it says
         ts_watermark = self._intake.watermark(number)
         self._intake.touch(number, kline.ts_event, at)
-        self._outlet.klines([kline], at, self.venue)
+        self._outlet.klines([kline], at, self.venue, ts_watermark)
         self._outlet.rows("moving_average", self._kline_means.add(kline, ts_watermark))
         self._outlet.kline(number, kline, _time(ts_watermark))
 

@@ -76,10 +76,10 @@ class Outlet:
         if len(rows):
             self._sink.columns("moving_average", rows)
 
-    def klines(self, klines: list[Kline], at: int | None, venue: Venue) -> None:
-        """Pushes of the venue's own candles, or an answer of them, to their channel."""
+    def klines(self, klines: list[Kline], at: int | None, venue: Venue, ts_watermark: int | None = None) -> None:
+        """Pushes of the venue's own candles, with their symbol's watermark as it stood, or an answer of them."""
         if "klines" in self._channels:
-            extra = {"source": "venue", "revision": 0, "ts_recv": at}
+            extra = {"source": "venue", "revision": 0, "ts_recv": at, "ts_watermark": ts_watermark}
             rows = [msgspec.structs.asdict(kline) | extra | {"vwap": _vwap(kline, venue)} for kline in klines]
             self._sink.rows("klines", rows)
 

@@ -102,6 +102,14 @@ CHANNELS = {
 #: their time in whole milliseconds.
 EVENTS = _channel("trades", _TRADE + " ts_watermark:time coarse:bool", "ts_event venue symbol id", "venue symbol id")
 
+#: Pushes of klines there, stamped likewise.
+PUSHES = _channel(
+    "klines",
+    _CANDLE + " first_id:id last_id:id ts_event:time ts_recv:time ts_watermark:time",
+    "ts_end venue symbol interval ts_event",
+    "venue symbol interval ts_start ts_event",
+)
+
 #: Channels whose rows are numbered as they are made, each series for itself: what a client has seen is one number.
 NUMBERED = ("trades", "candles", "moving_average", "indicators")
 

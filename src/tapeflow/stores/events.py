@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from tapeflow.stores.channels import EVENTS
+from tapeflow.stores.channels import EVENTS, PUSHES
 from tapeflow.stores.results import Results
 from tapeflow.stores.table import Table
 
@@ -20,6 +20,8 @@ def lines(results: Results, channel: str) -> Iterator[Line]:
     """The rows of a channel as they came; trades with their stamps, and with the `time` rows among them."""
     if channel == "trades":
         return _trades(results)
+    if channel == "klines":
+        return _klines(results)
     return _plain(results, channel)
 
 
@@ -28,6 +30,14 @@ def _plain(results: Results, channel: str) -> Iterator[Line]:
     if table is None:
         return iter(())
     return zip(_symbols(table), table.json_lines(), strict=True)
+
+
+def _klines(results: Results) -> Iterator[Line]:
+    rows = results.values("klines")
+    pushed = results.table_in_order(PUSHES, [row for row in rows if "interval" in row]).json_lines()
+    for row in rows:
+        is_time = "interval" not in row
+        yield row["symbol"], _encode({"venue": results.venue, **row}) if is_time else next(pushed)
 
 
 def _trades(results: Results) -> Iterator[Line]:

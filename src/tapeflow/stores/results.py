@@ -166,7 +166,7 @@ class Results:
             values = list({codes_of_values([row])[0]: row for row in values}.values())
         if not values:
             return None
-        table = self._table_of_values(channel, values)
+        table = self.table_in_order(CHANNELS[channel], values)
         return Given(table, list(codes_of_values(values)), [row.get("seq", 0) for row in values])
 
     def whole(self, channel: str) -> Table | None:
@@ -175,10 +175,14 @@ class Results:
         if rows is not None:
             return self._table_in_order(channel, rows)
         values = self._rows.get(channel)
-        return self._table_of_values(channel, values) if values else None
+        return self.table_in_order(CHANNELS[channel], values) if values else None
 
-    def _table_of_values(self, channel: str, values: list[dict[str, Any]]) -> Table:
-        known = CHANNELS[channel]
+    def put_values(self, channel: str, rows: list[dict[str, Any]]) -> None:
+        """Rows of values in the place of those that came."""
+        self._rows[channel] = rows
+
+    def table_in_order(self, known: Channel, values: list[dict[str, Any]]) -> Table:
+        """Rows of values as they come, as a table."""
         columns: dict[str, Column] = {field: [row.get(field) for row in values] for field, _ in known.fields}
         return Table(known, columns | {"venue": [self._venue] * len(values)}, *self._scales)
 

@@ -1,0 +1,225 @@
+"""A gateway: the API, the stream and the page over the result topics and PostgreSQL. Any number of them may run.
+
+All gateways count the rows of a series alike, from where the database says that a sink has counted them to: so a cursor
+of one is good on every other, and after any restart.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tapeflow import files
+from tapeflow.api.hub import Hub
+from tapeflow.api.server import Server
+from tapeflow.api.topics import Topics
+from tapeflow.app.collector import bus, bus_settings
+from tapeflow.app.gateway_source import GatewaySource
+from tapeflow.app.present import GatewayPast, Present
+from tapeflow.app.published import COVERAGE, STATUS, SYMBOLS, event_topics
+from tapeflow.app.serve import gateway_server
+from tapeflow.app.sink import sink_topics
+from tapeflow.bus.client import Bus
+from tapeflow.bus.follower import Follower, Partition, Record, partitions
+from tapeflow.bus.topics import ensure
+from tapeflow.domain.errors import StoreError
+from tapeflow.feed.recorder import Say
+from tapeflow.flow.nodes import Flow
+from tapeflow.settings import RunSettings
+from tapeflow.stores.encoded import Encoded
+from tapeflow.stores.postgres.store import PostgresStore
+
+#: Messages taken at once, how long is waited for the first, and how long after a fault.
+PAGE, WAIT_S, RETRY_S = 5_000, 0.02, 1.0
+STATUS_S = 1.0
+#: Channels of which a client can be told; the rest is read from the database.
+FOLLOWED = ("trades", "quotes", "book", "tickers", "candles", "moving_average", "indicators")
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Gateway:
+    """Serves from `run` until `stop`; the topics are followed in the caller's thread."""
+
+    def __init__(self, settings: RunSettings, say: Say, serving: Callable[[str], None] | None = None) -> None:
+        self.settings = settings
+        self._say = say
+        self._serving = serving
+        self._own = bus_settings(settings)
+        self._bus: Bus = bus(settings)
+        self.flow: Flow = settings.make_flow()
+        self.topics = Topics(self.flow, settings.venue)
+        self.present = Present(self.topics, settings.symbols)
+        self.statuses: dict[str, dict[str, Any]] = {}
+        self.described: dict[str, dict[str, Any]] = {}
+        self.is_live = threading.Event()
+        self._stopping = threading.Event()
+        self._watched: frozenset[str] = frozenset()
+        self._problem = ""
+        self._unreadable = 0
+        self._started = time.monotonic()
+        self._lag_us = 0
+        self._address: str | None = None
+        wanted = {*self.flow.channels, *settings.store.channels}
+        self._channels = {self._own.topic(name): name for name in FOLLOWED if name in wanted}
+
+    def stop(self) -> None:
+        """Have `run` return; from any thread."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Serve until stopped; raises `SettingsError`, `StoreError` where it cannot begin."""
+        settings = self.settings
+        url, schema = settings.postgres.address, settings.postgres.schema
+        self.store = PostgresStore(url, settings.store.channels, name=schema, read_only=True)
+        ensure(self._bus, [*event_topics(self._own), *sink_topics(self._own, settings.store.channels)])
+        follower = self._follower()
+        past = GatewayPast(self.present, self.store, self.is_live)
+        self.hub = Hub(settings.venue, past, self._watch)
+        server = gateway_server(self, GatewaySource(self, past))
+        try:
+            self._follow(follower, server)
+        finally:
+            server.stop()
+            follower.close()
+            self.store.close()
+            self._write_status(is_running=False)
+
+    def _follow(self, follower: Follower, server: Server) -> None:
+        told = 0.0
+        is_serving = False
+        while not self._stopping.is_set():
+            self._take(self._read(follower))
+            if not self.is_live.is_set() and follower.is_at_end:
+                self.is_live.set()
+                self._say(f"in step with the topics after {time.monotonic() - self._started:.1f} s")
+            if self.is_live.is_set() and not is_serving:
+                is_serving = True
+                server.start()
+                self._address = server.address
+                self._say(f"serving {server.address}")
+                if self._serving is not None:
+                    self._serving(server.address)
+            if time.monotonic() - told >= STATUS_S:
+                told = time.monotonic()
+                self._write_status(is_running=True)
+
+    # -- topics ------------------------------------------------------------------------------------------
+
+    def _follower(self) -> Follower:
+        """From where the rows in the database end; of what is kept for ever from the beginning."""
+        whole = [self._own.topic(name) for name in (COVERAGE, STATUS, SYMBOLS)]
+        numbers = partitions(self._bus, [*self._channels, *whole])
+        positions, counts = self.store.counts()
+        self.present.counts.counts = counts
+        starts: dict[Partition, int] = {}
+        for topic, count in numbers.items():
+            for number in range(count):
+                starts[topic, number] = -2 if topic in whole else positions.get((topic, number), -2)
+        return Follower(self._bus, starts)
+
+    def _read(self, follower: Follower) -> list[Record]:
+        try:
+            found = follower.read(PAGE, WAIT_S)
+        except StoreError as error:
+            if str(error) != self._problem:
+                self._say(f"{error}; trying again")
+            self._problem = str(error)
+            self._stopping.wait(RETRY_S)
+            return []
+        if found:
+            self._problem = ""
+        return found
+
+    def _take(self, records: list[Record]) -> None:
+        """Rows to the hub: those that are finished, then those of windows that form."""
+        finished, moved = Encoded(self.present.names), set[tuple[str, Any]]()
+        for record in records:
+            if record.value is None:
+                continue
+            channel = self._channels.get(record.topic)
+            try:
+                if channel is None:
+                    self._told(record)
+                else:
+                    self.present.take(channel, record.value, finished, moved)
+            except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+                self._unreadable += 1  # the sink keeps it as a dead letter
+        finished.names = self.present.names
+        if finished.size:
+            self.hub.offer(finished, False)  # noqa: FBT003 - of finished rows
+        self._form(moved)
+
+    def _form(self, moved: set[tuple[str, Any]]) -> None:
+        forming = Encoded(self.present.names)
+        for channel, code in moved:
+            for row in (row for _, row in sorted(self.present.forming[channel, code].items())):
+                forming.add(channel, code, 0, row)
+        if forming.size:
+            self.hub.offer(forming, True)  # noqa: FBT003 - of forming rows
+
+    def _told(self, record: Record) -> None:
+        """What collectors tell beside their events."""
+        value = _decode(record.value or b"null")
+        name = (record.key or b"").decode()
+        if record.topic == self._own.topic(STATUS):
+            self.statuses[name] = value
+        elif record.topic == self._own.topic(SYMBOLS):
+            self.described[value["symbol"]] = value
+        else:
+            self.hub.offer_coverage(value["data"])
+
+    def _watch(self, symbols: frozenset[str]) -> None:
+        """Forming rows come whoever follows them."""
+
+    # -- how it is ---------------------------------------------------------------------------------------
+
+    def followed(self) -> list[str]:
+        """The symbols that collectors follow."""
+        return sorted({*self.described, *self.present.watermarks} or self.settings.symbols)
+
+    def status(self) -> dict[str, Any]:
+        """What an operator wants to see: of the collectors together, and of this gateway."""
+        found = _joined(self.statuses)
+        return found | {
+            "api": self._address,
+            "role": "gateway",
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "is_live": self.is_live.is_set() and bool(found.get("is_live")),
+            "gateway": {
+                "rows": self.present.rows,
+                "unreadable": self._unreadable,
+                "problem": self._problem,
+                "collectors": sorted(self.statuses),
+            },
+        }
+
+    def _write_status(self, *, is_running: bool) -> None:
+        path = Path(self.settings.data) / "gateway.json"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            told = self.status() | {"is_running": is_running, "pid": os.getpid()}
+            files.replace(path, msgspec.json.encode(told), sync=False)
+        except OSError as error:
+            if error.strerror != self._problem:
+                self._say(f"cannot write {path}: {error.strerror}")
+                self._problem = error.strerror or ""
+
+
+def _joined(statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The statuses of collectors as one: what is worst of them, and all of their connections."""
+    if not statuses:
+        return {"is_live": False, "connections": []}
+    oldest = min(statuses.values(), key=lambda one: one.get("ts", 0))
+    found = dict(oldest)
+    found["connections"] = [one for each in statuses.values() for one in each.get("connections", ())]
+    found["is_live"] = all(one.get("is_live") for one in statuses.values())
+    for name in ("symbols", "holes", "rows", "delivered"):
+        found[name] = sum(one.get(name, 0) for one in statuses.values())
+    return found

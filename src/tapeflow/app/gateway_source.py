@@ -1,0 +1,90 @@
+"""What the API is given of a gateway: the database for the past, the topics for the present."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tapeflow import venues
+from tapeflow.api.topics import Refusal, Topic
+from tapeflow.app.present import GatewayPast
+from tapeflow.flow.nodes import Candles, Indicator
+from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.sql import Selected, SqlError
+from tapeflow.venues.wire import wire
+
+if TYPE_CHECKING:
+    from tapeflow.app.gateway import Gateway
+
+_decode = msgspec.json.Decoder().decode
+
+
+class GatewaySource:
+    """A `tapeflow.api.source.Source` over a gateway."""
+
+    def __init__(self, gateway: Gateway, past: GatewayPast) -> None:
+        self._gateway = gateway
+        self._past = past
+        settings, flow = gateway.settings, gateway.flow
+        codec = venues.create(settings.venue)
+        self.venue = settings.venue
+        self.channels = settings.store.channels
+        self.intervals = tuple(node.interval for node in flow.of(Candles))
+        self.indicators = tuple(dict.fromkeys(node.step.name for node in flow.of(Indicator)))
+        self.timezone = wire(settings.venue).timezone
+        self.scales = (codec.price_scale, codec.size_scale)
+
+    def read(
+        self,
+        channel: str,
+        *,
+        start: int | None,
+        end: int | None,
+        after: Position | None,
+        limit: int,
+        newest: bool,
+        **key: str | int,
+    ) -> Page:
+        return self._gateway.store.page(channel, start=start, end=end, after=after, limit=limit, newest=newest, **key)
+
+    def coverage(self, stream: str, symbol: str, start: int, end: int) -> list[dict[str, Any]]:
+        if "coverage" not in self.channels:
+            return []
+        return self._gateway.store.coverage(self.venue, symbol, stream, start, end)
+
+    def symbols(self) -> list[dict[str, Any]]:
+        described, followed = self._gateway.described, self._gateway.followed()
+        stored = self._gateway.store.symbols() if "coverage" in self.channels else []
+        return [
+            described.get(name) or {
+                "venue": self.venue,
+                "symbol": name,
+                "status": "unknown" if name in followed else "not_followed",
+            }
+            for name in sorted({*followed, *stored})
+        ]  # fmt: skip
+
+    def select(self, statement: str) -> Selected:
+        raise SqlError("a gateway answers no SQL: ask PostgreSQL itself, the tables are those of the channels")
+
+    def status(self) -> dict[str, Any]:
+        return self._gateway.status()
+
+    def watermark(self, symbol: str) -> int | None:
+        return self._gateway.present.watermarks.get(symbol)
+
+    def latest(self, channel: str, symbol: str) -> dict[str, Any] | None:
+        rows = self._past.rows(Topic(channel, symbol))
+        return _decode(rows[-1]) if rows else None
+
+    def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
+        symbol, topics = str(key["symbol"]), self._gateway.topics
+        asked = {name: value for name, value in key.items() if name not in ("venue", "symbol")}
+        if channel == "indicators.forming" and "interval" not in asked:
+            return [row for one in topics.intervals for row in self.forming(channel, interval=one, **key)]
+        try:
+            found = topics.find({"channel": channel, "symbol": symbol, **asked}, [symbol])
+        except Refusal:
+            return []  # what the flow does not make has no rows
+        return [_decode(row) for topic in found for row in self._past.rows(topic)]

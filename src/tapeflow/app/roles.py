@@ -1,0 +1,78 @@
+"""The roles of a cluster: each a process of its own, or all of them as children of one."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from tapeflow.domain.errors import SettingsError, TapeflowError
+from tapeflow.feed.recorder import Say
+
+ROLES = ("collector", "sink", "gateway")
+#: A child that has ended by a fault is started again after so long; they wait for one another.
+AGAIN_S = 1.0
+STOP_S = 20.0
+
+
+class Part(Protocol):
+    """What runs in the main thread until it is stopped."""
+
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def run_until_told(part: Part) -> None:
+    """Run a part until SIGINT or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: part.stop())
+    part.run()
+
+
+def run_all(command: Sequence[str], say: Say) -> None:
+    """All roles, each a child with ``--role``; one that ends by a fault is started again, wrong usage ends all.
+
+    Raises `SettingsError`, and `TapeflowError` where a child had to be killed.
+    """
+    children = {role: _started(command, role) for role in ROLES}
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: stopping.append(number))
+    wrong = ""
+    while not stopping and not wrong:
+        time.sleep(0.1)
+        for role, child in children.items():
+            status = child.poll()
+            if status == SettingsError.exit_code:
+                wrong = role
+            elif status is not None:
+                say(f"the {role} has ended with {status}; starting it again")
+                time.sleep(AGAIN_S)
+                children[role] = _started(command, role)
+    _stop(children)
+    if wrong:
+        raise SettingsError(f"the {wrong} cannot be run as it is configured; see above")
+
+
+def _started(command: Sequence[str], role: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "tapeflow", *command, "--role", role], start_new_session=True)
+
+
+def _stop(children: dict[str, subprocess.Popen[bytes]]) -> None:
+    for child in children.values():
+        if child.poll() is None:
+            child.send_signal(signal.SIGINT)
+    killed = []
+    for role, child in children.items():
+        try:
+            child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            killed.append(role)
+    if killed:
+        raise TapeflowError(f"{', '.join(killed)} did not stop and had to be killed; what was kept is whole")

@@ -1,0 +1,269 @@
+"""A sink: rows of topics into PostgreSQL, each once, with the place that they come from in the same transaction.
+
+Sinks of one group share the partitions. Where a partition's rows end stands in the database, so that whoever is given
+the partition goes on exactly there, and of two that both believe to have it only one can write.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tapeflow.app.collector import bus, bus_settings
+from tapeflow.bus.client import ANSWER_S, module, raised
+from tapeflow.bus.dead import DeadLetters
+from tapeflow.bus.follower import Partition, Record, consumer
+from tapeflow.bus.topics import TopicSpec, ensure
+from tapeflow.domain.errors import BusError, OwnerError, StoreError
+from tapeflow.domain.time import parse_span
+from tapeflow.feed.recorder import Say
+from tapeflow.settings import BusSettings, RunSettings
+from tapeflow.stores.channels import CHANNELS, Channel, numbered
+from tapeflow.stores.postgres.store import PostgresStore
+from tapeflow.stores.postgres.text import Unfit
+from tapeflow.stores.series import Counts, is_forming, is_time
+
+#: Messages of one transaction at most, and how long is waited for the first.
+BATCH, WAIT_S = 10_000, 0.2
+#: A store that fails is tried again after so long, twice as long each time.
+RETRY_S, LONGEST_S = 0.5, 15.0
+DEAD = "dead_letters"
+#: Channels whose topics an engine writes: the newest row of each key stays.
+COMPUTED = ("candles", "moving_average", "indicators")
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Batch(msgspec.Struct):
+    """Rows by channel, and what they change of positions and counts."""
+
+    rows: dict[str, list[dict[str, Any]]] = msgspec.field(default_factory=dict)
+    positions: dict[Partition, tuple[int, int]] = msgspec.field(default_factory=dict)
+    counts: dict[tuple[str, str], tuple[int, int]] = msgspec.field(default_factory=dict)
+
+
+class Sink:
+    """Does the work in the caller's thread until `stop`."""
+
+    def __init__(self, settings: RunSettings, say: Say) -> None:
+        self._settings = settings
+        self._say = say
+        self._own = bus_settings(settings)
+        self._bus = bus(settings)
+        self._url = settings.postgres.address
+        self._channels = {self._own.topic(name): name for name in settings.store.channels}
+        self._kinds: dict[str, Channel] = {name: numbered(CHANNELS[name]) for name in settings.store.channels}
+        self._stopping = threading.Event()
+        self._next: dict[Partition, int] = {}
+        self._counts = Counts({})
+        self._is_moved = False
+        self._told = ""
+        #: Rows written, and transactions, since the start.
+        self.written = self.transactions = 0
+
+    def stop(self) -> None:
+        """Have `run` return; from any thread."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Follow the topics until stopped; raises `SettingsError` where they cannot be had."""
+        ensure(self._bus, sink_topics(self._own, self._settings.store.channels), self._own.replication)
+        self._dead = DeadLetters(self._bus, self._own.topic(DEAD))
+        self._store = self._opened()
+        self._consumer = consumer(self._bus, f"tapeflow-sink-{self._settings.postgres.schema}")
+        try:
+            self._consumer.subscribe(list(self._channels), on_assign=self._assigned, on_revoke=self._revoked,
+                                     on_lost=self._revoked)  # fmt: skip
+            while not self._stopping.is_set():
+                self._step()
+        except _Stopped:
+            self._say("stopped while the store fails; what is not there yet comes at the next start")
+        finally:
+            self._consumer.close()
+            self._store.close()
+
+    def _opened(self) -> PostgresStore:
+        """The store, as soon as it can be reached."""
+        wait = RETRY_S
+        while True:
+            try:
+                return PostgresStore(self._url, self._settings.store.channels, name=self._settings.postgres.schema)
+            except StoreError as error:
+                self._fail(error)
+                if self._stopping.wait(wait):
+                    raise
+                wait = min(LONGEST_S, 2 * wait)
+
+    # -- partitions --------------------------------------------------------------------------------------
+
+    def _assigned(self, consumer: Any, places: Sequence[Any]) -> None:
+        """Go on where the database says that the rows of each partition end."""
+        kafka = module()
+        positions, counts = self._retrying(self._store.counts)
+        self._counts = Counts(counts)
+        self._next = {}
+        for one in places:
+            place = (one.topic, one.partition)
+            first, last = consumer.get_watermark_offsets(kafka.TopicPartition(*place), timeout=ANSWER_S)
+            at = positions.get(place, 0)
+            if at > last:
+                raise BusError(
+                    f"the store has rows up to {at} of {place[0]} {place[1]}, which ends at {last}: the topic was made "
+                    "anew; give [postgres] another schema, or remove its positions"
+                )
+            if first > at > 0:
+                self._say(
+                    f"{place[0]} {place[1]} begins at {first}, rows from {at} on were deleted before they came here"
+                )
+            self._next[place] = at
+        self._is_moved = False
+        consumer.assign([kafka.TopicPartition(*place, max(at, 0)) for place, at in self._next.items()])
+        self._say(f"writing {len(self._next)} partitions of {len({topic for topic, _ in self._next})} topics")
+
+    def _revoked(self, _: Any, __: Sequence[Any]) -> None:
+        self._next = {}
+        self._is_moved = True  # what is being written may be another's by now
+
+    # -- work --------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """Write what has come, if anything has."""
+        self._is_moved = False
+        found = [record for message in self._consume() if (record := self._record(message)) is not None]
+        if not found:
+            return
+        try:
+            self._write(found)
+        except OwnerError as error:
+            self._say(f"{error}; looking again where to go on")
+            self._again()
+
+    def _consume(self) -> list[Any]:
+        kafka = module()
+        try:
+            return list(self._consumer.consume(BATCH, WAIT_S))
+        except kafka.KafkaException as error:
+            raise raised("cannot read from Kafka", error) from error
+
+    def _record(self, message: Any) -> Record | None:
+        kafka, error = module(), message.error()
+        if error is None:
+            record = Record(message.topic(), message.partition(), message.offset(), message.key(), message.value())
+            return record if record.offset >= self._next.get((record.topic, record.partition), 1 << 62) else None
+        if error.code() != kafka.KafkaError._PARTITION_EOF and not error.retriable():  # noqa: SLF001
+            self._fail(raised("cannot read from Kafka", kafka.KafkaException(error)))
+        return None
+
+    def _write(self, records: Sequence[Record]) -> None:
+        """Write records as one; those that cannot be written one by one, the bad ones as dead letters."""
+        before = dict(self._counts.counts)
+        batch = self._batch(records)
+        try:
+            self._dead.flush()
+            count = self._retrying(lambda: self._store.take(batch.rows, batch.positions, batch.counts))
+        except Unfit as error:
+            self._counts = Counts(before)
+            if len(records) > 1:
+                half = len(records) // 2
+                self._write(records[:half])
+                self._write(records[half:])
+                return
+            self._dead.add(records[0], str(error))
+            self._dead.flush()
+            place = (records[0].topic, records[0].partition)
+            self._retrying(lambda: self._store.take({}, {place: batch.positions[place]}, {}))
+            count = 0
+        self.written += count
+        self.transactions += 1
+        if not self._is_moved:
+            self._next |= {place: after for place, (_, after) in batch.positions.items()}
+
+    def _batch(self, records: Sequence[Record]) -> Batch:
+        made = Batch()
+        for record in records:
+            place = (record.topic, record.partition)
+            before = made.positions.get(place, (self._next.get(place, 0), 0))[0]
+            made.positions[place] = (before, record.offset + 1)
+            channel = self._channels[record.topic]
+            for row in self._rows(channel, record):
+                numbered = self._counts.next(channel, row)
+                if numbered is not None:
+                    row["seq"] = numbered[1]
+                    made.counts[channel, numbered[0]] = (record.partition, numbered[1])
+                made.rows.setdefault(channel, []).append(row)
+        return made
+
+    def _rows(self, channel: str, record: Record) -> list[dict[str, Any]]:
+        """The rows of a record that a table takes; what cannot be read is a dead letter."""
+        if record.value is None:
+            return []
+        try:
+            value = _decode(record.value)
+            rows = value["data"] if channel == "coverage" else [value]
+            rows = [row for row in rows if not is_time(row) and not is_forming(row)]
+            for row in rows:
+                _check_key(self._kinds[channel], row)
+        except (msgspec.DecodeError, Unfit, KeyError, TypeError) as error:
+            self._dead.add(record, f"{type(error).__name__}: {error}")
+            return []
+        return rows
+
+    def _again(self) -> None:
+        """Have the partitions given anew, with what the database says now."""
+        kafka = module()
+        self._assigned(self._consumer, [kafka.TopicPartition(*place) for place in self._next])
+
+    # -- faults ------------------------------------------------------------------------------------------
+
+    def _retrying(self, work: Any) -> Any:
+        """What the work gives, as often as it takes; the group meanwhile sees that this sink is there."""
+        wait = RETRY_S
+        while True:
+            try:
+                found = work()
+            except (OwnerError, Unfit):
+                raise
+            except StoreError as error:
+                self._fail(error)
+            else:
+                if self._told:
+                    self._say("the store can be written again")
+                    self._told = ""
+                return found
+            until = time.monotonic() + wait
+            while time.monotonic() < until:
+                if self._stopping.wait(0.1):
+                    raise _Stopped
+            wait = min(LONGEST_S, 2 * wait)
+
+    def _fail(self, error: Exception) -> None:
+        if str(error) != self._told:  # told once, not at every try
+            self._told = str(error)
+            self._say(f"{error}; trying again")
+
+
+class _Stopped(Exception):
+    """The sink is to end, and what it is at cannot be done."""
+
+
+def _check_key(channel: Channel, row: Any) -> None:
+    if not isinstance(row, dict):
+        raise Unfit(f"expected an object, got {type(row).__name__}")
+    for name in (*channel.key, "symbol"):
+        if row.get(name) is None and name not in ("ts_event",):
+            raise Unfit(f"{name} is missing")
+
+
+def sink_topics(settings: BusSettings, channels: Sequence[str]) -> list[TopicSpec]:
+    """The topics that a sink reads and writes."""
+    keep = parse_span(settings.keep) // 1000
+    upserts = (*COMPUTED, "coverage")
+    read = [
+        TopicSpec(settings.topic(name), settings.partitions, is_upsert=name in upserts, keep_ms=keep)
+        for name in channels
+    ]
+    return [*read, TopicSpec(settings.topic(DEAD), 1, is_upsert=True)]

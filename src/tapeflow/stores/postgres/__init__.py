@@ -1,0 +1,1 @@
+"""A store in PostgreSQL: what sinks write and gateways read."""

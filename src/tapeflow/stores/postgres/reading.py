@@ -1,0 +1,182 @@
+"""Rows out of the tables, as Arrow tables like those of the other stores; ranges and pages of a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+import pyarrow as pa
+
+from tapeflow.stores.channels import CHANNELS, REVISED, Channel
+from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.postgres.writing import time_of
+from tapeflow.stores.render import schema_of, table_of
+from tapeflow.stores.schema import revised_name, table_name
+
+_TIMES = ("ts_start", "ts_event", "ts_recv")
+#: What tells rows of the same time apart in a channel without a key.
+_CONTENT = {
+    "coverage": ("venue", "symbol", "stream", "first_id", "last_id", "state", "guarantee", "ts_end"),
+    "quarantine": ("venue", "symbol", "rowid"),
+}
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def us(term: str) -> str:
+    """The microseconds of a time, as SQL; exact."""
+    return f"(extract(epoch from {term}) * 1000000)::bigint"
+
+
+def select_list(channel: Channel) -> str:
+    """The columns of a channel such that rows come as JSON has them."""
+    return ", ".join(_shown(name, kind) for name, kind in channel.fields)
+
+
+def _shown(name: str, kind: str) -> str:
+    match kind:
+        case "time":
+            return us(f'"{name}"')
+        case "bytes":
+            return f"translate(encode(\"{name}\", 'base64'), E'\\n', '')"
+        case _:
+            return f'"{name}"'
+
+
+def table(channel: Channel, rows: Sequence[tuple[Any, ...]], scales: tuple[int, int]) -> pa.Table:
+    """Rows of `select_list` as a table."""
+    names = [name for name, _ in channel.fields]
+    return table_of([dict(zip(names, row, strict=True)) for row in rows], schema_of(channel, *scales))
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Which rows of a channel are asked for: a range of times, values of its key, those after a position."""
+
+    channel: Channel
+    start: int | None = None
+    end: int | None = None
+    key: dict[str, str | int] = {}
+    after: Position | None = None
+
+
+def read(db: Connection, asked: Asked, limit: int | None, scales: tuple[int, int]) -> pa.Table:
+    """Rows in the order of a file of the channel; without a start the last ones."""
+    channel = asked.channel
+    is_last = asked.start is None and limit is not None
+    way = "DESC" if is_last else "ASC"
+    where, values = _where(asked)
+    by = ", ".join(f"{term} {way} NULLS {'FIRST' if is_last else 'LAST'}" for term in file_order(channel))
+    query = f'SELECT {select_list(channel)} FROM "{table_name(channel.name)}" WHERE {where} ORDER BY {by}'
+    if limit is not None:
+        query += f" LIMIT {int(limit)}"
+    rows = db.execute(query, values).fetchall()
+    return table(channel, rows[::-1] if is_last else rows, scales)
+
+
+def since(
+    db: Connection, channel: Channel, seq: int, limit: int, key: dict[str, str | int], scales: tuple[int, int]
+) -> pa.Table:
+    """Rows of one series by their numbers, those that were replaced too."""
+    tables = [table_name(channel.name), *([revised_name(channel.name)] if channel.name in REVISED else [])]
+    where = " AND ".join(["seq >= %s", *(f'"{name}" = %s' for name in key)])
+    # Each on its own: the planner then takes the index of each.
+    parts = [
+        f'(SELECT {select_list(channel)} FROM "{name}" WHERE {where} ORDER BY seq LIMIT {int(limit)})'
+        for name in tables
+    ]
+    place = [name for name, _ in channel.fields].index("seq") + 1
+    query = f"SELECT * FROM ({' UNION ALL '.join(parts)}) found ORDER BY {place} LIMIT {int(limit)}"
+    return table(channel, db.execute(query, [seq, *key.values()] * len(tables)).fetchall(), scales)
+
+
+def page(db: Connection, asked: Asked, limit: int, scales: tuple[int, int], *, newest: bool) -> Page:
+    """A page in a total order, see `tapeflow.stores.pages.read`."""
+    channel = asked.channel
+    order = terms(channel)
+    way = "DESC" if newest else "ASC"
+    where, values = _where(asked)
+    by = ", ".join(f"{term} {way}" for term in (time_term(channel), *order[1:]))
+    query = f'SELECT {select_list(channel)}, {", ".join(order)} FROM "{table_name(channel.name)}" WHERE {where}'
+    found = db.execute(f"{query} ORDER BY {by} LIMIT {int(limit) + (not newest)}", values).fetchall()
+    if newest:
+        found = found[::-1]
+    width = len(channel.fields)
+    rows = table(channel, [row[:width] for row in found[:limit]], scales)
+    if len(found) <= limit:
+        return Page(rows)
+    return Page(rows, tuple(_plain(value) for value in found[limit - 1][width:]))
+
+
+def _plain(value: Any) -> int | str:
+    return value if isinstance(value, str) else int(value)
+
+
+def time_term(channel: Channel) -> str:
+    """The time that ranges of a channel test: ``ts_recv`` stands in where ``ts_event`` may be null."""
+    first, *other = _times(channel)
+    return f'coalesce("{first}", "{other[0]}")' if other else f'"{first}"'
+
+
+def _times(channel: Channel) -> list[str]:
+    names = [name for name, _ in channel.fields]
+    first = next(name for name in _TIMES if name in names)
+    return [first, "ts_recv"] if first == "ts_event" and "ts_recv" in names else [first]
+
+
+def terms(channel: Channel) -> list[str]:
+    """The order of a channel's pages as integers and texts without null: time first, then its key."""
+    kinds = dict(channel.fields)
+    names = [n for n in channel.key or _CONTENT[channel.name] if n not in ("ts_start", "ts_recv")]
+    return [us(time_term(channel)), *(_term(name, kinds.get(name, "int")) for name in names)]
+
+
+def _term(name: str, kind: str) -> str:
+    match kind:
+        case "time":
+            return f"coalesce({us(_quoted(name))}, -1)"
+        case "id":
+            return f"coalesce({_quoted(name)}::numeric, -1)"
+        case "int":
+            return f"coalesce({_quoted(name)}, -1)" if name != "rowid" else "rowid"
+        case _:
+            return f"coalesce({_quoted(name)}, '')"
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def _where(asked: Asked) -> tuple[str, list[str | int]]:
+    channel, time = asked.channel, time_term(asked.channel)
+    where, values = ["TRUE"], list[str | int]()
+    bounds = ((asked.start, ">="), (asked.end, "<"), (int(asked.after[0]) if asked.after else None, ">="))
+    for bound, sign in bounds:
+        if bound is not None:
+            where.append(f"{time} {sign} {time_of('%s')}")
+            values.append(bound)
+    for name, value in asked.key.items():
+        where.append(f'"{name}" = %s')
+        values.append(value)
+    if asked.after is not None:
+        order = terms(channel)
+        where.append(f"({', '.join(order)}) > ({', '.join('%s' for _ in order)})")
+        values += asked.after
+    return " AND ".join(where), values
+
+
+def file_order(channel: Channel) -> list[str]:
+    """The order of a file of this channel; ids compare as numbers."""
+    kinds = dict(channel.fields)
+    made = []
+    for name in channel.order:
+        first, _, second = name.partition("|")
+        term = f"coalesce({_quoted(first)}, {_quoted(second)})" if second else _quoted(first)
+        made.append(f"{term}::numeric" if kinds[first] == "id" else term)
+    return made
+
+
+def channel_of(name: str) -> Channel:
+    """A channel as others see it: without the numbers of its rows."""
+    return CHANNELS[name]

@@ -1,0 +1,388 @@
+"""The store: `tapeflow.stores.store.Store` in PostgreSQL, and what sinks need beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tapeflow.domain.errors import OwnerError, StoreError
+from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
+from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.postgres import reading, schema
+from tapeflow.stores.postgres.text import Unfit
+from tapeflow.stores.postgres.writing import Connection, Writer, cover, time_of
+from tapeflow.stores.render import objects, schema_of
+from tapeflow.stores.results import Results
+from tapeflow.stores.schema import revised_name, table_name
+
+#: Rows that were replaced are kept so long, for clients that resume.
+KEPT_DAYS = 2
+#: A lock that whoever changes the form of the tables holds.
+_LOCK = 0x7461_7065
+_CONNECT_S = 5
+
+Place = tuple[str, int]
+
+
+class PostgresStore:
+    """Tables of some channels in one schema of a database; one transaction at a time, reads beside it."""
+
+    def __init__(
+        self,
+        url: str,
+        channels: Sequence[str],
+        *,
+        price_scale: int = 8,
+        size_scale: int = 8,
+        name: str = "tapeflow",
+        read_only: bool = False,
+    ) -> None:
+        self._url = url
+        self._name = name
+        self._channels = {one: numbered(CHANNELS[one]) for one in channels}
+        self._scales = (price_scale, size_scale)
+        self._readers = threading.local()
+        self._open: list[Connection] = []  # of all threads
+        self._writers: dict[str, Writer] = {}
+        with self._said("cannot open the store"):
+            self._db = self._connect()
+            if not read_only:
+                self._prepare()
+            try:
+                self._check_version()
+            except StoreError:
+                self._db.close()
+                raise
+            self._doubtful_to = int(self._meta("doubtful_to") or 0)
+
+    # -- opening -----------------------------------------------------------------------------------------
+
+    def _connect(self, *, is_reader: bool = False) -> Connection:
+        db = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_S, application_name="tapeflow")
+        db.execute(f"SET search_path TO {_identifier(self._name)}")
+        db.execute("SET timezone TO 'UTC'")
+        if is_reader:
+            db.execute("SET default_transaction_read_only TO on")
+        return db
+
+    def _prepare(self) -> None:
+        with self._db.transaction():
+            self._db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            self._db.execute(f"CREATE SCHEMA IF NOT EXISTS {_identifier(self._name)}")
+            for statement in schema.OWN:
+                self._db.execute(statement)
+            first = {"schema_version": str(schema.VERSION), "position": "0", "fingerprint": "", "epoch": _new_epoch()}
+            for name, value in first.items():
+                self._db.execute("INSERT INTO meta VALUES (%s, %s) ON CONFLICT DO NOTHING", (name, value))
+            for version, statements in schema.steps(int(self._meta("schema_version") or 0)):
+                for statement in statements:
+                    self._db.execute(statement)
+                self._set("schema_version", str(version))
+            for channel in self._channels.values():
+                for statement in schema.create_tables(channel, *self._scales):
+                    self._db.execute(statement)
+
+    def _check_version(self) -> None:
+        found = int(self._meta("schema_version") or 0)
+        if found != schema.VERSION:
+            schema.steps(found)
+            raise StoreError(f"the tables are of version {found}: a sink brings them up to date when it starts")
+
+    def _meta(self, name: str) -> str | None:
+        found = self._db.execute("SELECT value FROM meta WHERE name = %s", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _set(self, name: str, value: str) -> None:
+        self._db.execute(
+            "INSERT INTO meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+        )
+
+    @property
+    def position(self) -> int:
+        with self._said("cannot read the store"):
+            return int(self._meta("position") or 0)
+
+    @property
+    def fingerprint(self) -> str:
+        with self._said("cannot read the store"):
+            return self._meta("fingerprint") or ""
+
+    @property
+    def epoch(self) -> str:
+        """Within one epoch the numbers of rows mean the same."""
+        with self._said("cannot read the store"):
+            return self._meta("epoch") or ""
+
+    def renew(self) -> None:
+        with self._said("cannot write to the store"):
+            self._set("epoch", _new_epoch())
+
+    def rewind(self, position: int, doubtful_to: int) -> None:
+        with self._said("cannot write to the store"), self._db.transaction():
+            self._set("epoch", _new_epoch())
+            self._set("position", str(position))
+            self._set("doubtful_to", str(doubtful_to))
+        self._doubtful_to = doubtful_to
+
+    def claim(self, fingerprint: str) -> None:
+        with self._said("cannot write to the store"), self._db.transaction():
+            self._set("fingerprint", fingerprint)
+            self._set("epoch", _new_epoch())
+
+    # -- writing -----------------------------------------------------------------------------------------
+
+    def _writer(self, channel: str) -> Writer:
+        made = self._writers.get(channel)
+        if made is None:
+            made = self._writers[channel] = Writer(self._db, self._channels[channel], self._scales)
+        return made
+
+    def commit(
+        self,
+        results: Results,
+        position: int,
+        *,
+        coverage: list[dict[str, Any]] | None = None,
+        again: bool = False,
+        start: int | None = None,
+    ) -> int:
+        count = 0
+        with self._said("cannot write to the store"), self._transaction():
+            for symbol in results.retracted:
+                self._retract(symbol)
+            for name, channel in self._channels.items():
+                rows = _from(objects(results.table(name).to_arrow()), channel, start)
+                doubtful = again or (not channel.key and bool(self._doubtful_to))
+                count += self._writer(name).write(rows, again=doubtful)
+            if coverage is not None and "coverage" in self._channels:
+                told = objects(results.table_of("coverage", coverage).to_arrow())
+                count += cover(self._db, self._writer("coverage"), told)
+            self._set("position", str(position))
+        return count
+
+    def take(
+        self,
+        rows: Mapping[str, Sequence[dict[str, Any]]],
+        positions: Mapping[Place, tuple[int, int]],
+        counts: Mapping[tuple[str, str], tuple[int, int]],
+    ) -> int:
+        """Write rows of topics with the places that they come from, as one; how many rows.
+
+        ``positions``: of each partition the next offset before and after. ``counts``: of each (channel, series) its
+        partition and how many rows it has had. Raises `OwnerError` where another sink has moved a position, `Unfit`.
+        """
+        count = 0
+        with self._said("cannot write to the store"), self._transaction():
+            self._move(positions)
+            for channel, found in rows.items():
+                if channel == "coverage":
+                    count += cover(self._db, self._writer(channel), found)
+                else:
+                    count += self._writer(channel).write(found)
+            if counts:
+                names, series = zip(*counts, strict=True)
+                parts, numbers = zip(*counts.values(), strict=True)
+                self._db.execute(
+                    "INSERT INTO series (channel, series, part, count) "
+                    "SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::bigint[]) "
+                    "ON CONFLICT (channel, series) DO UPDATE SET part = excluded.part, count = excluded.count",
+                    (list(names), list(series), list(parts), list(numbers)),
+                )
+        return count
+
+    def _move(self, positions: Mapping[Place, tuple[int, int]]) -> None:
+        for (topic, part), (before, after) in positions.items():
+            done = self._db.execute(
+                "INSERT INTO positions VALUES (%s, %s, %s) ON CONFLICT (topic, part) "
+                "DO UPDATE SET next = excluded.next WHERE positions.next = %s",
+                (topic, part, after, before),
+            )
+            if done.rowcount != 1:
+                raise OwnerError(f"another sink has written what comes after offset {before} of {topic} {part}")
+
+    def positions(self) -> dict[Place, int]:
+        """The next offset of each partition whose rows are here."""
+        with self._said("cannot read the store"):
+            rows = self._db.execute("SELECT topic, part, next FROM positions").fetchall()
+        return {(str(topic), int(part)): int(at) for topic, part, at in rows}
+
+    def counts(self) -> tuple[dict[Place, int], dict[tuple[str, str], int]]:
+        """`positions`, and how many rows each (channel, series) has had, both as of one instant."""
+        with self._said("cannot read the store"), self._db.transaction():
+            self._db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            positions = self.positions()
+            rows = self._db.execute("SELECT channel, series, count FROM series").fetchall()
+        return positions, {(str(channel), str(series)): int(count) for channel, series, count in rows}
+
+    def _retract(self, symbol: str) -> None:
+        for name in ("trades", "candles", "moving_average", "indicators", "late"):
+            if name in self._channels:
+                self._db.execute(f'DELETE FROM "{table_name(name)}" WHERE symbol = %s', (symbol,))
+        if "coverage" in self._channels:
+            self._db.execute("DELETE FROM coverage WHERE symbol = %s AND stream = 'trades'", (symbol,))
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[Connection]:
+        """A connection of this thread's own; one that has failed is not used again."""
+        db: Connection | None = getattr(self._readers, "db", None)
+        if db is None or db.closed:
+            db = self._readers.db = self._connect(is_reader=True)
+            self._open = [one for one in (*self._open, db) if not one.closed]
+        try:
+            yield db
+        except psycopg.OperationalError:
+            db.close()
+            raise
+
+    def read(
+        self,
+        channel: str,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int | None = None,
+        **key: str | int,
+    ) -> pa.Table:
+        self._known(channel)
+        asked = reading.Asked(CHANNELS[channel], start, end, key)
+        with self._said(f"cannot read {channel}"), self._reader() as db:
+            return reading.read(db, asked, limit, self._scales)
+
+    def page(
+        self,
+        channel: str,
+        *,
+        start: int | None,
+        end: int | None,
+        after: Position | None,
+        limit: int,
+        newest: bool,
+        **key: str | int,
+    ) -> Page:
+        """See `tapeflow.stores.pages.read`."""
+        self._known(channel)
+        asked = reading.Asked(CHANNELS[channel], start, end, key, after)
+        with self._said(f"cannot read {channel}"), self._reader() as db:
+            return reading.page(db, asked, limit, self._scales, newest=newest)
+
+    def since(self, channel: str, seq: int, limit: int, **key: str | int) -> pa.Table:
+        known = self._known(channel)
+        with self._said(f"cannot read {channel}"), self._reader() as db:
+            return reading.since(db, known, seq, limit, key, self._scales)
+
+    def coverage(self, venue: str, symbol: str, stream: str, start: int, end: int) -> list[dict[str, Any]]:
+        """The coverage rows that touch ``[start, end]``, ascending."""
+        channel = CHANNELS["coverage"]
+        query = (
+            f"SELECT {reading.select_list(channel)} FROM coverage WHERE venue = %s AND symbol = %s AND stream = %s "
+            f"AND ts_start <= {time_of('%s')} AND ts_end >= {time_of('%s')} ORDER BY ts_start, ts_end"
+        )
+        with self._said("cannot read coverage"), self._reader() as db:
+            rows = db.execute(query, (venue, symbol, stream, end, start)).fetchall()
+        return objects(reading.table(channel, rows, self._scales))
+
+    def symbols(self) -> list[str]:
+        """The symbols of which there is coverage."""
+        with self._said("cannot read coverage"), self._reader() as db:
+            return [str(row[0]) for row in db.execute("SELECT DISTINCT symbol FROM coverage").fetchall()]
+
+    def _known(self, channel: str) -> Channel:
+        if channel not in self._channels:
+            raise StoreError(f"the store has no channel {channel!r}; it has {', '.join(self._channels)}")
+        return self._channels[channel]
+
+    def keeps(self, channel: str) -> bool:
+        """Whether there is a table of this channel."""
+        return channel in self._channels
+
+    def retain(self, older_than: dict[str, int]) -> dict[str, int]:
+        gone: dict[str, int] = {}
+        with self._said("cannot write to the store"), self._transaction():
+            for name, ts in older_than.items():
+                term = reading.time_term(self._known(name))
+                done = self._db.execute(f'DELETE FROM "{table_name(name)}" WHERE {term} < {time_of("%s")}', (ts,))
+                gone[name] = done.rowcount
+            for name in set(REVISED) & self._channels.keys():
+                self._db.execute(
+                    f'DELETE FROM "{revised_name(name)}" WHERE ts_end < '
+                    f"(SELECT max(ts_end) FROM \"{table_name(name)}\") - interval '{KEPT_DAYS} days'"
+                )
+        return gone
+
+    def export(self, channel: str, path: str) -> int:
+        self._known(channel)
+        known, count = CHANNELS[channel], 0
+        query = f'SELECT {reading.select_list(known)} FROM "{table_name(channel)}" ORDER BY '
+        query += ", ".join(reading.file_order(known))
+        with self._said(f"cannot write {path}"), self._connect(is_reader=True) as db, db.transaction():
+            try:
+                with (
+                    db.cursor("export") as cursor,
+                    pq.ParquetWriter(path, schema_of(known, *self._scales), compression="zstd") as writer,
+                ):
+                    cursor.execute(query)
+                    while rows := cursor.fetchmany(1 << 14):
+                        writer.write_table(reading.table(known, rows, self._scales))
+                        count += len(rows)
+            except (OSError, pa.ArrowException) as error:
+                raise StoreError(f"cannot write {path}: {error}") from error
+        return count
+
+    def close(self) -> None:
+        for one in (self._db, *self._open):
+            one.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of it or nothing, on a connection that works: one that is lost is made anew."""
+        if self._db.closed:
+            self._db = self._connect()
+            self._writers = {}
+        try:
+            with self._db.transaction():
+                yield
+        except BaseException as error:
+            self._writers = {}  # their tables may be gone with what else was undone
+            if isinstance(error, psycopg.OperationalError):
+                self._db.close()
+            raise
+
+    @contextlib.contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            text = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if isinstance(error, psycopg.DataError):
+                raise Unfit(text) from error
+            raise StoreError(f"{what}: {text}") from error
+
+
+def _from(rows: list[dict[str, Any]], channel: Channel, start: int | None) -> list[dict[str, Any]]:
+    """The rows from a time on."""
+    if start is None:
+        return rows
+    time = "ts_recv" if channel.name == "quotes" else _time(channel)
+    return [row for row in rows if row[time] is not None and row[time] >= start]
+
+
+def _time(channel: Channel) -> str:
+    names = [name for name, _ in channel.fields]
+    return next(name for name in ("ts_start", "ts_event", "ts_recv") if name in names)
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _new_epoch() -> str:
+    return secrets.token_hex(4)

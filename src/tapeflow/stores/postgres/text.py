@@ -1,0 +1,111 @@
+"""Rows, as JSON has them, as the text that COPY takes. Times stay integers: they are made times by the insert."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from tapeflow.stores.channels import Channel, Kind
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_encode = msgspec.json.Encoder().encode
+
+#: The largest and the least time that PostgreSQL and Python both have, in microseconds.
+_LEAST, _MOST = -62_000_000_000_000_000, 250_000_000_000_000_000
+
+
+class Unfit(ValueError):
+    """A row is not one of its channel."""
+
+
+def copy_text(channel: Channel, rows: Iterable[Mapping[str, Any]]) -> str:
+    """The rows as lines of COPY; raises `Unfit`."""
+    parts = [(name, _PARTS[kind]) for name, kind in channel.fields]
+    try:
+        return "".join(
+            "\t".join(["\\N" if (value := row.get(name)) is None else part(value) for name, part in parts]) + "\n"
+            for row in rows
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise Unfit(f"a row is not one of {channel.name}: {error}") from error
+
+
+def check(channel: Channel, row: Any) -> None:
+    """Raise `Unfit` where a row lacks its key or has values of other kinds."""
+    if not isinstance(row, dict):
+        raise Unfit(f"expected an object, got {type(row).__name__}")
+    for name in channel.key or ("symbol",):
+        if row.get(name) is None:
+            raise Unfit(f"{name} is missing")
+    copy_text(channel, [row])
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Unfit(f"expected a text, got {value!r:.80}")
+    if "\0" in value:
+        raise Unfit("a text has a character that PostgreSQL cannot keep")
+    return value.translate(_ESCAPES) if "\\" in value or not value.isprintable() else value
+
+
+def _int(value: Any) -> str:
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise Unfit(f"expected an integer, got {value!r:.80}")
+    return str(value)
+
+
+def _time(value: Any) -> str:
+    if type(value) is not int or not _LEAST < value < _MOST:
+        raise Unfit(f"expected a time in microseconds, got {value!r:.80}")
+    return str(value)
+
+
+def _float(value: Any) -> str:
+    if type(value) not in (float, int):
+        raise Unfit(f"expected a number, got {value!r:.80}")
+    return repr(float(value))
+
+
+def _bool(value: Any) -> str:
+    if type(value) is not bool:
+        raise Unfit(f"expected true or false, got {value!r:.80}")
+    return "t" if value else "f"
+
+
+def _exact(value: Any) -> str:
+    if not isinstance(value, str) or not value.lstrip("-").replace(".", "", 1).isdecimal() or not value.isascii():
+        raise Unfit(f"expected a decimal text, got {value!r:.80}")
+    return value
+
+
+def _json(value: Any) -> str:
+    if not isinstance(value, dict | list):
+        raise Unfit(f"expected an object or a list, got {value!r:.80}")
+    return str(_encode(value), "utf-8").translate(_ESCAPES)
+
+
+def _bytes(value: Any) -> str:
+    try:
+        return "\\\\x" + base64.b64decode(value, validate=True).hex()
+    except (binascii.Error, TypeError) as error:
+        raise Unfit(f"expected base64: {error}") from error
+
+
+_PARTS: dict[Kind, Callable[[Any], str]] = {
+    "text": _text,
+    "id": _text,
+    "int": _int,
+    "float": _float,
+    "bool": _bool,
+    "time": _time,
+    "price": _exact,
+    "size": _exact,
+    "quote": _exact,
+    "levels": _json,
+    "values": _json,
+    "bytes": _bytes,
+}

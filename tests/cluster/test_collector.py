@@ -1,0 +1,90 @@
+"""A collector over a real broker: killed at any moment it neither loses nor doubles; one owner a symbol; an outage."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.cluster import Role, fresh_prefix, rows, settings, wrong_trades
+from live.running import Venue
+from servers import Servers
+from tapeflow.bus.client import Bus
+from tapeflow.bus.owners import owners
+
+pytestmark = pytest.mark.slow
+
+SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
+
+
+@pytest.fixture
+def venue(tmp_path: Path) -> Iterator[Venue]:
+    made = Venue(tmp_path, "--rate", "200")
+    yield made
+    made.stop()
+
+
+def test_kills_lose_and_double_nothing(tmp_path: Path, venue: Venue, servers: Servers) -> None:
+    bootstrap, prefix = servers.kafka(), fresh_prefix()
+    collector = Role(tmp_path / "c", venue, SYMBOLS, "collector", settings(bootstrap, prefix))
+    made = random.Random(7)
+    for _ in range(4):
+        collector.start()
+        collector.until_live()
+        time.sleep(made.uniform(0.2, 1.5))
+        collector.kill()
+    collector.start()
+    collector.until_whole()
+    time.sleep(1)
+    assert collector.stop() == 0
+    found = rows(bootstrap, f"{prefix}trades")
+    count, wrong = wrong_trades(venue, found)
+    assert not wrong
+    assert count > 200
+    for symbol in SYMBOLS:
+        stamps = [row["ts_watermark"] for row in found if row["symbol"] == symbol and row["ts_watermark"]]
+        assert stamps == sorted(stamps), "a watermark never goes back"
+        instants = [row["ts_watermark"] for row in found if row["symbol"] == symbol and "id" not in row]
+        assert len(instants) == len(set(instants)) > 3, "an instant is said once, over all lives"
+
+
+def test_a_symbol_has_one_owner(tmp_path: Path, venue: Venue, servers: Servers) -> None:
+    bootstrap, prefix = servers.kafka(), fresh_prefix()
+    mine = settings(bootstrap, prefix).replace("[bus]", '[bus]\nname = "one"')
+    one = Role(tmp_path / "one", venue, SYMBOLS[:2], "collector", mine)
+    one.start()
+    one.until_live()
+    other = Role(tmp_path / "two", venue, SYMBOLS[1:], "collector", mine.replace('"one"', '"two"'))
+    other.start()
+    assert other.process is not None
+    assert other.process.wait(60) == 1
+    assert "binance:ETHUSDT by one" in other.text()
+    assert "--take-over" in other.text()
+    assert owners(Bus(bootstrap), f"{prefix}owners") == dict.fromkeys(["binance:BTCUSDT", "binance:ETHUSDT"], "one")
+    taker = Taker(tmp_path / "two", venue, SYMBOLS[1:], "collector", mine.replace('"one"', '"two"'))
+    taker.start()
+    taker.until_live()
+    assert one.process is not None
+    assert one.process.wait(60) == 1
+    assert "another process of the same name has taken over" in one.text()
+    assert taker.stop() == 0
+    assert owners(Bus(bootstrap), f"{prefix}owners")["binance:ETHUSDT"] == "two"
+
+
+class Taker(Role):
+    """A collector that takes over."""
+
+    def command(self) -> list[str]:
+        return [*super().command(), "--take-over"]
+
+
+def test_without_a_broker_it_says_so(tmp_path: Path, venue: Venue) -> None:
+    alone = Role(tmp_path / "c", venue, SYMBOLS, "collector", settings("127.0.0.1:9", fresh_prefix()))
+    alone.start()
+    assert alone.process is not None
+    assert alone.process.wait(60) == 1
+    assert "Kafka at 127.0.0.1:9 does not answer" in alone.text()
+    assert "Traceback" not in alone.text()

@@ -1,0 +1,208 @@
+"""A sink over a real broker and a real database: each row once, whatever happens to either or to the sink."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from cluster.cluster import fresh_prefix
+from servers import Servers
+from tapeflow.app.sink import Sink, sink_topics
+from tapeflow.bus.client import Bus
+from tapeflow.bus.dead import letters, put_back
+from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.topics import ensure
+from tapeflow.settings import BusSettings, PostgresSettings, RunSettings, StoreSettings
+from tapeflow.stores.postgres.store import PostgresStore
+
+pytestmark = pytest.mark.slow
+
+US = 1_700_000_000_000_000
+CHANNELS = ("trades", "candles", "coverage", "quarantine")
+
+
+class Cluster:
+    """One topic prefix and one database, sinks between them, and a producer."""
+
+    def __init__(self, servers: Servers) -> None:
+        self.bus_settings = BusSettings(bootstrap=servers.kafka(), prefix=fresh_prefix(), partitions=2)
+        self.bus = Bus(self.bus_settings.bootstrap)
+        self.url = servers.database()
+        self.settings = RunSettings(
+            symbols=("X",),
+            store=StoreSettings(channels=CHANNELS),
+            bus=self.bus_settings,
+            postgres=PostgresSettings(url=self.url),
+        )
+        ensure(self.bus, sink_topics(self.bus_settings, CHANNELS))
+        self.producer = Publisher(self.bus, f"{self.bus_settings.prefix}test")
+        self.producer.open()
+        self.said: list[str] = []
+        self.running: list[tuple[Sink, threading.Thread]] = []
+
+    def topic(self, channel: str) -> str:
+        return self.bus_settings.topic(channel)
+
+    def send(self, channel: str, *rows: Any) -> None:
+        topic = self.topic(channel)
+        messages = [
+            Message(topic, f"binance:{row['symbol']}".encode() if isinstance(row, dict) else b"?", _bytes(row))
+            for row in rows
+        ]
+        self.producer.commit([(topic, messages)])
+
+    def start(self) -> Sink:
+        sink = Sink(self.settings, self.said.append)
+        thread = threading.Thread(target=sink.run)
+        thread.start()
+        self.running.append((sink, thread))
+        return sink
+
+    def stop(self) -> None:
+        for sink, _ in self.running:
+            sink.stop()
+        for _, thread in self.running:
+            thread.join()
+        self.running.clear()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, options="-c search_path=tapeflow") as db:
+            return db.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
+
+    def until(self, what: Callable[[], bool], seconds: float = 40) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if what():
+                    return
+            except psycopg.Error:
+                pass  # not made yet, or away
+            time.sleep(0.1)
+        raise AssertionError(f"not in time: {self.said}")
+
+
+def _bytes(row: Any) -> bytes:
+    return row if isinstance(row, bytes) else json.dumps(row).encode()
+
+
+def trade(id: int, symbol: str = "X", **more: Any) -> dict[str, Any]:
+    row = {"venue": "binance", "symbol": symbol, "id": str(id), "price": "1.5", "size": "2", "side": "buy"}
+    return row | {"ts_event": US + id, "ts_recv": None, "first_id": None, "last_id": None, "ts_watermark": US} | more
+
+
+def candle(start: int, revision: int = 0, count: int = 3, *, closed: bool = True) -> dict[str, Any]:
+    row: dict[str, Any] = {"venue": "binance", "symbol": "X", "interval": "1s", "ts_start": US + start * 1_000_000}
+    row |= {"ts_end": row["ts_start"] + 1_000_000, "open": "1", "high": "2", "low": "1", "close": "2", "volume": "3"}
+    row |= {"quote_volume": "4.5", "taker_buy_volume": "0", "count": count, "vwap": 1.5, "source": "trades"}
+    return row | {"closed": closed, "revision": revision}
+
+
+@pytest.fixture
+def cluster(servers: Servers) -> Iterator[Cluster]:
+    made = Cluster(servers)
+    yield made
+    made.stop()
+
+
+def test_rows_are_numbered_and_a_restart_goes_on(cluster: Cluster) -> None:
+    cluster.send("trades", *[trade(n) for n in range(5)], {"venue": "binance", "symbol": "X", "ts_watermark": US})
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 5)
+    cluster.stop()
+    cluster.send("trades", *[trade(n) for n in range(5, 8)], trade(1, "Y"))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 9)
+    found = cluster.rows("SELECT symbol, id, seq FROM trades ORDER BY symbol, seq")
+    assert found == [*[("X", str(n), n + 1) for n in range(8)], ("Y", "1", 1)]
+    assert dict(cluster.rows("SELECT series, count FROM series")) == {"binance:X": 8, "binance:Y": 1}
+
+
+def test_an_older_revision_never_replaces_a_newer_one(cluster: Cluster) -> None:
+    cluster.send("candles", candle(0, closed=False), candle(0), candle(1), candle(0, 2, 5), candle(0, 1, 4))
+    cluster.send("candles", candle(1, 1, 2))  # fewer trades: computed from less
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles_revised")) == 3)
+    found = cluster.rows("SELECT revision, count, seq FROM candles ORDER BY ts_start")
+    assert found == [(2, 5, 3), (0, 3, 2)]
+    assert sorted(cluster.rows("SELECT revision, seq FROM candles_revised")) == [(0, 1), (1, 4), (1, 5)]
+    store = PostgresStore(cluster.url, CHANNELS)
+    numbers = store.since("candles", 1, 10, symbol="X", interval="1s").column("seq").to_pylist()
+    store.close()
+    assert numbers == [1, 2, 3, 4, 5], "who resumes is given every revision"
+
+
+def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) -> None:
+    bad = [
+        b"no json",
+        trade(3, price="abc"),
+        trade(4, ts_event=1 << 62),
+        {"venue": "binance", "symbol": "X", "id": "5"},
+    ]
+    cluster.send("trades", trade(1), *bad[:2], trade(2), *bad[2:], trade(6))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) >= 3)
+    dead = cluster.topic("dead_letters")
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) >= 3)
+    found = list(letters(cluster.bus, dead))
+    reasons = " ".join(letter.reason for letter in found)
+    assert "malformed" in reasons
+    assert "'abc'" in reasons
+    assert {letter.topic for letter in found} == {cluster.topic("trades")}
+    assert [row[0] for row in cluster.rows("SELECT id FROM trades ORDER BY id")][:2] == ["1", "2"]
+    first = min(found, key=lambda letter: letter.offset)
+    assert put_back(cluster.bus, dead, lambda letter: letter.name == first.name) == 1
+    cluster.until(lambda: all(letter.name != first.name for letter in letters(cluster.bus, dead)))
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == len(found))  # it is no better now
+
+
+def test_two_sinks_share_the_work_and_one_takes_over(cluster: Cluster) -> None:
+    first = cluster.start()
+    second = cluster.start()
+    symbols = [f"S{n}" for n in range(12)]
+    cluster.send("trades", *[trade(n, symbol) for symbol in symbols for n in range(50)])
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 600)
+    second.stop()
+    cluster.running[1][1].join()
+    cluster.send("trades", *[trade(n, symbol) for symbol in symbols for n in range(50, 100)])
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 1200)
+    assert cluster.rows("SELECT DISTINCT count FROM series") == [(100,)]
+    cluster.until(lambda: first.written >= 600)  # it is counted after it can be seen
+    bad = cluster.rows("SELECT symbol FROM trades GROUP BY symbol HAVING max(seq) <> 100 OR count(DISTINCT seq) <> 100")
+    assert bad == []
+
+
+def test_a_sink_that_another_has_overtaken_writes_nothing(cluster: Cluster) -> None:
+    cluster.send("trades", trade(1))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 1)
+    with psycopg.connect(cluster.url) as db:  # another one has written what comes next
+        db.execute("UPDATE tapeflow.positions SET next = next + 1 WHERE topic = %s", (cluster.topic("trades"),))
+        db.execute("UPDATE tapeflow.series SET count = count + 1")
+    cluster.send("trades", trade(2))
+    cluster.send("trades", trade(3))
+    cluster.until(lambda: ("3",) in cluster.rows("SELECT id FROM trades"))
+    assert any("another sink has written" in text for text in cluster.said)
+
+
+def test_a_database_that_is_away_for_a_while(cluster: Cluster) -> None:
+    cluster.send("trades", trade(1))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 1)
+    with psycopg.connect(f"{cluster.url.rpartition('/')[0]}/tapeflow", autocommit=True) as db:
+        name = cluster.url.rpartition("/")[2]
+        db.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")  # type: ignore[call-overload]
+        db.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> "
+                   "pg_backend_pid()", (name,))  # fmt: skip
+        cluster.send("trades", *[trade(n) for n in range(2, 50)])
+        cluster.until(lambda: any("trying again" in text for text in cluster.said))
+        time.sleep(2)
+        db.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")  # type: ignore[call-overload]
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 49)
+    assert any("can be written again" in text for text in cluster.said)
+    assert sum("trying again" in text for text in cluster.said) < 4, "told once, not at every try"

@@ -330,6 +330,35 @@ class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return found
 
 
+class FlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[flink]``: how `tapeflow submit` runs the flow on a Flink cluster."""
+
+    #: ``HOST:PORT`` of its REST; what TAPEFLOW_FLINK says unless given.
+    address: str = ""
+    #: Tasks that work side by side; 0 for one for each partition.
+    parallelism: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    #: How often state and, with exactly_once, results are committed.
+    checkpoint: str = "10s"
+    guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    #: How long trades gather before a window gives a row.
+    latency: str = "500ms"
+    #: The longest time that the job may be away or behind without losing state of a window.
+    outage: str = "1h"
+    #: Further properties of Flink.
+    properties: dict[str, str] = {}
+
+    @property
+    def server(self) -> str:
+        """Where it is; raises `SettingsError` where nothing says."""
+        found = self.address or os.environ.get("TAPEFLOW_FLINK", "")
+        if not found:
+            raise SettingsError(
+                '[flink] address: where is Flink? Give it as "HOST:PORT", by --address, or in TAPEFLOW_FLINK: '
+                'eval "$(tapeflow stack env)" sets it for `tapeflow stack up --services kafka,flink`'
+            )
+        return found
+
+
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file of ``tapeflow run``."""
 
@@ -346,6 +375,7 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     flow: FlowSettings | None = None
     bus: BusSettings | None = None
     postgres: PostgresSettings = PostgresSettings()
+    flink: FlinkSettings = FlinkSettings()
 
     def make_flow(self) -> Flow:
         """The flow of ``[flow]``, else the default one of what the store keeps."""
@@ -397,5 +427,7 @@ def _spans(made: RunSettings) -> Iterator[tuple[str, str]]:
         yield f"[tape] {name}", getattr(made.tape, name)
     for channel, span in made.store.keep.items():
         yield f"[store] keep.{channel}", span
+    for name in ("checkpoint", "latency", "outage"):
+        yield f"[flink] {name}", getattr(made.flink, name)
     if made.bus is not None:
         yield "[bus] keep", made.bus.keep

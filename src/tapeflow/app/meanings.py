@@ -39,6 +39,7 @@ RUN_KEYS = {
     "log": "What is said on standard error; see below.",
     "bus": "Kafka between the roles of a [cluster](../cluster.md); see below. Only where there is one.",
     "postgres": "The database that sinks write and gateways read; see below.",
+    "flink": "How `tapeflow submit` runs the flow on a Flink cluster; see below.",
     "flow": "What is computed: the keys of [the flow file](flow-file.md). Without it what the store's channels need, "
     "with the contract's intervals and indicators.",
     "endpoints.websocket": "Address of the streams, such as `ws://127.0.0.1:9200`. Empty: the venue's public one.",
@@ -90,4 +91,13 @@ RUN_KEYS = {
     "bus.client": 'Further properties of every Kafka client, such as `{ "security.protocol" = "SSL" }`.',
     "postgres.url": "`postgresql://USER:PASSWORD@HOST:PORT/NAME`. Empty: what `TAPEFLOW_POSTGRES` says.",
     "postgres.schema": "The schema of the tables, made if it is not there.",
+    "flink.address": "Its REST, `HOST:PORT`. Empty: what `TAPEFLOW_FLINK` says.",
+    "flink.parallelism": "Tasks that work side by side; `0` for one for each partition. More than partitions are idle.",
+    "flink.checkpoint": "Span between two checkpoints: with `exactly_once` rows are seen that much later.",
+    "flink.guarantee": "`exactly_once` writes in transactions; `at_least_once` at once, and after a failure some rows "
+    "again, whose key is the same.",
+    "flink.latency": "Span. How long trades gather before their windows give a row.",
+    "flink.outage": "Span. State of a window is kept for its length, the horizon and so long, counted by the clock of "
+    "the cluster: the longest time that the job may be away or behind.",
+    "flink.properties": 'Further properties of Flink, such as `{ "state.backend.type" = "rocksdb" }`.',
 }

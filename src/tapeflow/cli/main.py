@@ -16,6 +16,7 @@ from tapeflow.cli import (
     demo,
     doctor,
     explain,
+    jobs,
     key,
     query,
     replay,
@@ -24,6 +25,7 @@ from tapeflow.cli import (
     show,
     simulate,
     stack,
+    submit,
     symbols,
     tape,
 )
@@ -51,6 +53,9 @@ app.add_typer(tape.tape, name="tape")
 app.add_typer(config.config, name="config")
 app.add_typer(key.key, name="key")
 app.add_typer(stack.stack, name="stack")
+app.command("submit")(submit.submit)
+app.command("jobs")(jobs.jobs)
+app.command("stop")(jobs.stop)
 app.add_typer(dead.dead, name="dead")
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 stack = Typer(
     name="stack",
-    help="Kafka and PostgreSQL on this machine, without containers: for development and tests, on loopback only.",
+    help="Kafka, PostgreSQL, Flink on this machine, without containers: for development and tests, on loopback only.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -24,7 +24,11 @@ stack = Typer(
 Data = Annotated[Path, Option("--data", help="The folder of the stack: its data, its logs.", metavar="DIR")]
 Services = Annotated[
     str | None,
-    Option("--services", help="Which, between commas: kafka, postgres. Those of before, or all.", metavar="NAMES"),
+    Option(
+        "--services",
+        help="Which, between commas: kafka, postgres, flink. Those of before, or kafka,postgres.",
+        metavar="NAMES",
+    ),
 ]
 Brokers = Annotated[int | None, Option("--brokers", help="Brokers of Kafka: 1 or 3; 1 unless given.")]
 KafkaPort = Annotated[
@@ -32,6 +36,9 @@ KafkaPort = Annotated[
 ]
 PostgresPort = Annotated[
     int | None, Option("--postgres-port", help="Of PostgreSQL; a free one unless given.", min=1, max=65_535)
+]
+FlinkPort = Annotated[
+    int | None, Option("--flink-port", help="Of Flink's REST and page; a free one unless given.", min=1, max=65_534)
 ]
 Cache = Annotated[
     Path,
@@ -52,19 +59,20 @@ def up(
     data: Data = _DATA,
     kafka_port: KafkaPort = None,
     postgres_port: PostgresPort = None,
+    flink_port: FlinkPort = None,
     cache: Cache = _CACHE,
 ) -> None:
     """Start what does not run yet, and wait until all is ready. What is missing here is said first, all of it.
 
-    The servers go on when the command has ended. What has to be fetched is fetched once, by Maven, and held against
-    checksums. Data and ports stay over `down` and over kills.
+    The servers go on when the command has ended. What has to be fetched is fetched once, by Maven and pip, and held
+    against checksums. Data and ports stay over `down` and over kills.
 
     Example: tapeflow stack up --brokers 3
     """
     from tapeflow.cli.progress import bar
     from tapeflow.stack.plan import Wanted
 
-    ports = {"kafka": kafka_port, "postgres": postgres_port}
+    ports = {"kafka": kafka_port, "postgres": postgres_port, "flink": flink_port}
     wanted = Wanted(
         _names(services),
         {} if brokers is None else {"kafka": brokers},

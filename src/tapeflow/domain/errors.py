@@ -12,7 +12,8 @@
     ├── OwnerError             what we write to belongs to another process                    (exit 1)
     ├── VenueError             a venue that cannot be reached, or refuses us                  (exit 1)
     ├── TapeError              a tape that cannot be opened, written or kept                  (exit 1)
-    └── StackError             a server of `tapeflow stack` that cannot be had or started     (exit 1)
+    ├── StackError             a server of `tapeflow stack` that cannot be had or started     (exit 1)
+    └── RunnerError            an engine that is not ours does not answer, or refuses a job   (exit 1)
 """
 
 
@@ -62,6 +63,10 @@ class TapeError(TapeflowError):
 
 class StackError(TapeflowError):
     """A server of the stack cannot be fetched, started or made ready."""
+
+
+class RunnerError(TapeflowError):
+    """An engine that is not ours cannot be reached, or refuses or fails a job."""
 
 
 class Unreadable(ValueError):

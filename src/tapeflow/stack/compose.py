@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tapeflow.stack.plan import SERVICES, Wanted, refuse
+from tapeflow.stack.plan import SERVICES, Wanted, refuse, usual
 
 
 def compose(wanted: Wanted) -> str:
     """A Compose file of what is asked for; raises `SettingsError`."""
     refuse(wanted)
-    chosen = [service for name, service in SERVICES.items() if name in (wanted.services or SERVICES)]
+    chosen = [service for name, service in SERVICES.items() if name in (wanted.services or usual())]
     made = [service.compose(wanted.sizes.get(service.name, service.sizes[0])) for service in chosen]
     whole = {
         "services": {name: entry for each in made for name, entry in each.services.items()},

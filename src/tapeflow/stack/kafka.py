@@ -47,6 +47,7 @@ class Kafka:
 
     name = "kafka"
     sizes = (1, 3)
+    parts: tuple[str, ...] = ()
     ports = ("client", "controller")
     stop = signal.SIGTERM
 
@@ -104,7 +105,7 @@ class Kafka:
             f"{jars.read_lock(LOCK).folder(place.cache).resolve()}/*",
         )
 
-    def waits_for(self, server: Server) -> str:
+    def waits_for(self, server: Server, peers: Sequence[Server]) -> str:
         """It lists itself among the brokers."""
         port = server.ports["client"]
         if not machine.is_answered(port):  # the client would complain on standard error
@@ -120,8 +121,9 @@ class Kafka:
         return "" if server.number in brokers else f"{HOST}:{port} is not in its cluster yet"
 
     def variables(self, place: Place, peers: Sequence[Server]) -> Mapping[str, str]:
-        """All brokers."""
-        return {"KAFKA_BOOTSTRAP_SERVERS": ",".join(f"{HOST}:{one.ports['client']}" for one in peers)}
+        """All brokers, by the name that Kafka's own tools know and by ours."""
+        brokers = ",".join(f"{HOST}:{one.ports['client']}" for one in peers)
+        return {"KAFKA_BOOTSTRAP_SERVERS": brokers, "TAPEFLOW_KAFKA": brokers}
 
     def compose(self, size: int) -> Compose:
         """The project's own image with the same properties, in a network where each has its name."""

@@ -8,12 +8,16 @@ import msgspec
 
 from tapeflow.domain.errors import SettingsError
 from tapeflow.stack import machine, processes
+from tapeflow.stack.flink import Flink
 from tapeflow.stack.kafka import Kafka
 from tapeflow.stack.postgres import Postgres
 from tapeflow.stack.service import HOST, Server, Service
 
 #: In the order in which they are started.
-SERVICES: Mapping[str, Service] = {service.name: service for service in (Kafka(), Postgres())}
+SERVICES: Mapping[str, Service] = {service.name: service for service in (Kafka(), Postgres(), Flink())}
+
+#: So large that they are started only by name.
+BY_NAME = frozenset({"flink"})
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -50,7 +54,7 @@ def by_service(servers: Sequence[Server]) -> dict[str, tuple[Server, ...]]:
 def plan(wanted: Wanted, before: Sequence[Server]) -> Plan:
     """What shall run, given what was started before, for a wish that was not refused."""
     known = by_service(before)
-    names = wanted.services or tuple(known) or tuple(SERVICES)
+    names = wanted.services or tuple(known) or usual()
     used = {port for one in before for port in one.ports.values()} | set(wanted.ports.values())
     peers: dict[str, tuple[Server, ...]] = {}
     problems: list[str] = []
@@ -78,9 +82,15 @@ def refuse(wanted: Wanted) -> None:
             raise SettingsError(f"{name}: expected {' or '.join(map(str, sizes))} servers, got {size}")
 
 
+def usual() -> tuple[str, ...]:
+    """The services that are meant where none is named."""
+    return tuple(name for name in SERVICES if name not in BY_NAME)
+
+
 def _new(service: Service, size: int) -> tuple[Server, ...]:
     """Servers without ports yet; one alone has the name of the service."""
-    names = [service.name] if size == 1 else [f"{service.name}-{number}" for number in range(1, size + 1)]
+    parts = service.parts or tuple(str(number) for number in range(1, size + 1))
+    names = [service.name] if size == 1 else [f"{service.name}-{part}" for part in parts]
     return tuple(Server(name, service.name, number, {}) for number, name in enumerate(names, 1))
 
 

@@ -32,6 +32,7 @@ class Postgres:
 
     name = "postgres"
     sizes = (1,)
+    parts: tuple[str, ...] = ()
     ports = ("client",)
     #: Asked by SIGTERM it would wait until the last client has gone.
     stop = signal.SIGINT
@@ -83,7 +84,7 @@ class Postgres:
         options = (word for key, value in settings.items() for word in ("-c", f"{key}={value}"))
         return (*_account(), str(_found(folder) / "postgres"), "-D", str((folder / "data").resolve()), *options)
 
-    def waits_for(self, server: Server) -> str:
+    def waits_for(self, server: Server, peers: Sequence[Server]) -> str:
         """``pg_isready`` says so; it needs no password."""
         programs = _programs("")
         if programs is None:
@@ -99,7 +100,8 @@ class Postgres:
             password = path.read_text("ascii")
         except OSError as error:
             raise StackError(f"{path}: {error.strerror}; ask as the user who started the stack") from error
-        return {"DATABASE_URL": f"postgresql://{NAME}:{password}@{HOST}:{peers[0].ports['client']}/{NAME}"}
+        address = f"postgresql://{NAME}:{password}@{HOST}:{peers[0].ports['client']}/{NAME}"
+        return {"DATABASE_URL": address, "TAPEFLOW_POSTGRES": address}
 
     def compose(self, size: int) -> Compose:
         """The project's image."""

@@ -64,6 +64,11 @@ class Service(Protocol):
         ...
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What its servers are called where they are not alike; empty where they are."""
+        ...
+
+    @property
     def ports(self) -> tuple[str, ...]:
         """What its ports are for; ``client`` first."""
         ...
@@ -97,7 +102,7 @@ class Service(Protocol):
         """What is run; it stays in the foreground."""
         ...
 
-    def waits_for(self, server: Server) -> str:
+    def waits_for(self, server: Server, peers: Sequence[Server]) -> str:
         """Why it is not ready; empty if it is."""
         ...
 

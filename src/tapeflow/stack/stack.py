@@ -80,7 +80,7 @@ class Stack:
         state: Literal["ready", "waiting", "dead", "stopped"]
         resident, age, detail = 0, 0.0, ""
         if is_running(server):
-            detail = SERVICES[server.service].waits_for(server)
+            detail = SERVICES[server.service].waits_for(server, by_service(self.servers())[server.service])
             state = "waiting" if detail else "ready"
             resident, age = processes.resident_mib(server.pid), round(processes.age_s(server.began), 1)
         elif server.pid:
@@ -173,7 +173,7 @@ class Stack:
                 current[one.name] = one
                 self._keep(current.values())  # at once: a kill of this process must not lose it
             for name in [one.name for one in made.servers]:
-                self._wait(current[name])
+                self._wait(current[name], made.peers[current[name].service])
                 if current[name] in started:
                     say(f"{name}: ready on {_at(current[name])} after {time.monotonic() - began:.1f} s")
         except BaseException:  # Ctrl-C too
@@ -186,9 +186,9 @@ class Stack:
         pid, began = processes.start(service.command(self.place, server, peers), self.place.log(server.name))
         return msgspec.structs.replace(server, pid=pid, began=began)
 
-    def _wait(self, server: Server) -> None:
+    def _wait(self, server: Server, peers: Sequence[Server]) -> None:
         until = time.monotonic() + _DEADLINE_S
-        while why := SERVICES[server.service].waits_for(server):
+        while why := SERVICES[server.service].waits_for(server, peers):
             if not is_running(server):
                 raise StackError(f"{server.name} has ended; the end of its log:\n{self._end_of(server)}")
             if time.monotonic() > until:

@@ -28,6 +28,7 @@ class Sleeper:
 
     name = "sleeper"
     sizes = (1, 2)
+    parts: tuple[str, ...] = ()
     ports = ("client",)
     stop = signal.SIGTERM
     program: tuple[str, ...] = ("sleep", "60")
@@ -51,7 +52,7 @@ class Sleeper:
     def command(self, place: Place, server: Server, peers: Sequence[Server]) -> tuple[str, ...]:
         return self.program
 
-    def waits_for(self, server: Server) -> str:
+    def waits_for(self, server: Server, peers: Sequence[Server]) -> str:
         if self.interrupts:
             raise KeyboardInterrupt
         is_ready = processes.is_running(server.pid, server.began) and not self.never_ready

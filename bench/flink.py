@@ -1,0 +1,113 @@
+"""Trades a second through Kafka and Flink: ``python bench/flink.py [-n TRADES] [--only NAME,...]``.
+
+One job at parallelism 1: candles of 1 s and the mean of 3 s every 0.5 s over 50 symbols, 1 % of the trades late.
+``plain`` writes it with Flink's window functions (late trades are dropped, open and close go by arrival), ``folds`` is
+our flow, ``steps`` has five indicators beside, ``default`` is the contract's default flow: nine intervals, their
+indicators, the mean. Kafka and Flink are those that TAPEFLOW_KAFKA and TAPEFLOW_FLINK name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+import random
+
+from cluster.flink_answer import CACHE, RESULTS, Bus
+from tapeflow.flow import catalogue
+from tapeflow.flow.builder import Builder
+from tapeflow.flow.nodes import Flow
+from tapeflow.runners.flink.rest import Rest
+from tapeflow.runners.flink.spec import Spec, folds_of
+from tapeflow.runners.flink.submit import Client, submit
+from tapeflow.stack import flink as service
+from topic import Raw, answer
+
+PARTITIONS = 4
+
+
+def trades(count: int) -> list[Raw]:
+    """Trades of 50 symbols with Zipf activity, 1,400 a second, 1 % of them up to 3 s out of order."""
+    chance = random.Random(1)
+    names = [f"S{number:02}USDT" for number in range(50)]
+    weights = [1 / (rank + 1) for rank in range(50)]
+    chosen = chance.choices(range(50), weights, k=count)
+    ids, prices, found, ts = [0] * 50, [10 ** chance.randint(8, 12) for _ in names], [], 1_700_000_000_000_000
+    for at in chosen:
+        ts += int(chance.expovariate(1400) * 1e6)
+        ids[at] += 1
+        prices[at] += chance.randint(-9, 9) * max(1, prices[at] // 100_000)
+        arrives = ts + (chance.random() * 3e6 if chance.random() < 0.01 else 0)
+        raw = Raw(names[at], ids[at], prices[at], chance.randint(1, 10**10), chance.randint(0, 1), ts, int(arrives))
+        found.append((arrives, raw))
+    return [raw for _, raw in sorted(found, key=lambda pair: pair[0])]
+
+
+def flows() -> dict[str, Flow]:
+    folds, steps = Builder("folds"), Builder("steps")
+    folds.trades().candles("1s")
+    folds.trades().moving_average("3s", "500ms")
+    candles = steps.trades().candles("1s")
+    for name in catalogue.INDICATORS:
+        candles.indicator(name)
+    steps.trades().moving_average("3s", "500ms")
+    return {"folds": folds.build(), "steps": steps.build(), "default": catalogue.default()}
+
+
+def measured(bus: Bus, topic: str, group: str) -> float:
+    """Rows a second between the first checkpoint that holds a tenth of the topic and the first that holds all."""
+    first: tuple[float, int] | None = None
+    while True:
+        ends, done = bus.ends(topic, group)
+        now, read = time.monotonic(), sum(done)
+        if first is None and read > sum(ends) // 10:
+            first = (now, read)
+        if read == sum(ends):
+            assert first is not None
+            return (read - first[1]) / (now - first[0]) if now > first[0] else float("nan")
+        time.sleep(0.2)
+
+
+def main() -> None:
+    reading = argparse.ArgumentParser()
+    reading.add_argument("-n", type=int, default=1_000_000)
+    reading.add_argument("--only", default="plain,folds,steps,default")
+    asked = reading.parse_args()
+    bus, address = Bus(os.environ["TAPEFLOW_KAFKA"]), os.environ["TAPEFLOW_FLINK"]
+    client = Client(service.python(CACHE), service.connector(CACHE))
+    made, stamp = flows(), time.time_ns() // 10**6 % 10**8
+    source = f"bench{stamp}.trades"
+    bus.make([source], PARTITIONS)
+    rows = answer(made["folds"] if "default" not in asked.only else made["default"], trades(asked.n)).topic
+    print(f"{asked.n} trades, {len(rows) - asked.n} time rows", flush=True)
+    bus.write(source, rows)
+    for name in asked.only.split(","):
+        job_name = f"bench{stamp}-{name}"
+        topics = {channel: f"{job_name}.{channel}" for channel in RESULTS}
+        bus.make(list(topics.values()), PARTITIONS)
+        if name == "plain":
+            jars = ";".join((client.connector.as_uri(),))
+            command = (str(client.python), str(Path(__file__).with_name("flink_plain.py")), address, bus.servers)
+            done = subprocess.run((*command, source, job_name, jars), capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(done.stderr[-3000:])
+            job = done.stdout.split()[-1]
+        else:
+            spec = Spec(job_name, folds_of(made[name], 8, 8), source, topics, bus.servers, checkpoint_ms=1000,
+                        transaction_timeout_ms=60_000)  # fmt: skip
+            job = submit(spec, address, client, print, anew=True)
+        print(json.dumps({"job": name, "rows_per_s": round(measured(bus, source, job_name))}), flush=True)
+        Rest(address).cancel(job)
+        bus.remove(list(topics.values()))
+    bus.remove([source])
+
+
+if __name__ == "__main__":
+    main()

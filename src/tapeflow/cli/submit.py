@@ -1,0 +1,68 @@
+"""``tapeflow submit``: a flow on a cluster."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from tapeflow.cli.stack import _CACHE, Cache
+
+Config = Annotated[Path, Argument(help="The file of a run, with a table [bus].", metavar="CONFIG.toml")]
+Engine = Annotated[str, Option("--engine", help="The engine of the cluster: flink.")]
+Address = Annotated[
+    str | None,
+    Option("--address", help="HOST:PORT of its REST instead of the one in the settings or in TAPEFLOW_FLINK."),
+]
+From = Annotated[str | None, Option("--from", help="The savepoint or checkpoint to go on from.", metavar="URI")]
+Anew = Annotated[bool, Option("--anew", help="Begin at the start of the topic, whatever state there is.")]
+
+
+def submit(
+    config: Config,
+    engine: Engine = "flink",
+    address: Address = None,
+    savepoint: From = None,
+    anew: Anew = False,
+    cache: Cache = _CACHE,
+) -> None:
+    """Run the flow of a file on a cluster: from the topic of trades that collectors fill, to topics of results.
+
+    Prints the id of the job. A running job of the same name is upgraded: stopped with a savepoint, and gone on with
+    where its state fits the new flow. Where it was lost or stopped, it goes on from what it left.
+
+    Example: tapeflow submit run.toml --engine flink
+    """
+    from tapeflow.app.jobs import ensure_topics, flink_spec
+    from tapeflow.cli.progress import bar
+    from tapeflow.domain.errors import SettingsError
+    from tapeflow.runners.flink.submit import Client
+    from tapeflow.runners.flink.submit import submit as submitted
+    from tapeflow.settings import load_run
+    from tapeflow.stack import flink
+    from tapeflow.stack.service import Place
+
+    if engine != "flink":
+        raise SettingsError(f"no engine {engine!r}; there is flink")
+    settings = load_run(config)
+    spec = flink_spec(settings)
+    server = address or settings.flink.server
+    ensure_topics(settings, spec)
+    place = Place(Path(), cache.expanduser())
+    service = flink.Flink()
+    if service.missing_bytes(place):
+        _say(f"flink: fetching what compiles a flow into {place.cache}, {service.missing_bytes(place) >> 20} MiB, once")
+        with bar("flink") as progress:
+            service.fetch(place, progress)
+    client = Client(flink.python(place.cache), flink.connector(place.cache))
+    more = settings.flink.properties
+    job = submitted(spec, server, client, _say, savepoint=savepoint or "", anew=anew, more=more)
+    _say(f"{spec.name}: runs on {server}, from {spec.source} to {', '.join(spec.topics.values())}")
+    sys.stdout.write(job + "\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

@@ -1,0 +1,91 @@
+"""Compiles a job and submits it: run by the Python of the Flink environment, not by ours.
+
+    python -m tapeflow.runners.flink.job REQUEST.json
+
+prints the id of the job as the last line. `submit` makes the request and what must be on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import pyflink
+from pyflink.common import Configuration, Row, Types
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment
+
+from tapeflow.runners.flink import sql
+from tapeflow.runners.flink.process import ROWS, StepFunction
+from tapeflow.runners.flink.request import Request
+from tapeflow.runners.flink.spec import Spec
+
+
+def main(path: str) -> None:
+    """Compile the request and submit it."""
+    request = msgspec.json.decode(Path(path).read_bytes(), type=Request)
+    # Not by `get_execution_environment`, which would start a cluster of its own here, whatever the target.
+    java = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    env = StreamExecutionEnvironment(java(_configuration(request)._j_configuration))  # noqa: SLF001 - there is no other way
+    env.add_python_file(request.package)
+    tables = StreamTableEnvironment.create(env)
+    for statement in sql.statements(request.spec):
+        tables.execute_sql(statement)
+    folds = request.spec.folds
+    # Between two plans there is a stream: what is computed before it is computed once for all that read it.
+    results = tables.to_changelog_stream(tables.sql_query(sql.results(folds, request.spec.outage_us)))
+    tables.create_temporary_view("results", tables.from_changelog_stream(results))
+    wanted = tables.create_statement_set()
+    for statement in sql.inserts(request.spec):
+        wanted.add_insert_sql(statement)
+    if "indicators" in folds.channels:
+        wanted.add_insert("indicators", tables.from_data_stream(_steps(tables, request.spec)))
+    if request.explains:
+        sys.stdout.write(wanted.explain())
+        return
+    wanted.attach_as_datastream()
+    client = env.execute_async(request.spec.name)
+    sys.stdout.write(f"{client.get_job_id()}\n")
+
+
+def _configuration(request: Request) -> Configuration:
+    host, _, port = request.address.rpartition(":")
+    rows = {
+        **sql.settings(request.spec),
+        "execution.target": "remote",
+        "execution.attached": "false",
+        "rest.address": host,
+        "rest.port": port,
+        "pipeline.jars": ";".join((Path(request.connector).as_uri(), *_python_jars())),
+        "python.execution-mode": request.python_mode,
+        **request.more,
+    }
+    if request.savepoint:
+        rows["execution.state-recovery.path"] = request.savepoint
+    made = Configuration()
+    for name, value in rows.items():
+        made.set_string(name, value)
+    return made
+
+
+def _python_jars() -> list[str]:
+    """What runs Python inside Flink: a part of the environment, not of every cluster."""
+    return [path.as_uri() for path in Path(pyflink.__file__).parent.glob("opt/flink-python-*.jar")]
+
+
+def _steps(tables: StreamTableEnvironment, spec: Spec) -> DataStream:
+    """The rows of all indicators."""
+    stream = tables.to_changelog_stream(tables.sql_query(sql.step_rows(spec.folds)))
+    function = StepFunction(spec.folds, spec.outage_us)
+    keyed = stream.key_by(_key, key_type=Types.STRING())
+    return keyed.process(function, output_type=ROWS).name("steps").uid("steps")
+
+
+def _key(row: Row) -> str:
+    return f"{row[0]}\x1f{row[1]}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,48 @@
+"""Where the state of jobs is kept on disk, so that a job goes on where an earlier one of its name was lost or stopped.
+
+A session cluster without a second job manager forgets its jobs when it is killed; their checkpoints stay. Each job has
+a folder of its own by name and fingerprint, below those that the cluster was started with; only a folder on this
+machine can be looked into from here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import msgspec
+
+from tapeflow.runners.flink.rest import Rest
+
+CHECKPOINTS, SAVEPOINTS = "execution.checkpointing.dir", "execution.checkpointing.savepoint-dir"
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Folders of a job as URIs; empty where the cluster was started without."""
+
+    checkpoints: str
+    savepoints: str
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What the job must be given to keep its state there."""
+        named = {CHECKPOINTS: self.checkpoints, SAVEPOINTS: self.savepoints}
+        return {name: place for name, place in named.items() if place}
+
+    def newest(self) -> str:
+        """The newest whole state that can be seen from here; empty if there is none."""
+        folders = [folder for folder in map(_local, (self.checkpoints, self.savepoints)) if folder is not None]
+        found = [(path.stat().st_mtime, path.parent) for folder in folders for path in folder.rglob("_metadata")]
+        return max(found)[1].as_uri() if found else ""
+
+
+def places(rest: Rest, name: str, fingerprint: str) -> Places:
+    """The folders of a job."""
+    given = (rest.property(CHECKPOINTS), rest.property(SAVEPOINTS))
+    return Places(*(f"{place.rstrip('/')}/{name}/{fingerprint}" if place else "" for place in given))
+
+
+def _local(place: str) -> Path | None:
+    parsed = urlparse(place)
+    path = Path(unquote(parsed.path))
+    return path if place and parsed.scheme in ("", "file") and path.is_dir() else None

@@ -1,0 +1,413 @@
+"""The folds of a flow as Flink SQL: plain keyed aggregations, whose rows are corrected by trades that come late.
+
+Rules:
+
+1. Trades and time rows go through one scan and one branch to each aggregation, because a window is closed by a time row
+   that stands behind its on-time trades in the partition.
+2. A row is expanded to the windows that it touches, then grouped by venue, symbol and window. Grouping is done in two
+   phases, the first beside the source, so that a window is touched once for many trades.
+3. Open and close are the least and the greatest text of time, id and price, padded: FIRST_VALUE and LAST_VALUE of
+   Flink go by arrival. Two orders are kept, by microseconds and by milliseconds, as in `domain.candle`.
+4. A window is closed when its time row has come, or when it has a late trade; ``revision`` counts these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from tapeflow.domain.time import HOUR
+from tapeflow.runners.flink.spec import Folds, Interval, Sliding, Spec
+
+#: Widths of the padded time and id, and where the price begins behind them.
+TIME, ID = 16, 19
+PRICE_AT = TIME + ID + 1
+
+#: Totals at or beyond it are null in a row, as in `domain.candle`; as a mantissa.
+_LIMIT_DIGITS = 38
+#: The total is known by a float here, whose error stays far below this part of it.
+_SLACK = 1e-6
+
+
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def source(spec: Spec) -> str:
+    """The table of trades and time rows."""
+    rows = {
+        "connector": "kafka",
+        "topic": spec.source,
+        "scan.startup.mode": "earliest-offset",
+        "format": "json",
+        "properties.group.id": spec.name,
+        "properties.isolation.level": "read_committed",
+        **_client(spec),
+    }
+    return (
+        "CREATE TEMPORARY TABLE `trades` (`venue` STRING, `symbol` STRING, `id` STRING, `first_id` STRING, "
+        "`last_id` STRING, `price` STRING, `size` STRING, `side` STRING, `ts_event` BIGINT, `ts_watermark` BIGINT, "
+        f"`coarse` BOOLEAN) WITH ({_options(rows)})"
+    )
+
+
+_FIELDS = {
+    "candles": (
+        "`venue` STRING, `symbol` STRING, `interval` STRING, `ts_start` BIGINT, `ts_end` BIGINT, `open` STRING, "
+        "`high` STRING, `low` STRING, `close` STRING, `volume` STRING, `quote_volume` STRING, "
+        "`taker_buy_volume` STRING, `count` BIGINT, `vwap` DOUBLE, `source` STRING, `closed` BOOLEAN, "
+        "`revision` BIGINT, PRIMARY KEY (`venue`, `symbol`, `interval`, `ts_start`) NOT ENFORCED"
+    ),
+    "moving_average": (
+        "`venue` STRING, `symbol` STRING, `window_ms` BIGINT, `slide_ms` BIGINT, `ts_start` BIGINT, `ts_end` BIGINT, "
+        "`mean` DOUBLE, `count` BIGINT, `closed` BOOLEAN, `revision` BIGINT, "
+        "PRIMARY KEY (`venue`, `symbol`, `window_ms`, `slide_ms`, `ts_start`) NOT ENFORCED"
+    ),
+    "indicators": (
+        "`venue` STRING, `symbol` STRING, `interval` STRING, `name` STRING, `ts_start` BIGINT, `ts_end` BIGINT, "
+        "`values` MAP<STRING, DOUBLE>, `bars` BIGINT, `closed` BOOLEAN, `revision` BIGINT, "
+        "PRIMARY KEY (`venue`, `symbol`, `interval`, `name`, `ts_start`) NOT ENFORCED"
+    ),
+}
+
+
+def sink(spec: Spec, channel: str) -> str:
+    """The table of a result channel: each row replaces the one before it of the same key."""
+    rows = {
+        "connector": "upsert-kafka",
+        "topic": spec.topics[channel],
+        "key.format": "json",
+        "value.format": "json",
+        "sink.delivery-guarantee": spec.guarantee.replace("_", "-"),
+        **_client(spec),
+    }
+    if spec.guarantee == "exactly_once":
+        rows["sink.transactional-id-prefix"] = f"{spec.name}-{channel}"
+        rows["properties.transaction.timeout.ms"] = str(spec.transaction_timeout_ms)
+    return f"CREATE TEMPORARY TABLE `{channel}` ({_FIELDS[channel]}) WITH ({_options(rows)})"
+
+
+def _client(spec: Spec) -> Mapping[str, str]:
+    given = {f"properties.{name}": value for name, value in spec.client.items()}
+    return {"properties.bootstrap.servers": spec.bootstrap, **given}
+
+
+def _options(rows: Mapping[str, str]) -> str:
+    return ", ".join(f"{quoted(name)} = {quoted(value)}" for name, value in rows.items())
+
+
+def events(folds: Folds) -> str:
+    """Trades and time rows with what each aggregation needs of them, computed once."""
+    first = "COALESCE(`first_id`, `id`)"
+    place = f"LPAD({first}, {ID}, '0') || `price`"
+    price, size = _decimal("price", 19, folds.price_scale), _decimal("size", 19, folds.size_scale)
+    # A product of 19 and 19 digits would be given 39 and lose decimals. Not both have 19: their notional is bounded.
+    wide = 10 ** (18 - folds.size_scale)
+    quote = (
+        f"CASE WHEN {size} < {wide} THEN {price} * {_decimal('size', 18, folds.size_scale)} "
+        f"ELSE {_decimal('price', 18, folds.price_scale)} * {size} END"
+    )
+    return (
+        "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `id` IS NULL AS `is_time`, `ts_event`, "
+        f"`ts_watermark`, {price} AS `price`, {size} AS `size`, {quote} AS `quote`, `side` = 'buy' AS `buys`, "
+        f"COALESCE(CAST(`last_id` AS BIGINT) - CAST(`first_id` AS BIGINT), 0) + 1 AS `trades`, "
+        f"LPAD(CAST(`ts_event` AS STRING), {TIME}, '0') || {place} AS `tick`, "
+        f"LPAD(CAST(`ts_event` / 1000 AS STRING), {TIME}, '0') || {place} AS `coarse_tick`, "
+        "COALESCE(`coarse`, FALSE) AS `coarse` FROM `trades`"
+    )
+
+
+def _decimal(field: str, digits: int, scale: int) -> str:
+    return f"CAST(`{field}` AS DECIMAL({digits}, {scale}))"
+
+
+def candle_views(folds: Folds, outage_us: int) -> dict[str, str]:
+    """Aggregations of candles by name: one for the intervals whose state is kept equally long."""
+    return {
+        f"candles_{at}": _candle_view(f"candles_{at}", group, folds, outage_us)
+        for at, group in enumerate(groups(folds.intervals))
+    }
+
+
+def groups(intervals: Iterable[Interval]) -> list[tuple[Interval, ...]]:
+    """Intervals up to a minute, up to an hour, and each longer one: state of the short is not kept for a day."""
+    made: dict[int, list[Interval]] = {}
+    for interval in intervals:
+        rank = 60_000_000 if interval.size_us <= 60_000_000 else HOUR if interval.size_us <= HOUR else interval.size_us
+        made.setdefault(rank, []).append(interval)
+    return [tuple(group) for _, group in sorted(made.items())]
+
+
+def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outage_us: int) -> str:
+    kept = max(interval.size_us for interval in intervals) + folds.horizon_us + outage_us
+    end = "`ts_start` + `length`"
+    nothing = f"CAST(0 AS DECIMAL(19, {folds.size_scale}))"
+    late = f"`ts_watermark` >= {end}"
+    on_time = f"NOT `is_time` AND (`ts_watermark` IS NULL OR `ts_watermark` < {end})"
+    totals = {
+        "opened": "MIN(`tick`)",
+        "closed_at": "MAX(`tick`)",
+        "coarse_opened": "MIN(`coarse_tick`)",
+        "coarse_closed_at": "MAX(`coarse_tick`)",
+        "coarse": "MAX(CASE WHEN `coarse` THEN 1 ELSE 0 END)",
+        "high": "MAX(`price`)",
+        "low": "MIN(`price`)",
+        "volume": "SUM(`size`)",
+        "quote": "SUM(`quote`)",
+        "rough": "SUM(CAST(`quote` AS DOUBLE))",
+        "bought": f"SUM(CASE WHEN `is_time` THEN NULL WHEN `buys` THEN `size` ELSE {nothing} END)",
+        "trades": "SUM(CASE WHEN `is_time` THEN 0 ELSE `trades` END)",
+        "revision": f"SUM(CASE WHEN NOT `is_time` AND {late} THEN 1 ELSE 0 END)",
+        "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
+    }
+    if any(interval.steps for interval in intervals):
+        totals |= {
+            "step_tick": f"MAX(CASE WHEN {on_time} THEN `tick` END)",
+            "step_coarse_tick": f"MAX(CASE WHEN {on_time} THEN `coarse_tick` END)",
+            "step_coarse": f"MAX(CASE WHEN {on_time} AND `coarse` THEN 1 ELSE 0 END)",
+        }
+    windows = ", ".join(_window_of(folds.intervals.index(one), one) for one in intervals)
+    expanded = (
+        "SELECT e.*, i.`interval`, i.`length`, i.`ts_start` "
+        f"FROM (SELECT *, ARRAY[{windows}] AS `windows` FROM `events`) AS e "
+        "CROSS JOIN UNNEST(e.`windows`) AS i(`interval`, `length`, `ts_start`) WHERE i.`ts_start` IS NOT NULL"
+    )
+    return _grouped(name, ("venue", "symbol", "interval", "ts_start", "length"), totals, expanded, kept)
+
+
+def _window_of(at: int, one: Interval) -> str:
+    """The window of an interval that a trade is in, or that a time row closes: then null if it closes none."""
+    back = _since(one.origin_us, one.size_us)
+    start = (
+        f"CASE WHEN NOT `is_time` THEN `ts_event` - {back('ts_event')} "
+        f"WHEN {back('ts_watermark')} = 0 THEN `ts_watermark` - {one.size_us} END"
+    )
+    return f"ROW({at}, CAST({one.size_us} AS BIGINT), {start})"
+
+
+def _since(origin_us: int, size_us: int) -> Callable[[str], str]:
+    """How long ago the window that holds a time began."""
+    return lambda field: f"MOD(`{field}` - {origin_us}, {size_us})" if origin_us else f"MOD(`{field}`, {size_us})"
+
+
+def mean_view(folds: Folds, outage_us: int) -> str:
+    """The aggregation of all sliding means: a row is expanded to the windows that hold it."""
+    kept = max(mean.size_us for mean in folds.means) + folds.horizon_us + outage_us
+    windows = ", ".join(_window_of_mean(mean, at) for mean in folds.means for at in range(_reach(mean)))
+    expanded = (
+        "SELECT e.*, e.`price` * CAST(e.`trades` AS DECIMAL(10, 0)) AS `paid`, w.`length`, w.`slide`, w.`ts_end` "
+        f"FROM (SELECT *, ARRAY[{windows}] AS `windows` FROM `events`) AS e "
+        "CROSS JOIN UNNEST(e.`windows`) AS w(`length`, `slide`, `ts_end`) WHERE w.`ts_end` IS NOT NULL"
+    )
+    totals = {
+        "paid": "SUM(`paid`)",
+        "trades": "SUM(CASE WHEN `is_time` THEN 0 ELSE `trades` END)",
+        "revision": "SUM(CASE WHEN NOT `is_time` AND `ts_watermark` >= `ts_end` THEN 1 ELSE 0 END)",
+        "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
+    }
+    return _grouped("means", ("venue", "symbol", "length", "slide", "ts_end"), totals, expanded, kept)
+
+
+def _window_of_mean(mean: Sliding, at: int) -> str:
+    """The end of one of the windows that hold a trade, null if there are not so many; a time row closes the first."""
+    back = _since(0, mean.slide_us)
+    first = mean.slide_us * (at + 1)
+    holds = f" AND {back('ts_event')} + {mean.size_us} >= {first}" if mean.size_us % mean.slide_us else ""
+    closes = "" if at else f" WHEN {back('ts_watermark')} = 0 THEN `ts_watermark`"
+    end = f"CASE WHEN NOT `is_time`{holds} THEN `ts_event` - {back('ts_event')} + {first}"
+    end += f"{' WHEN NOT `is_time` THEN NULL' if holds else ''}{closes} END"
+    return f"ROW(CAST({mean.size_us} AS BIGINT), CAST({mean.slide_us} AS BIGINT), {end})"
+
+
+def _reach(mean: Sliding) -> int:
+    """How many windows can hold one trade, at most."""
+    return -(-mean.size_us // mean.slide_us)
+
+
+def _grouped(name: str, keys: Iterable[str], totals: Mapping[str, str], expanded: str, kept_us: int) -> str:
+    by = ", ".join(f"`{key}`" for key in keys)
+    values = ", ".join(f"{value} AS `{field}`" for field, value in totals.items())
+    hint = f"/*+ STATE_TTL('expanded' = '{-(-kept_us // 1_000_000)}s') */"
+    return f"CREATE TEMPORARY VIEW `{name}` AS SELECT {hint} {by}, {values} FROM ({expanded}) AS expanded GROUP BY {by}"
+
+
+#: What rows of `results` are beside candles, whose kind is the number of their interval.
+LATE, TIME_ROW, MEAN = -1, -2, -3
+
+#: The columns of `results`. A late trade has its event time in ``ts_start`` and its stamp in ``ts_end``, as a time row.
+COLUMNS = {
+    "kind": "INT",
+    "venue": "STRING",
+    "symbol": "STRING",
+    "ts_start": "BIGINT",
+    "ts_end": "BIGINT",
+    "slide": "BIGINT",
+    "open": "STRING",
+    "high": "STRING",
+    "low": "STRING",
+    "close": "STRING",
+    "volume": "STRING",
+    "quote_volume": "STRING",
+    "taker_buy_volume": "STRING",
+    "count": "BIGINT",
+    "ratio": "DOUBLE",
+    "timed": "BOOLEAN",
+    "revision": "BIGINT",
+    "tick": "STRING",
+    "coarse_tick": "STRING",
+    "coarse": "BOOLEAN",
+}
+
+
+def results(folds: Folds, outage_us: int) -> str:
+    """All that SQL computes, as one query, so that the topic is read and parsed once: rows of `COLUMNS`."""
+    parts = [_candles(folds, view) for view in candle_views(folds, outage_us)]
+    if folds.means:
+        parts.append(_means())
+    if "indicators" in folds.channels:
+        parts.append(_step_events(folds))
+    return " UNION ALL ".join(parts)
+
+
+def _select(values: Mapping[str, str], table: str) -> str:
+    """A row of `COLUMNS` with nulls where there is no value."""
+    made = (f"CAST({values.get(name, 'NULL')} AS {kind}) AS `{name}`" for name, kind in COLUMNS.items())
+    return f"SELECT {', '.join(made)} FROM {table}"
+
+
+def _candles(folds: Folds, view: str) -> str:
+    limit = 10.0 ** (_LIMIT_DIGITS - folds.price_scale - folds.size_scale) * (1 - _SLACK)
+    fits = f"`rough` < CAST({limit!r} AS DOUBLE)"
+    values = {
+        "kind": "`interval`",
+        "venue": "`venue`",
+        "symbol": "`symbol`",
+        "ts_start": "`ts_start`",
+        "ts_end": "`ts_start` + `length`",
+        "open": _price_of("CASE WHEN `coarse` = 1 THEN `coarse_opened` ELSE `opened` END"),
+        "high": exact("`high`", folds.price_scale),
+        "low": exact("`low`", folds.price_scale),
+        "close": _price_of("CASE WHEN `coarse` = 1 THEN `coarse_closed_at` ELSE `closed_at` END"),
+        "volume": exact("`volume`", folds.size_scale),
+        "quote_volume": f"CASE WHEN {fits} THEN {exact('`quote`', folds.price_scale + folds.size_scale)} END",
+        "taker_buy_volume": exact("`bought`", folds.size_scale),
+        "count": "`trades`",
+        "ratio": f"CASE WHEN {fits} THEN CAST(`quote` AS DOUBLE) / CAST(`volume` AS DOUBLE) END",
+        "timed": "`timed` = 1",
+        "revision": "`revision`",
+    }
+    if "indicators" in folds.channels:
+        values |= {"tick": "`step_tick`", "coarse_tick": "`step_coarse_tick`", "coarse": "`step_coarse` = 1"}
+    return _select(values, f"`{view}`")
+
+
+def _means() -> str:
+    values = {
+        "kind": str(MEAN),
+        "venue": "`venue`",
+        "symbol": "`symbol`",
+        "ts_start": "`ts_end` - `length`",
+        "ts_end": "`ts_end`",
+        "slide": "`slide`",
+        "count": "`trades`",
+        # Of a window without trades, which gives no row, there is no mean.
+        "ratio": "CASE WHEN `trades` > 0 THEN CAST(`paid` AS DOUBLE) / CAST(`trades` AS DOUBLE) END",
+        "timed": "`timed` = 1",
+        "revision": "`revision`",
+    }
+    return _select(values, "`means`")
+
+
+def _step_events(folds: Folds) -> str:
+    """Time rows, and trades that are late for the shortest interval with steps."""
+    shortest = min((one for one in folds.intervals if one.steps), key=lambda one: one.size_us)
+    end = f"`ts_event` - {_since(shortest.origin_us, shortest.size_us)('ts_event')} + {shortest.size_us}"
+    values = {
+        "kind": f"CASE WHEN `is_time` THEN {TIME_ROW} ELSE {LATE} END",
+        "venue": "`venue`",
+        "symbol": "`symbol`",
+        "ts_start": "`ts_event`",
+        "ts_end": "`ts_watermark`",
+        "tick": "`tick`",
+        "coarse_tick": "`coarse_tick`",
+        "coarse": "`coarse`",
+    }
+    return _select(values, f"`events` WHERE `is_time` OR `ts_watermark` >= {end}")
+
+
+def candle_rows(folds: Folds) -> str:
+    """From `results` the rows of the channel ``candles``: none of a window that only a time row has touched."""
+    names = " ".join(f"WHEN {at} THEN {quoted(one.name)}" for at, one in enumerate(folds.intervals))
+    return (
+        f"SELECT `venue`, `symbol`, CASE `kind` {names} END, `ts_start`, `ts_end`, `open`, `high`, `low`, `close`, "
+        "`volume`, `quote_volume`, `taker_buy_volume`, `count`, `ratio`, 'trades', `timed` OR `revision` > 0, "
+        "`revision` FROM `results` WHERE `kind` >= 0 AND `count` > 0"
+    )
+
+
+def mean_rows() -> str:
+    """From `results` the rows of the channel ``moving_average``."""
+    return (
+        "SELECT `venue`, `symbol`, (`ts_end` - `ts_start`) / 1000, `slide` / 1000, `ts_start`, `ts_end`, `ratio`, "
+        f"`count`, `timed` OR `revision` > 0, `revision` FROM `results` WHERE `kind` = {MEAN} AND `count` > 0"
+    )
+
+
+def step_rows(folds: Folds) -> str:
+    """From `results` what the steps read: closed windows as their time row found them, late trades, time rows."""
+    stepped = ", ".join(str(at) for at, one in enumerate(folds.intervals) if one.steps)
+    return (
+        "SELECT `venue`, `symbol`, `kind`, `ts_start`, `ts_end`, `tick`, `coarse_tick`, `coarse` FROM `results` "
+        f"WHERE `kind` IN ({LATE}, {TIME_ROW}) OR `kind` IN ({stepped}) AND `timed`"
+    )
+
+
+def exact(value: str, scale: int) -> str:
+    """A decimal as canonical text: no needless zeros."""
+    text = f"CAST({value} AS STRING)"
+    return f"TRIM(TRAILING '.' FROM TRIM(TRAILING '0' FROM {text}))" if scale else text
+
+
+def _price_of(tick: str) -> str:
+    return f"SUBSTRING({tick} FROM {PRICE_AT})"
+
+
+def statements(spec: Spec) -> Iterator[str]:
+    """All that must be created before rows are asked for."""
+    folds = spec.folds
+    yield source(spec)
+    yield events(folds)
+    for channel in folds.channels:
+        yield sink(spec, channel)
+    yield from candle_views(folds, spec.outage_us).values()
+    if folds.means:
+        yield mean_view(folds, spec.outage_us)
+
+
+def inserts(spec: Spec) -> Iterator[str]:
+    """What is written of `results`."""
+    if spec.folds.intervals:
+        yield f"INSERT INTO `candles` {candle_rows(spec.folds)}"
+    if spec.folds.means:
+        yield f"INSERT INTO `moving_average` {mean_rows()}"
+
+
+def settings(spec: Spec) -> dict[str, str]:
+    """Configuration of the table program."""
+    exactly = spec.guarantee == "exactly_once"
+    return {
+        "table.exec.mini-batch.enabled": "true",
+        "table.exec.mini-batch.allow-latency": f"{spec.latency_ms} ms",
+        "table.exec.mini-batch.size": "20000",
+        "table.optimizer.agg-phase-strategy": "TWO_PHASE",
+        "table.exec.sink.upsert-materialize": "NONE",
+        "table.exec.sink.keyed-shuffle": "NONE",
+        "table.exec.state.ttl": "0",
+        "execution.checkpointing.interval": f"{spec.checkpoint_ms} ms",
+        "execution.checkpointing.mode": "EXACTLY_ONCE" if exactly else "AT_LEAST_ONCE",
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.tolerable-failed-checkpoints": "100",
+        "parallelism.default": str(spec.parallelism),
+        "pipeline.name": spec.name,
+        "pipeline.global-job-parameters": f"tapeflow.fingerprint:{spec.fingerprint}",
+    }

@@ -1,0 +1,120 @@
+"""Submitting a job: our code is packed, the Flink environment compiles it, a running job of the name is upgraded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from tapeflow.domain.errors import RunnerError
+from tapeflow.runners.flink.kept import places
+from tapeflow.runners.flink.request import Request
+from tapeflow.runners.flink.rest import Job, Rest
+from tapeflow.runners.flink.spec import Spec
+
+#: What a job takes along: pure, and of the standard library, msgspec and nothing else.
+PACKED = ("__init__.py", "domain", "flow", "indicators", "runners")
+
+_COMPILE_S = 180.0
+_SAVEPOINT_S = 120.0
+
+
+Say = Callable[[str], None]
+
+
+class Client(msgspec.Struct, frozen=True):
+    """What submits: an interpreter with PyFlink, and the jar of the Kafka connector."""
+
+    python: Path
+    connector: Path
+
+
+def pack(to: Path) -> None:
+    """Write the modules that run inside Flink into a zip."""
+    root = Path(__file__).parents[2]
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in PACKED:
+            place = root / name
+            for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+                packed.writestr(zipfile.ZipInfo(f"tapeflow/{path.relative_to(root)}"), path.read_bytes())
+
+
+def submit(
+    spec: Spec,
+    address: str,
+    client: Client,
+    say: Say,
+    *,
+    savepoint: str = "",
+    anew: bool = False,
+    more: Mapping[str, str] | None = None,
+) -> str:
+    """Submit a job and wait until it runs; its id. Raises `RunnerError`.
+
+    A running job of the same name is stopped and the new one takes its state where that fits. Where none runs, it goes
+    on from the newest state that an earlier one has left, from ``savepoint``, or with ``anew`` from none.
+    """
+    rest = Rest(address)
+    running = rest.running(spec.name)
+    where = places(rest, spec.name, spec.fingerprint)
+    if running is not None:
+        left = _stopped(rest, running, spec, say)
+        savepoint = savepoint or ("" if anew else left)
+    elif not savepoint and not anew:
+        savepoint = where.newest()
+    if savepoint:
+        say(f"{spec.name}: goes on from {savepoint}")
+    given = {**where.properties, **(more or {})}
+    job = call(Request(spec, rest.address, "", str(client.connector), savepoint, more=given), client)
+    state = rest.wait(job, {"RUNNING", "FAILED", "CANCELED", "FINISHED"}, _COMPILE_S)
+    if state != "RUNNING":
+        raise RunnerError(f"job {job} is {state}: {rest.error(job)}")
+    return job
+
+
+def stop(rest: Rest, job: Job, directory: str | None = None) -> str:
+    """Stop a job with a savepoint, in its own folder unless another is given; where it is. Raises `RunnerError`."""
+    own = places(rest, job.name, job.fingerprint or "unknown").savepoints
+    return rest.stop(job.id, directory or own or None, _SAVEPOINT_S)
+
+
+def _stopped(rest: Rest, running: Job, spec: Spec, say: Say) -> str:
+    """Stop a job for its successor; the savepoint to begin with, empty where it does not fit."""
+    say(f"{spec.name}: stopping job {running.id} with a savepoint")
+    place = stop(rest, running)
+    if running.fingerprint == spec.fingerprint:
+        return place
+    say(
+        f"{spec.name}: begins anew at the start of topic {spec.source}: its windows, steps, topics or guarantee are "
+        f"others than those of the job that ran, and state of these does not fit; the old state stays in {place}"
+    )
+    return ""
+
+
+def call(request: Request, client: Client) -> str:
+    """Have the Flink environment do a request; the last line that it prints."""
+    with tempfile.TemporaryDirectory(prefix="tapeflow-flink-") as work:
+        package, path = Path(work) / "tapeflow.zip", Path(work) / "request.json"
+        pack(package)
+        path.write_bytes(msgspec.json.encode(msgspec.structs.replace(request, package=str(package))))
+        command = (str(client.python), "-m", "tapeflow.runners.flink.job", str(path))
+        # The jar as a URL; and no Flink of the surroundings may be taken for that of the environment.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FLINK_")}
+        surroundings = {**kept, "PYTHONPATH": str(package), "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False, cwd=work)
+    if done.returncode:
+        raise RunnerError(f"job {request.spec.name} could not be submitted: {_complaint(done.stderr or done.stdout)}")
+    return done.stdout if request.explains else done.stdout.strip().splitlines()[-1]
+
+
+def _complaint(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines()]
+    causes = [
+        line.removeprefix("Caused by: ").removeprefix(": ") for line in lines if line.startswith(("Caused by: ", ": "))
+    ]
+    return causes[-1] if causes else "\n".join(lines[-5:])

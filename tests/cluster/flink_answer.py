@@ -1,0 +1,272 @@
+"""One answer: the same trades through the embedded engine and through Kafka and Flink; the last rows must be equal.
+
+    eval "$(tapeflow stack env)"
+    PYTHONPATH=tests python -m cluster.flink_answer [--trades N] [--parallelism 1,2] [--cases late,doubled]
+
+Kafka and Flink are those of `tapeflow stack up --services kafka,flink`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from tapeflow.flow.builder import Builder
+from tapeflow.flow.nodes import Flow
+from tapeflow.runners.flink.rest import Rest
+from tapeflow.runners.flink.spec import Spec, folds_of
+from tapeflow.runners.flink.submit import Client, submit
+from tapeflow.stack import flink as service
+from tapeflow.stack.plan import Wanted
+from tapeflow.stack.service import Place
+from tapeflow.stack.stack import Stack
+from tapeflow.stores.channels import CHANNELS
+from topic import Answer, Raw, answer, market
+
+RESULTS = ("candles", "moving_average", "indicators")
+CACHE = Path(os.environ.get("TAPEFLOW_CACHE", "~/.cache/tapeflow/stack")).expanduser()
+PATIENCE_S = 240.0
+#: Behind the newest time of a market, and how much a revision that nothing follows takes to be shown.
+SETTLED_S = 3.0
+
+
+def flow(horizon: str = "10m") -> Flow:
+    """Three intervals with every kind of step, and two sliding means, one of which is no whole number of slides."""
+    made = Builder("answer", lateness="2s", horizon=horizon)
+    candles = made.trades().candles("1s", "5s", "1m", "1w")
+    for name in ("sma_3", "ema_5", "rsi_3", "macd_3_6_2", "bollinger_4_2"):
+        candles.indicator(name)
+    made.trades().moving_average("3s", "500ms").moving_average("1100ms", "500ms")
+    return made.build()
+
+
+def cases(count: int) -> dict[str, list[Raw]]:
+    """Trades by the name of what is wrong with them."""
+    return {
+        "ordered": sorted(market(1, count, late=0.0), key=lambda raw: raw.ts_event),
+        "late": market(2, count, late=0.03, late_s=240.0),
+        "shuffled": market(3, count, late=0.6, late_s=30.0, coarse=0.2),
+        "doubled": market(4, count, late=0.02, late_s=100.0, doubled=0.3),
+        "quiet": market(5, count, late=0.02, late_s=100.0, quiet_s=count / 60),
+    }
+
+
+class Bus:
+    """Kafka as the test needs it."""
+
+    def __init__(self, servers: str) -> None:
+        self.servers = servers
+        self._admin = AdminClient({"bootstrap.servers": servers})
+
+    def make(self, names: Sequence[str], partitions: int) -> None:
+        for future in self._admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
+            future.result()
+
+    def remove(self, names: Sequence[str]) -> None:
+        for future in self._admin.delete_topics(list(names)).values():
+            future.result()
+
+    def write(self, topic: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        producer = Producer(
+            {"bootstrap.servers": self.servers, "enable.idempotence": True, "partitioner": "murmur2_random",
+             "queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
+        )  # fmt: skip
+        for at, row in enumerate(rows):
+            producer.produce(topic, msgspec.json.encode(row), f"{row['venue']}:{row['symbol']}")
+            if at % 10_000 == 0:
+                producer.poll(0)
+        if producer.flush(60):
+            raise RuntimeError("Kafka did not take all rows")
+
+    def ends(self, topic: str, group: str) -> tuple[list[int], list[int]]:
+        """The end of each partition, and how far a group has come."""
+        reader = Consumer({"bootstrap.servers": self.servers, "group.id": group, "enable.auto.commit": False})
+        places = [TopicPartition(topic, at) for at in range(len(reader.list_topics(topic).topics[topic].partitions))]
+        ends = [reader.get_watermark_offsets(place)[1] for place in places]
+        try:
+            done = [max(0, place.offset) for place in reader.committed(places)]
+        except KafkaException:  # its coordinator moves when the group is new
+            done = [0] * len(places)
+        reader.close()
+        return ends, done
+
+    def read(self, topic: str) -> Iterator[tuple[int, bytes | None, dict[str, Any]]]:
+        """(partition, key, row) of all that is committed."""
+        reader = Consumer(
+            {"bootstrap.servers": self.servers, "group.id": "answer", "isolation.level": "read_committed",
+             "enable.auto.commit": False, "auto.offset.reset": "earliest", "enable.partition.eof": True}
+        )  # fmt: skip
+        places = [TopicPartition(topic, at, 0) for at in range(len(reader.list_topics(topic).topics[topic].partitions))]
+        reader.assign(places)
+        ended = 0
+        while ended < len(places):
+            for message in reader.consume(10_000, 1.0):
+                if message.error():
+                    ended += 1
+                elif message.value() is not None:
+                    yield message.partition(), message.key(), msgspec.json.decode(message.value())
+        reader.close()
+
+
+def run(bus: Bus, address: str, spec: Spec, *, more: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Have a job read all of its topic, then stop it; what it took."""
+    client = Client(service.python(CACHE), service.connector(CACHE))
+    began = time.monotonic()
+    job = submit(spec, address, client, _say, more=more)
+    ready = time.monotonic()
+    try:
+        wait_for(bus, spec, address, job)
+    except BaseException:
+        Rest(address).cancel(job)
+        raise
+    read = time.monotonic()
+    time.sleep(SETTLED_S)
+    Rest(address).stop(job, None, 60)
+    return {"submit_s": ready - began, "read_s": read - ready}
+
+
+def run_killed(bus: Bus, spec: Spec, topic: Sequence[Mapping[str, Any]], stack: Stack, victims: Sequence[str]) -> None:
+    """Have a job read a topic that grows while servers of Flink are killed and started again; then stop it.
+
+    A task manager that comes again is given its job back; a job manager has forgotten it, and it is submitted again.
+    """
+    client = Client(service.python(CACHE), service.connector(CACHE))
+
+    def address() -> str:
+        return stack.variables()["TAPEFLOW_FLINK"]
+
+    pieces = len(victims) + 1
+    size = -(-len(topic) // pieces)
+    bus.write(spec.source, topic[:size])
+    job = submit(spec, address(), client, _say)
+    for at, victim in enumerate(victims, 1):
+        time.sleep(spec.checkpoint_ms / 1000 * 2.5)  # some of it is committed, some not
+        bus.write(spec.source, topic[at * size : (at + 1) * size])
+        time.sleep(1.0)
+        pid = next(state.pid for state in stack.states() if state.name == victim)
+        os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        stack.up(Wanted(), _say)
+        if victim.endswith("jobmanager"):
+            job = submit(spec, address(), client, _say)
+        _say(f"{victim} was killed; up again after {time.monotonic() - began:.0f} s")
+    wait_for(bus, spec, address(), job)
+    time.sleep(SETTLED_S)
+    Rest(address()).stop(job, None, 60)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def wait_for(bus: Bus, spec: Spec, address: str, job: str) -> None:
+    """Wait until a checkpoint holds all of the topic."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        ends, done = bus.ends(spec.source, spec.name)
+        if all(a == b for a, b in zip(ends, done, strict=True)):
+            return
+        if time.monotonic() > until:
+            raise RuntimeError(f"job {job} has read {done} of {ends}: {Rest(address).error(job)}")
+        time.sleep(0.3)
+
+
+def last(rows: Iterator[tuple[int, bytes | None, dict[str, Any]]], channel: str) -> tuple[dict[Any, Any], list[str]]:
+    """The last row of each key, and what must never be: an open row after a closed one, a revision that falls."""
+    known, places, wrong = {}, {}, []
+    for partition, _, row in rows:
+        key = tuple(row[name] for name in CHANNELS[channel].key)
+        before = known.get(key)
+        if places.setdefault(key, partition) != partition:
+            wrong.append(f"{channel} {key}: in two partitions")
+        if before is not None and channel != "indicators":
+            if before["closed"] and not row["closed"]:
+                wrong.append(f"{channel} {key}: open again")
+            if row["revision"] < before["revision"] or row["count"] < before["count"]:
+                wrong.append(f"{channel} {key}: {before} then {row}")
+            if row == before:
+                wrong.append(f"{channel} {key}: given twice: {row}")
+        known[key] = row
+    return known, wrong
+
+
+def differences(bus: Bus, spec: Spec, wanted: Answer) -> list[str]:
+    """What Flink gave otherwise than the embedded engine, in words."""
+    found: list[str] = []
+    for channel in spec.folds.channels:
+        rows, wrong = last(bus.read(spec.topics[channel]), channel)
+        want = {tuple(row[name] for name in CHANNELS[channel].key): row for row in wanted.rows[channel]}
+        found += wrong
+        found += [f"{channel} {key}: missing" for key in want if key not in rows]
+        found += [f"{channel} {key}: not of the engine" for key in rows if key not in want]
+        found += [f"{channel} {key}: {rows[key]} for {row}" for key, row in want.items() if rows.get(key, row) != row]
+        print(f"  {channel}: {len(want)} windows", file=sys.stderr)
+    return found
+
+
+def check(
+    bus: Bus,
+    address: str,
+    name: str,
+    raws: Sequence[Raw],
+    parallelism: int,
+    *,
+    killed: tuple[Stack, Sequence[str]] | None = None,
+    **more: Any,
+) -> list[str]:
+    """One case; what differs."""
+    made = flow()
+    wanted = answer(made, raws)
+    prefix = f"{name}-{parallelism}-{time.time_ns() // 1_000_000 % 10**7}"
+    topics = {channel: f"{prefix}.{channel}" for channel in RESULTS}
+    spec = Spec(prefix, folds_of(made, 8, 8), f"{prefix}.trades", topics, bus.servers, parallelism=parallelism,
+                checkpoint_ms=2000, transaction_timeout_ms=60_000)  # fmt: skip
+    bus.make([spec.source, *topics.values()], 4)
+    try:
+        spec = msgspec.structs.replace(spec, **more)
+        if killed is not None:
+            run_killed(bus, spec, wanted.topic, *killed)
+            return differences(bus, spec, wanted)
+        bus.write(spec.source, wanted.topic)
+        took = run(bus, address, spec)
+        rows = f"{len(wanted.topic)} rows, {sum('id' not in row for row in wanted.topic)} of time"
+        print(f"{name}, parallelism {parallelism}: {rows}; {took}", file=sys.stderr)
+        return differences(bus, spec, wanted)
+    finally:
+        bus.remove([spec.source, *topics.values()])
+
+
+def main() -> None:
+    reading = argparse.ArgumentParser()
+    reading.add_argument("--trades", type=int, default=20_000)
+    reading.add_argument("--parallelism", default="1,2")
+    reading.add_argument("--cases", default="ordered,late,shuffled,doubled,quiet")
+    reading.add_argument("--kill", default="", help="flink-taskmanager,flink-jobmanager: in this order, in the middle")
+    reading.add_argument("--stack", default="tapeflow-stack", help="the folder of the stack whose servers are killed")
+    asked = reading.parse_args()
+    killed = (Stack(Place(Path(asked.stack), CACHE)), asked.kill.split(",")) if asked.kill else None
+    bus, address = Bus(os.environ["TAPEFLOW_KAFKA"]), os.environ["TAPEFLOW_FLINK"]
+    every, failed = cases(asked.trades), False
+    for name in asked.cases.split(","):
+        for parallelism in map(int, asked.parallelism.split(",")):
+            found = check(bus, address, name, every[name], parallelism, killed=killed)
+            print(f"{name}, parallelism {parallelism}: {f'{len(found)} differences' if found else 'equal'}", flush=True)
+            for line in found[:10]:
+                print(f"  {line}")
+            failed |= bool(found)
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

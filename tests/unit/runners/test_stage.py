@@ -1,0 +1,147 @@
+"""The steps of a symbol give what the embedded engine gives, in whatever order closed windows come."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from tapeflow.flow.builder import Builder
+from tapeflow.flow.nodes import Flow
+from tapeflow.indicators import parse
+from tapeflow.runners.flink.line import Tick
+from tapeflow.runners.flink.spec import Interval, folds_of
+from tapeflow.runners.flink.stage import Stage, StepRow, Steps
+from topic import Raw, answer, market
+
+
+class Pieces(dict[str, bytes]):
+    def put(self, name: str, piece: bytes) -> None:
+        self[name] = piece
+
+    def drop(self, name: str) -> None:
+        del self[name]
+
+
+def flow(*intervals: str) -> Flow:
+    made = Builder("steps", lateness="2s", horizon="10m")
+    candles = made.trades().candles(*intervals)
+    for name in ("sma_3", "ema_5", "rsi_3", "macd_3_6_2", "bollinger_4_2"):
+        candles.indicator(name)
+    return made.build()
+
+
+def tick(row: dict[str, Any]) -> Tick:
+    place = f"{row.get('first_id', row['id']):0>19}{row['price']}"
+    ts = row["ts_event"]
+    return Tick(f"{ts:016}{place}", f"{ts // 1000:016}{place}", row.get("coarse", False))
+
+
+def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept_us: int, previews: float) -> Any:
+    """The last row of each key, with the state read anew now and then, closed windows held back and mixed."""
+    folds = folds_of(flow, 8, 8)
+    steps = tuple(tuple(map(parse, one.steps)) for one in folds.intervals)
+    what = Steps(folds.intervals, steps, kept_us)
+    last: dict[tuple[Any, ...], Any] = {}
+    pieces: dict[str, Pieces] = defaultdict(Pieces)
+    stages: dict[str, Stage] = {}
+    ticks: dict[tuple[str, int, int], Tick | None] = {}
+    held: list[tuple[str, int, int, Tick | None]] = []
+
+    def give(symbol: str, rows: list[StepRow]) -> None:
+        for at, row in rows:
+            interval = folds.intervals[at]
+            last[symbol, interval.name, interval.steps[row.step], row.ts_start] = (row.values, row.bars, row.revision)
+
+    def stage(symbol: str) -> Stage:
+        if symbol not in stages or chance.random() < 0.02:
+            stages[symbol] = Stage(what, pieces[symbol])
+        return stages[symbol]
+
+    def release(most: int) -> None:
+        chance.shuffle(held)
+        while len(held) > most:
+            symbol, at, ts_start, found = held.pop()
+            give(symbol, stage(symbol).closed(at, ts_start, found))
+
+    shortest = min(folds.intervals, key=lambda one: one.size_us)
+    for row in topic:
+        symbol, stamp = row["symbol"], row["ts_watermark"]
+        if "id" not in row:
+            for at, one in enumerate(folds.intervals):
+                if (stamp - one.origin_us) % one.size_us == 0:
+                    held.append((symbol, at, stamp - one.size_us, ticks.pop((symbol, at, stamp - one.size_us), None)))
+            give(symbol, stage(symbol).time(stamp))
+        else:
+            for at, one in enumerate(folds.intervals):
+                ts_start = start(row["ts_event"], one)
+                if stamp is None or stamp < ts_start + one.size_us:
+                    known = ticks.get((symbol, at, ts_start))
+                    ticks[symbol, at, ts_start] = known.merged(tick(row)) if known else tick(row)
+            if stamp is not None and stamp >= start(row["ts_event"], shortest) + shortest.size_us:
+                give(symbol, stage(symbol).late(row["ts_event"], stamp, tick(row)))
+        if chance.random() < 0.1:
+            release(chance.randint(0, 20))
+        if chance.random() < previews:
+            give(symbol, stage(symbol).preview())
+    release(0)
+    for symbol in stages:
+        give(symbol, stage(symbol).preview())
+    return last, pieces
+
+
+def start(ts: int, one: Interval) -> int:
+    return ts - (ts - one.origin_us) % one.size_us
+
+
+def expected(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], Any]:
+    return {
+        (row["symbol"], row["interval"], row["name"], row["ts_start"]): (
+            tuple(row["values"].values()), row["bars"], row["revision"],
+        )
+        for row in rows
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("previews", [0.0, 0.3])
+def test_the_last_row_of_every_indicator_is_that_of_the_embedded_engine(seed: int, previews: float) -> None:
+    made = flow("1s", "5s", "1m")
+    raws = market(seed, 3000, late=0.1, late_s=200.0, coarse=0.3 * (seed % 2), rate=8.0, doubled=0.05)
+    found = answer(made, raws)
+    last, pieces = stepped(made, found.topic, random.Random(seed), made.horizon_us, previews)
+    want = expected(found.rows["indicators"])
+    assert len(want) > 500
+    assert last == want
+    assert not [name for kept in pieces.values() for name in kept if name.startswith(("queue/", "closed/"))]
+
+
+def test_state_is_bounded_by_the_horizon() -> None:
+    made = flow("1s")
+    raws = market(1, 20_000, late=0.02, late_s=100.0, rate=5.0, symbols=1)
+    found = answer(made, raws)
+    last, pieces = stepped(made, found.topic, random.Random(1), made.horizon_us, 0.0)
+    assert last == expected(found.rows["indicators"])
+    chunks = [name for name in pieces["S0USDT"] if name.startswith("1s/") and name[3:].isdigit()]
+    assert len(chunks) <= 600 / 32 + 3
+
+
+def test_a_trade_before_all_that_is_kept_changes_nothing() -> None:
+    pieces = Pieces()
+    what = Steps((Interval("1s", 1_000_000, 0, ("sma_1",)),), ((parse("sma_2"),),), 60_000_000)
+    stage = Stage(what, pieces)
+
+    def text(ts: int, id: int, price: str) -> Tick:
+        return Tick(f"{ts:016}{id:019}{price}", f"{ts // 1000:016}{id:019}{price}", False)
+
+    for second in range(1, 400):
+        stage.closed(0, second * 1_000_000, text(second * 1_000_000, second, str(second)))
+        stage.time((second + 1) * 1_000_000)
+    assert stage.late(2_000_000, 400_000_000, text(2_000_000, 9999, "7")) == []
+    assert stage.preview() == []
+
+
+def test_raw_trades_are_what_the_market_says() -> None:
+    assert isinstance(market(1, 10)[0], Raw)

@@ -77,8 +77,9 @@ def submit(
 def ensure_topics(settings: RunSettings, spec: Spec) -> None:
     """Have the topics that a job reads and writes; raises `BusError`, `SettingsError`."""
     kafka = bus_settings(settings)
+    keep = parse_span(kafka.keep) // 1000
     read = [topic for topic in event_topics(kafka) if topic.name in (spec.source, spec.pushes)]
-    written = [TopicSpec(name, kafka.partitions, is_upsert=True) for name in spec.topics.values()]
+    written = [TopicSpec(name, kafka.partitions, keep_ms=keep) for name in spec.topics.values()]
     ensure(bus(settings), [*read, *written], kafka.replication)
 
 

@@ -28,7 +28,7 @@ def flink_spec(settings: RunSettings) -> Spec:
         folds=folds,
         source=kafka.topic(SOURCE),
         topics={channel: kafka.topic(channel) for channel in folds.channels},
-        bootstrap=kafka.servers,
+        bootstrap=flink.brokers or kafka.servers,
         client=java_client(kafka.client),
         guarantee=flink.guarantee,
         checkpoint_ms=_ms(flink.checkpoint),

@@ -2,110 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from cluster.cluster import fresh_prefix
+from cluster.topics import CHANNELS, US, Cluster, candle, trade
 from servers import Servers
-from tapeflow.app.sink import Sink, sink_topics
-from tapeflow.bus.client import Bus
 from tapeflow.bus.dead import letters, put_back
-from tapeflow.bus.publisher import Message, Publisher
-from tapeflow.bus.topics import ensure
-from tapeflow.settings import BusSettings, PostgresSettings, RunSettings, StoreSettings
 from tapeflow.stores.postgres.store import PostgresStore
 
 pytestmark = pytest.mark.slow
 
-US = 1_700_000_000_000_000
-CHANNELS = ("trades", "candles", "coverage", "quarantine")
-
-
-class Cluster:
-    """One topic prefix and one database, sinks between them, and a producer."""
-
-    def __init__(self, servers: Servers) -> None:
-        self.bus_settings = BusSettings(bootstrap=servers.kafka(), prefix=fresh_prefix(), partitions=2)
-        self.bus = Bus(self.bus_settings.bootstrap)
-        self.url = servers.database()
-        self.settings = RunSettings(
-            symbols=("X",),
-            store=StoreSettings(channels=CHANNELS),
-            bus=self.bus_settings,
-            postgres=PostgresSettings(url=self.url),
-        )
-        ensure(self.bus, sink_topics(self.bus_settings, CHANNELS))
-        self.producer = Publisher(self.bus, f"{self.bus_settings.prefix}test")
-        self.producer.open()
-        self.said: list[str] = []
-        self.running: list[tuple[Sink, threading.Thread]] = []
-
-    def topic(self, channel: str) -> str:
-        return self.bus_settings.topic(channel)
-
-    def send(self, channel: str, *rows: Any) -> None:
-        topic = self.topic(channel)
-        messages = [
-            Message(topic, f"binance:{row['symbol']}".encode() if isinstance(row, dict) else b"?", _bytes(row))
-            for row in rows
-        ]
-        self.producer.commit([(topic, messages)])
-
-    def start(self) -> Sink:
-        sink = Sink(self.settings, self.said.append)
-        thread = threading.Thread(target=sink.run)
-        thread.start()
-        self.running.append((sink, thread))
-        return sink
-
-    def stop(self) -> None:
-        for sink, _ in self.running:
-            sink.stop()
-        for _, thread in self.running:
-            thread.join()
-        self.running.clear()
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url, options="-c search_path=tapeflow") as db:
-            return db.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
-
-    def until(self, what: Callable[[], bool], seconds: float = 40) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                if what():
-                    return
-            except psycopg.Error:
-                pass  # not made yet, or away
-            time.sleep(0.1)
-        raise AssertionError(f"not in time: {self.said}")
-
-
-def _bytes(row: Any) -> bytes:
-    return row if isinstance(row, bytes) else json.dumps(row).encode()
-
-
-def trade(id: int, symbol: str = "X", **more: Any) -> dict[str, Any]:
-    row = {"venue": "binance", "symbol": symbol, "id": str(id), "price": "1.5", "size": "2", "side": "buy"}
-    return row | {"ts_event": US + id, "ts_recv": None, "first_id": None, "last_id": None, "ts_watermark": US} | more
-
-
-def candle(start: int, revision: int = 0, count: int = 3, *, closed: bool = True) -> dict[str, Any]:
-    row: dict[str, Any] = {"venue": "binance", "symbol": "X", "interval": "1s", "ts_start": US + start * 1_000_000}
-    row |= {"ts_end": row["ts_start"] + 1_000_000, "open": "1", "high": "2", "low": "1", "close": "2", "volume": "3"}
-    row |= {"quote_volume": "4.5", "taker_buy_volume": "0", "count": count, "vwap": 1.5, "source": "trades"}
-    return row | {"closed": closed, "revision": revision}
-
 
 @pytest.fixture
-def cluster(servers: Servers) -> Iterator[Cluster]:
-    made = Cluster(servers)
+def cluster(servers: Servers, tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(servers, str(tmp_path))
     yield made
     made.stop()
 
@@ -167,8 +81,7 @@ def test_two_sinks_share_the_work_and_one_takes_over(cluster: Cluster) -> None:
     symbols = [f"S{n}" for n in range(12)]
     cluster.send("trades", *[trade(n, symbol) for symbol in symbols for n in range(50)])
     cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 600)
-    second.stop()
-    cluster.running[1][1].join()
+    cluster.end(second)
     cluster.send("trades", *[trade(n, symbol) for symbol in symbols for n in range(50, 100)])
     cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 1200)
     assert cluster.rows("SELECT DISTINCT count FROM series") == [(100,)]

@@ -38,6 +38,8 @@ from tapeflow.stores.postgres.store import PostgresStore
 #: Messages taken at once, how long is waited for the first, and how long after a fault.
 PAGE, WAIT_S, RETRY_S = 5_000, 0.02, 1.0
 STATUS_S = 1.0
+#: Of each partition so many messages before those that are to be counted are read for what they say of now.
+LOOK_BACK = 20_000
 #: Channels of which a client can be told; the rest is read from the database.
 FOLLOWED = ("trades", "quotes", "book", "tickers", "candles", "moving_average", "indicators")
 
@@ -64,7 +66,7 @@ class Gateway:
         self._problem = ""
         self._unreadable = 0
         self._started = time.monotonic()
-        self._lag_us = 0
+        self._counted: dict[Partition, int] = {}
         self._address: str | None = None
         wanted = {*self.flow.channels, *settings.store.channels}
         self._channels = {self._own.topic(name): name for name in FOLLOWED if name in wanted}
@@ -118,10 +120,12 @@ class Gateway:
         numbers = partitions(self._bus, [*self._channels, *whole])
         positions, counts = self.store.counts()
         self.present.counts.counts = counts
+        self._counted = positions
         starts: dict[Partition, int] = {}
         for topic, count in numbers.items():
             for number in range(count):
-                starts[topic, number] = -2 if topic in whole else positions.get((topic, number), -2)
+                at = positions.get((topic, number), -2)
+                starts[topic, number] = -2 if topic in whole or at < 0 else max(0, at - LOOK_BACK)
         return Follower(self._bus, starts)
 
     def _read(self, follower: Follower) -> list[Record]:
@@ -147,6 +151,8 @@ class Gateway:
             try:
                 if channel is None:
                     self._told(record)
+                elif record.offset < self._counted.get((record.topic, record.partition), 0):
+                    self.present.recall(channel, record.value)
                 else:
                     self.present.take(channel, record.value, finished, moved)
             except (msgspec.DecodeError, KeyError, TypeError, AttributeError):

@@ -71,6 +71,23 @@ class Present:
             finished.add(channel, code, numbered[1] if numbered else 0, value)
             self._closed(channel, code, row, forming)
 
+    def recall(self, channel: str, value: bytes) -> None:
+        """One row of before, which was counted: for what it says of open windows, watermarks and newest values."""
+        row = _decode(value)
+        symbol = row["symbol"]
+        if channel == "trades":
+            self._watermark(symbol, row)
+            return
+        code = self._topics.code_of_row(channel, row, self.number(symbol))
+        if code is None:
+            return
+        if channel in NEWEST:
+            self.newest[channel, code] = value
+        elif is_forming(row):
+            self.forming.setdefault((channel, code), {})[row["ts_start"]] = value
+        else:
+            self._closed(channel, code, row, set())
+
     def _watermark(self, symbol: str, row: dict[str, Any]) -> None:
         stamp = row.get("ts_watermark")
         if stamp is not None and stamp > self.watermarks.get(symbol, -1):

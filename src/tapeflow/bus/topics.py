@@ -34,6 +34,7 @@ def ensure(bus: Bus, topics: Sequence[TopicSpec], replication: int = 0) -> None:
         known = admin.list_topics(timeout=ANSWER_S)
     except kafka.KafkaException as error:
         raise raised(f"Kafka at {bus.servers} does not answer", error) from error
+    topics = list({one.name: one for one in topics}.values())  # the client does not survive a name that comes twice
     for one in topics:
         found = known.topics.get(one.name)
         if found is not None and len(found.partitions) != one.partitions:

@@ -28,7 +28,7 @@ from tapeflow.runners.flink.rest import Rest
 from tapeflow.runners.flink.spec import Spec, folds_of
 from tapeflow.runners.flink.submit import Client, submit
 from tapeflow.stack import flink as service
-from tapeflow.stack.plan import Wanted
+from tapeflow.stack.plan import Wanted, is_running
 from tapeflow.stack.service import Place
 from tapeflow.stack.stack import Stack
 from tapeflow.stores.channels import CHANNELS
@@ -162,8 +162,10 @@ def run_killed(bus: Bus, spec: Spec, topic: Sequence[Mapping[str, Any]], stack: 
         time.sleep(spec.checkpoint_ms / 1000 * 2.5)  # some of it is committed, some not
         bus.write(spec.source, topic[at * size : (at + 1) * size])
         time.sleep(1.0)
-        pid = next(state.pid for state in stack.states() if state.name == victim)
-        os.kill(pid, signal.SIGKILL)
+        server = next(server for server in stack.servers() if server.name == victim)
+        os.kill(server.pid, signal.SIGKILL)
+        while is_running(server):
+            time.sleep(0.05)
         began = time.monotonic()
         stack.up(Wanted(), _say)
         if victim.endswith("jobmanager"):

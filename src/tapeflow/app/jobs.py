@@ -29,6 +29,7 @@ def flink_spec(settings: RunSettings) -> Spec:
         source=kafka.topic(SOURCE),
         topics={channel: kafka.topic(channel) for channel in folds.channels},
         bootstrap=flink.brokers or kafka.servers,
+        pushes=kafka.topic("klines"),
         client=java_client(kafka.client),
         guarantee=flink.guarantee,
         checkpoint_ms=_ms(flink.checkpoint),
@@ -41,7 +42,7 @@ def flink_spec(settings: RunSettings) -> Spec:
 def ensure_topics(settings: RunSettings, spec: Spec) -> None:
     """Have the topics that a job reads and writes; raises `BusError`, `SettingsError`."""
     kafka = bus_settings(settings)
-    read = [topic for topic in event_topics(kafka) if topic.name == spec.source]
+    read = [topic for topic in event_topics(kafka) if topic.name in (spec.source, spec.pushes)]
     written = [TopicSpec(name, kafka.partitions, is_upsert=True) for name in spec.topics.values()]
     ensure(bus(settings), [*read, *written], kafka.replication)
 

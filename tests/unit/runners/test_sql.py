@@ -34,10 +34,22 @@ def test_a_flow_becomes_its_folds_and_the_names_of_its_steps() -> None:
 
 def test_what_flink_cannot_run_is_said_at_once() -> None:
     flow = Builder("mine")
-    flow.klines().moving_average("3s", "1s")
-    with pytest.raises(SettingsError, match="mean of klines") as found:
+    flow.quotes().latest()
+    with pytest.raises(SettingsError, match="neither candles nor a moving average"):
         folds_of(flow.build(), 8, 8)
-    assert "tapeflow run" in str(found.value)
+
+
+def test_a_mean_of_klines_reads_their_topic_and_no_trades() -> None:
+    flow = Builder("pushes")
+    flow.klines().moving_average("3s", "500ms")
+    folds = folds_of(flow.build(), 8, 8)
+    made = Spec("job", folds, "trades", {"moving_average": "m"}, "", "pushes")
+    statements = list(sql.statements(made))
+    assert sum("'topic' = 'pushes'" in one for one in statements) == 1
+    assert not any("'topic' = 'trades'" in one for one in statements)
+    assert "`push_means`" in sql.results(folds, HOUR)
+    with pytest.raises(SettingsError, match="needs their topic"):
+        Spec("job", folds, "trades", {"moving_average": "m"}, "")
 
 
 def test_topics_and_scans_are_each_named_once() -> None:
@@ -60,7 +72,7 @@ def test_state_of_a_window_is_kept_for_its_size_the_horizon_and_the_outage() -> 
 
 
 def test_all_kinds_of_rows_go_through_one_branch_to_each_aggregation() -> None:
-    for view in [*sql.candle_views(default(), HOUR).values(), sql.mean_view(default(), HOUR)]:
+    for view in [*sql.candle_views(default(), HOUR).values(), sql.mean_view("means", default().means, "events", HOUR)]:
         assert view.count("FROM `events`") == 1
         assert "UNION" not in view
 
@@ -79,7 +91,7 @@ def test_steps_cost_nothing_where_there_are_none() -> None:
 
 
 def test_a_window_that_holds_no_whole_number_of_slides_has_null_where_a_trade_is_in_fewer() -> None:
-    view = sql.mean_view(Folds(means=(Sliding(1_100_000, 500_000),)), HOUR)
+    view = sql.mean_view("means", (Sliding(1_100_000, 500_000),), "events", HOUR)
     assert view.count("ROW(") == 3
     assert "WHEN NOT `is_time` THEN NULL" in view
 

@@ -28,7 +28,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Sliding(msgspec.Struct, frozen=True):
-    """A sliding mean of trade prices."""
+    """A sliding mean of trade prices, or of the closes of the venue's own candles as they are pushed."""
 
     size_us: int
     slide_us: int
@@ -39,10 +39,16 @@ class Folds(msgspec.Struct, frozen=True):
 
     intervals: tuple[Interval, ...] = ()
     means: tuple[Sliding, ...] = ()
+    push_means: tuple[Sliding, ...] = ()
     horizon_us: int = 3_600_000_000
     price_scale: int = 8
     size_scale: int = 8
     form: int = FORM
+
+    @property
+    def reads_trades(self) -> bool:
+        """Whether anything is computed from trades."""
+        return bool(self.intervals or self.means)
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -50,7 +56,7 @@ class Folds(msgspec.Struct, frozen=True):
         made = []
         if self.intervals:
             made.append("candles")
-        if self.means:
+        if self.means or self.push_means:
             made.append("moving_average")
         if any(interval.steps for interval in self.intervals):
             made.append("indicators")
@@ -58,7 +64,7 @@ class Folds(msgspec.Struct, frozen=True):
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A job. ``source`` is the topic of trades and time rows, ``topics`` those of the result channels.
+    """A job. ``source`` is the topic of trades and time rows, ``pushes`` that of klines, ``topics`` those of results.
 
     ``client`` are properties of the Kafka client as Kafka's Java client names them, passed on as they are. State of a
     window is kept for its size, the horizon and ``outage_us``: the longest time that the job may be away or behind.
@@ -70,6 +76,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     topics: Mapping[str, str]
     bootstrap: str
+    pushes: str = ""
     client: Mapping[str, str] = {}
     guarantee: Guarantee = "exactly_once"
     checkpoint_ms: int = 10_000
@@ -82,11 +89,19 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         missing = [channel for channel in self.folds.channels if channel not in self.topics]
         if missing:
             raise SettingsError(f"job {self.name}: no topic for {', '.join(missing)}; name one for each channel")
+        if self.folds.push_means and not self.pushes:
+            raise SettingsError(f"job {self.name}: a mean of klines needs their topic")
 
     @property
     def fingerprint(self) -> str:
         """Two jobs with the same one can take each other's state: what is computed, from and to which topics, how."""
-        of_state = (self.folds, self.source, sorted(self.topics.items()), self.guarantee)
+        of_state = (
+            self.folds,
+            self.source,
+            self.pushes if self.folds.push_means else "",
+            sorted(self.topics.items()),
+            self.guarantee,
+        )
         return hashlib.sha256(msgspec.json.encode(of_state)).hexdigest()[:16]
 
 
@@ -102,16 +117,16 @@ def folds_of(flow: Flow, price_scale: int, size_scale: int) -> Folds:
         Interval(node.interval, node.window.size_us, node.window.origin_us, tuple(steps.get(node.id, ())))
         for node in flow.of(Candles)
     )
-    means = tuple(Sliding(node.window.size_us, node.window.slide_us) for node in flow.of(Mean))
-    return Folds(intervals, means, flow.horizon_us, price_scale, size_scale)
+    means, pushes = (
+        tuple(Sliding(n.window.size_us, n.window.slide_us) for n in flow.of(Mean) if n.input == source)
+        for source in ("trades", "klines")
+    )
+    return Folds(intervals, means, pushes, flow.horizon_us, price_scale, size_scale)
 
 
 def _problems(flow: Flow) -> Iterator[str]:
     for node in flow.of(CustomFold):
         yield f"{node.id}: a fold of one's own is Python for each trade; run it with tapeflow run, or make it a step"
-    for node in flow.of(Mean):
-        if node.input != "trades":
-            yield f"{node.id}: the mean of {node.input} is not in the topic of trades; run it with tapeflow run"
     for node in flow.of(Indicator):
         try:
             known = parse(node.step.name) == node.step

@@ -35,20 +35,32 @@ def quoted(text: str) -> str:
 
 def source(spec: Spec) -> str:
     """The table of trades and time rows."""
+    return (
+        "CREATE TEMPORARY TABLE `trades` (`venue` STRING, `symbol` STRING, `id` STRING, `first_id` STRING, "
+        "`last_id` STRING, `price` STRING, `size` STRING, `side` STRING, `ts_event` BIGINT, `ts_watermark` BIGINT, "
+        f"`coarse` BOOLEAN) WITH ({_read(spec, spec.source)})"
+    )
+
+
+def pushes(spec: Spec) -> str:
+    """The table of klines and their time rows."""
+    return (
+        "CREATE TEMPORARY TABLE `klines` (`venue` STRING, `symbol` STRING, `interval` STRING, `close` STRING, "
+        f"`ts_event` BIGINT, `ts_watermark` BIGINT) WITH ({_read(spec, spec.pushes)})"
+    )
+
+
+def _read(spec: Spec, topic: str) -> str:
     rows = {
         "connector": "kafka",
-        "topic": spec.source,
+        "topic": topic,
         "scan.startup.mode": "earliest-offset",
         "format": "json",
         "properties.group.id": spec.name,
         "properties.isolation.level": "read_committed",
         **_client(spec),
     }
-    return (
-        "CREATE TEMPORARY TABLE `trades` (`venue` STRING, `symbol` STRING, `id` STRING, `first_id` STRING, "
-        "`last_id` STRING, `price` STRING, `size` STRING, `side` STRING, `ts_event` BIGINT, `ts_watermark` BIGINT, "
-        f"`coarse` BOOLEAN) WITH ({_options(rows)})"
-    )
+    return _options(rows)
 
 
 _FIELDS = {
@@ -121,6 +133,15 @@ def _decimal(field: str, digits: int, scale: int) -> str:
     return f"CAST(`{field}` AS DECIMAL({digits}, {scale}))"
 
 
+def pushed(folds: Folds) -> str:
+    """Pushes of klines and time rows as `mean_view` reads them; an answer of the venue has no time and is no push."""
+    return (
+        "CREATE TEMPORARY VIEW `pushed` AS SELECT `venue`, `symbol`, `interval` IS NULL AS `is_time`, `ts_event`, "
+        f"`ts_watermark`, CAST(`close` AS DECIMAL(19, {folds.price_scale})) AS `price`, CAST(1 AS BIGINT) AS `trades` "
+        "FROM `klines` WHERE `interval` IS NULL OR `ts_event` IS NOT NULL"
+    )
+
+
 def candle_views(folds: Folds, outage_us: int) -> dict[str, str]:
     """Aggregations of candles by name: one for the intervals whose state is kept equally long."""
     return {
@@ -190,13 +211,13 @@ def _since(origin_us: int, size_us: int) -> Callable[[str], str]:
     return lambda field: f"MOD(`{field}` - {origin_us}, {size_us})" if origin_us else f"MOD(`{field}`, {size_us})"
 
 
-def mean_view(folds: Folds, outage_us: int) -> str:
-    """The aggregation of all sliding means: a row is expanded to the windows that hold it."""
-    kept = max(mean.size_us for mean in folds.means) + folds.horizon_us + outage_us
-    windows = ", ".join(_window_of_mean(mean, at) for mean in folds.means for at in range(_reach(mean)))
+def mean_view(name: str, means: tuple[Sliding, ...], table: str, kept_us: int) -> str:
+    """The aggregation of sliding means over a table: a row is expanded to the windows that hold it."""
+    kept = max(mean.size_us for mean in means) + kept_us
+    windows = ", ".join(_window_of_mean(mean, at) for mean in means for at in range(_reach(mean)))
     expanded = (
         "SELECT e.*, e.`price` * CAST(e.`trades` AS DECIMAL(10, 0)) AS `paid`, w.`length`, w.`slide`, w.`ts_end` "
-        f"FROM (SELECT *, ARRAY[{windows}] AS `windows` FROM `events`) AS e "
+        f"FROM (SELECT *, ARRAY[{windows}] AS `windows` FROM `{table}`) AS e "
         "CROSS JOIN UNNEST(e.`windows`) AS w(`length`, `slide`, `ts_end`) WHERE w.`ts_end` IS NOT NULL"
     )
     totals = {
@@ -205,7 +226,7 @@ def mean_view(folds: Folds, outage_us: int) -> str:
         "revision": "SUM(CASE WHEN NOT `is_time` AND `ts_watermark` >= `ts_end` THEN 1 ELSE 0 END)",
         "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
     }
-    return _grouped("means", ("venue", "symbol", "length", "slide", "ts_end"), totals, expanded, kept)
+    return _grouped(name, ("venue", "symbol", "length", "slide", "ts_end"), totals, expanded, kept)
 
 
 def _window_of_mean(mean: Sliding, at: int) -> str:
@@ -262,8 +283,7 @@ COLUMNS = {
 def results(folds: Folds, outage_us: int) -> str:
     """All that SQL computes, as one query, so that the topic is read and parsed once: rows of `COLUMNS`."""
     parts = [_candles(folds, view) for view in candle_views(folds, outage_us)]
-    if folds.means:
-        parts.append(_means())
+    parts += [_means(name) for name, means in (("means", folds.means), ("push_means", folds.push_means)) if means]
     if "indicators" in folds.channels:
         parts.append(_step_events(folds))
     return " UNION ALL ".join(parts)
@@ -301,7 +321,7 @@ def _candles(folds: Folds, view: str) -> str:
     return _select(values, f"`{view}`")
 
 
-def _means() -> str:
+def _means(view: str) -> str:
     values = {
         "kind": str(MEAN),
         "venue": "`venue`",
@@ -315,7 +335,7 @@ def _means() -> str:
         "timed": "`timed` = 1",
         "revision": "`revision`",
     }
-    return _select(values, "`means`")
+    return _select(values, f"`{view}`")
 
 
 def _step_events(folds: Folds) -> str:
@@ -375,20 +395,27 @@ def _price_of(tick: str) -> str:
 def statements(spec: Spec) -> Iterator[str]:
     """All that must be created before rows are asked for."""
     folds = spec.folds
-    yield source(spec)
-    yield events(folds)
+    if folds.reads_trades:
+        yield source(spec)
+        yield events(folds)
+    if folds.push_means:
+        yield pushes(spec)
+        yield pushed(folds)
     for channel in folds.channels:
         yield sink(spec, channel)
     yield from candle_views(folds, spec.outage_us).values()
+    kept = folds.horizon_us + spec.outage_us
     if folds.means:
-        yield mean_view(folds, spec.outage_us)
+        yield mean_view("means", folds.means, "events", kept)
+    if folds.push_means:
+        yield mean_view("push_means", folds.push_means, "pushed", kept)
 
 
 def inserts(spec: Spec) -> Iterator[str]:
     """What is written of `results`."""
     if spec.folds.intervals:
         yield f"INSERT INTO `candles` {candle_rows(spec.folds)}"
-    if spec.folds.means:
+    if "moving_average" in spec.folds.channels:
         yield f"INSERT INTO `moving_average` {mean_rows()}"
 
 

@@ -44,31 +44,61 @@ class Heard:
             self.trades.append(rows.copy())
         self.results.columns(channel, rows)
 
+    def taken(self) -> Rows:
+        """The trades since the last time."""
+        found, self.trades = np.concatenate(self.trades or [np.zeros(0, TRADE)]), []
+        return found
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.results, name)
 
 
 class Answer(msgspec.Struct):
-    """What the embedded engine gives: rows of the topic of trades in order, and the last row of every key."""
+    """What the embedded engine gives: rows of the topic of trades in order, and the last row of every key.
+
+    ``pause`` is the place in the topic before which all symbols were quiet, 0 if they never were.
+    """
 
     topic: list[dict[str, Any]]
     rows: dict[str, list[dict[str, Any]]]
+    pause: int = 0
 
 
-def answer(flow: Flow, raws: Sequence[Raw], *, batch: int = 997, compiled: bool | None = None) -> Answer:
-    """Run trades through the embedded engine."""
+def answer(
+    flow: Flow, raws: Sequence[Raw], *, batch: int = 997, compiled: bool | None = None, quiet_us: int = 0
+) -> Answer:
+    """Run trades through the embedded engine; with ``quiet_us`` all symbols are quiet for so long in the middle."""
     venue = venues.create("binance")
     channels = ("trades", "candles", "moving_average", "indicators")
     scales = {"price_scale": venue.price_scale, "size_scale": venue.size_scale}
     sink = Heard(Results(flow, venue.name, channels, **scales, all_revisions=False))
     engine = Engine(flow, venue, sink, channels=channels, compiled=compiled)
-    for at in range(0, len(raws), batch):
-        engine.feed_trades(_packed(engine, raws[at : at + batch]))
+    closings = Closings([node.window for node in (*flow.of(Candles), *flow.of(Mean))])
+    topic: list[dict[str, Any]] = []
+    half = len(raws) // 2 if quiet_us else len(raws)
+    _feed(engine, raws[:half], batch)
+    if quiet_us:
+        engine.tick(max(raw.ts_recv or 0 for raw in raws[:half]) + quiet_us)
+        engine.flush()
+        topic += _topic(engine, closings, sink.taken())
+    pause = len(topic)
+    _feed(engine, [_moved(raw, quiet_us) for raw in raws[half:]], batch)
     engine.finish()
+    topic += _topic(engine, closings, sink.taken())
     sink.results.names = engine.symbols
     decode = msgspec.json.decode
     rows = {name: [decode(line) for line in sink.results.table(name).json_lines()] for name in channels[1:]}
-    return Answer(list(_topic(flow, engine, np.concatenate(sink.trades or [np.zeros(0, TRADE)]))), rows)
+    return Answer(topic, rows, pause)
+
+
+def _feed(engine: Engine, raws: Sequence[Raw], batch: int) -> None:
+    for at in range(0, len(raws), batch):
+        engine.feed_trades(_packed(engine, raws[at : at + batch]))
+
+
+def _moved(raw: Raw, by_us: int) -> Raw:
+    ts_recv = None if raw.ts_recv is None else raw.ts_recv + by_us
+    return msgspec.structs.replace(raw, ts_event=raw.ts_event + by_us, ts_recv=ts_recv)
 
 
 def _packed(engine: Engine, raws: Sequence[Raw]) -> Rows:
@@ -82,12 +112,11 @@ def _packed(engine: Engine, raws: Sequence[Raw]) -> Rows:
     return made
 
 
-def _topic(flow: Flow, engine: Engine, trades: Rows) -> Iterator[dict[str, Any]]:
-    windows = [node.window for node in (*flow.of(Candles), *flow.of(Mean))]
-    names = engine.symbols
-    marks = {number: engine.watermarks()[name] for number, name in enumerate(names) if name in engine.watermarks()}
+def _topic(engine: Engine, closings: Closings, trades: Rows) -> Iterator[dict[str, Any]]:
+    names, now = engine.symbols, engine.watermarks()
+    marks = {number: now[name] for number, name in enumerate(names) if name in now}
     symbols = trades["symbol"].astype(np.int64)
-    times = Closings(windows).add(symbols, trades["ts_event"], trades["ts_watermark"], marks)
+    times = closings.add(symbols, trades["ts_event"], trades["ts_watermark"], marks)
     at = 0
     for place in range(len(trades)):
         while at < len(times) and times[at][0] <= place:
@@ -128,23 +157,17 @@ def market(
     late: float = 0.02,
     late_s: float = 120.0,
     coarse: float = 0.0,
-    quiet_s: float = 0.0,
     doubled: float = 0.0,
 ) -> list[Raw]:
-    """Trades of a made-up market, in the order in which they come: some come late, some twice.
-
-    ``quiet_s``: in the middle the first symbol falls silent for so long while the others go on.
-    """
+    """Trades of a made-up market, in the order in which they come: some come late, some twice."""
     chance = random.Random(seed)
     names = [f"S{number}USDT" for number in range(symbols)]
     ids = dict.fromkeys(names, 1000)
     prices = {name: 10 ** chance.randint(5, 12) for name in names}
     ts, found = 1_700_000_000_000_000, []
-    for number in range(count):
+    for _ in range(count):
         ts += int(chance.expovariate(rate) * 1e6)
         name = names[min(int(chance.paretovariate(1.0)) - 1, symbols - 1)]
-        if quiet_s and name == names[0] and count // 3 < number < count // 3 + quiet_s * rate:
-            name = names[-1]
         prices[name] = max(100, prices[name] + chance.randint(-50, 50) * max(1, prices[name] // 100_000))
         trades = chance.choice((1, 1, 1, 3)) if name == names[-1] and symbols > 1 else 1
         is_coarse = chance.random() < coarse

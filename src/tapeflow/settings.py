@@ -340,6 +340,8 @@ class FlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     #: ``HOST:PORT`` of its REST; what TAPEFLOW_FLINK says unless given.
     address: str = ""
+    #: The brokers as the cluster reaches them, where that is not as we do.
+    brokers: str = ""
     #: Tasks that work side by side; 0 for one for each partition.
     parallelism: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
     #: How often state and, with exactly_once, results are committed.

@@ -28,7 +28,7 @@ from tapeflow.runners.flink.rest import Rest
 from tapeflow.runners.flink.spec import Spec, folds_of
 from tapeflow.runners.flink.submit import Client, submit
 from tapeflow.stack import flink as service
-from tapeflow.stack.plan import Wanted
+from tapeflow.stack.plan import Wanted, is_running
 from tapeflow.stack.service import Place
 from tapeflow.stack.stack import Stack
 from tapeflow.stores.channels import CHANNELS
@@ -39,12 +39,15 @@ CACHE = Path(os.environ.get("TAPEFLOW_CACHE", "~/.cache/tapeflow/stack")).expand
 PATIENCE_S = 240.0
 #: Behind the newest time of a market, and how much a revision that nothing follows takes to be shown.
 SETTLED_S = 3.0
+#: In the case `quiet` state of a window is kept for 12 s, and nothing comes for longer.
+SHORT = {"horizon": "5s", "intervals": ("1s", "5s")}
+OUTAGE_US, QUIET_US, QUIET_S = 2_000_000, 60_000_000, 20.0
 
 
-def flow(horizon: str = "10m") -> Flow:
-    """Three intervals with every kind of step, and two sliding means, one of which is no whole number of slides."""
+def flow(horizon: str = "10m", intervals: Sequence[str] = ("1s", "5s", "1m", "1w")) -> Flow:
+    """Intervals with every kind of step, and two sliding means, one of which is no whole number of slides."""
     made = Builder("answer", lateness="2s", horizon=horizon)
-    candles = made.trades().candles("1s", "5s", "1m", "1w")
+    candles = made.trades().candles(*intervals)
     for name in ("sma_3", "ema_5", "rsi_3", "macd_3_6_2", "bollinger_4_2"):
         candles.indicator(name)
     made.trades().moving_average("3s", "500ms").moving_average("1100ms", "500ms")
@@ -58,7 +61,7 @@ def cases(count: int) -> dict[str, list[Raw]]:
         "late": market(2, count, late=0.03, late_s=240.0),
         "shuffled": market(3, count, late=0.6, late_s=30.0, coarse=0.2),
         "doubled": market(4, count, late=0.02, late_s=100.0, doubled=0.3),
-        "quiet": market(5, count, late=0.02, late_s=100.0, quiet_s=count / 60),
+        "quiet": market(5, count, late=0.02, late_s=4.0),
     }
 
 
@@ -119,13 +122,18 @@ class Bus:
         reader.close()
 
 
-def run(bus: Bus, address: str, spec: Spec, *, more: Mapping[str, str] | None = None) -> dict[str, float]:
+def run(bus: Bus, address: str, spec: Spec, wanted: Answer) -> dict[str, float]:
     """Have a job read all of its topic, then stop it; what it took."""
     client = Client(service.python(CACHE), service.connector(CACHE))
     began = time.monotonic()
-    job = submit(spec, address, client, _say, more=more)
+    bus.write(spec.source, wanted.topic[: wanted.pause or None])
+    job = submit(spec, address, client, _say)
     ready = time.monotonic()
     try:
+        if wanted.pause:
+            wait_for(bus, spec, address, job)
+            time.sleep(QUIET_S)
+            bus.write(spec.source, wanted.topic[wanted.pause :])
         wait_for(bus, spec, address, job)
     except BaseException:
         Rest(address).cancel(job)
@@ -154,8 +162,10 @@ def run_killed(bus: Bus, spec: Spec, topic: Sequence[Mapping[str, Any]], stack: 
         time.sleep(spec.checkpoint_ms / 1000 * 2.5)  # some of it is committed, some not
         bus.write(spec.source, topic[at * size : (at + 1) * size])
         time.sleep(1.0)
-        pid = next(state.pid for state in stack.states() if state.name == victim)
-        os.kill(pid, signal.SIGKILL)
+        server = next(server for server in stack.servers() if server.name == victim)
+        os.kill(server.pid, signal.SIGKILL)
+        while is_running(server):
+            time.sleep(0.05)
         began = time.monotonic()
         stack.up(Wanted(), _say)
         if victim.endswith("jobmanager"):
@@ -226,8 +236,9 @@ def check(
     **more: Any,
 ) -> list[str]:
     """One case; what differs."""
-    made = flow()
-    wanted = answer(made, raws)
+    is_quiet = name == "quiet"
+    made = flow(**SHORT) if is_quiet else flow()  # type: ignore[arg-type]
+    wanted = answer(made, raws, quiet_us=QUIET_US if is_quiet else 0)
     prefix = f"{name}-{parallelism}-{time.time_ns() // 1_000_000 % 10**7}"
     topics = {channel: f"{prefix}.{channel}" for channel in RESULTS}
     spec = Spec(prefix, folds_of(made, 8, 8), f"{prefix}.trades", topics, bus.servers, parallelism=parallelism,
@@ -238,8 +249,9 @@ def check(
         if killed is not None:
             run_killed(bus, spec, wanted.topic, *killed)
             return differences(bus, spec, wanted)
-        bus.write(spec.source, wanted.topic)
-        took = run(bus, address, spec)
+        if is_quiet:
+            spec = msgspec.structs.replace(spec, outage_us=OUTAGE_US)
+        took = run(bus, address, spec, wanted)
         rows = f"{len(wanted.topic)} rows, {sum('id' not in row for row in wanted.topic)} of time"
         print(f"{name}, parallelism {parallelism}: {rows}; {took}", file=sys.stderr)
         return differences(bus, spec, wanted)

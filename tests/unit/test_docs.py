@@ -277,10 +277,12 @@ def test_no_page_holds_a_path_of_a_machine(page: str) -> None:
     assert str(ROOT) not in text(page)
 
 
+#: What runs inside Flink's Python cannot be imported by ours.
+NOT_HERE = ("__main__", "._kernel", ".flink.job", ".flink.process")
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(tapeflow.__path__, "tapeflow.")
-    if not module.name.endswith(("__main__", "._kernel"))
+    if not module.name.endswith(NOT_HERE)
 )
 
 

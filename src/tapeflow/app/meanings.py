@@ -92,6 +92,8 @@ RUN_KEYS = {
     "postgres.url": "`postgresql://USER:PASSWORD@HOST:PORT/NAME`. Empty: what `TAPEFLOW_POSTGRES` says.",
     "postgres.schema": "The schema of the tables, made if it is not there.",
     "flink.address": "Its REST, `HOST:PORT`. Empty: what `TAPEFLOW_FLINK` says.",
+    "flink.brokers": "The brokers as the cluster reaches them, where that is not as we do: in a network of its own. "
+    "Empty: `bus.bootstrap`.",
     "flink.parallelism": "Tasks that work side by side; `0` for one for each partition. More than partitions are idle.",
     "flink.checkpoint": "Span between two checkpoints: with `exactly_once` rows are seen that much later.",
     "flink.guarantee": "`exactly_once` writes in transactions; `at_least_once` at once, and after a failure some rows "

@@ -12,13 +12,14 @@ import re
 import shutil
 import signal
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tapeflow import files
-from tapeflow.stack import environment, jars, machine
+from tapeflow.stack import environment, jars, machine, processes
 from tapeflow.stack.service import HOST, Compose, Place, Progress, Server
 
 #: What the locks are made from: the connector's jar, and the environment.
@@ -118,8 +119,13 @@ class Flink:
         if server.number == _JOB:
             return "" if _ask(peers, "/overview") is not None else f"{_address(peers)} does not answer"
         answer = _ask(peers, "/taskmanagers") or {}
-        known = [one for one in answer.get("taskmanagers", []) if one.get("dataPort") == server.ports["client"]]
-        return "" if known else "the job manager does not know it yet"
+        # One that was killed is still listed for a while; this one has been heard of since it began.
+        since_ms = (time.time() - processes.age_s(server.began)) * 1000
+        for one in answer.get("taskmanagers", []):
+            heard_ms = one.get("timeSinceLastHeartbeat")
+            if one.get("dataPort") == server.ports["client"] and isinstance(heard_ms, int) and heard_ms > since_ms:
+                return ""
+        return "the job manager does not know it yet"
 
     def variables(self, place: Place, peers: Sequence[Server]) -> Mapping[str, str]:
         """Where jobs are submitted to."""

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def is_free(port: int) -> bool:
             tried.bind((HOST, port))
         except OSError:
             return False
+    return True
+
+
+def becomes_free(port: int, within_s: float) -> bool:
+    """Whether a server could listen on it, soon: the system takes a while to end a process that was killed."""
+    until = time.monotonic() + within_s
+    while not is_free(port):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
     return True
 
 

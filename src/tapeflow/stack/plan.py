@@ -19,6 +19,9 @@ SERVICES: Mapping[str, Service] = {service.name: service for service in (Kafka()
 #: So large that they are started only by name.
 BY_NAME = frozenset({"flink"})
 
+#: So long the ports of a server that was killed may still be taken.
+_KILLED_S = 5.0
+
 
 class Wanted(msgspec.Struct, frozen=True):
     """What is asked for: services, how many servers of each, the first port of each; the rest as it was, or usual."""
@@ -119,7 +122,10 @@ def _problems(peers: Sequence[Server], size: int | None, first: int | None) -> I
     if first is not None and runs and first != peers[0].ports["client"]:
         yield f"{name}: it runs on port {peers[0].ports['client']}; to change that, tapeflow stack down first"
     for one in peers:
+        if not is_running(one):
+            processes.end_orphans(one.pid)
         for port in one.ports.values():
-            if not is_running(one) and not machine.is_free(port):
+            patience_s = _KILLED_S if one.pid else 0.0
+            if not is_running(one) and not machine.becomes_free(port, patience_s):
                 advice = "end what uses it" + ("" if runs else f", or choose another with --{name}-port")
                 yield f"{one.name}: port {port} of {HOST} is taken; {advice}"

@@ -88,6 +88,16 @@ def stop(processes: Iterable[tuple[int, int]], how: signal.Signals, patience_s: 
     return {pid for pid, _ in stubborn}
 
 
+def end_orphans(pid: int) -> None:
+    """Kill what a process that has ended has left running in its group, such as its workers.
+
+    As long as there is such a group, its number is given to no new process; and one that is there is none of ours.
+    """
+    if pid > 0 and _began(pid) == _ENDED:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
 def _gone_within(processes: list[tuple[int, int]], seconds: float) -> list[tuple[int, int]]:
     """Those that are still there after so long."""
     until = time.monotonic() + seconds

@@ -255,3 +255,21 @@ def test_java_is_looked_at(
         (tmp_path / "java").chmod(0o755)
     found = list(machine.lacks_java())
     assert (not found) if problem is None else problem in found[0]
+
+
+def test_what_a_killed_server_has_left_is_ended(tmp_path: Path) -> None:
+    pid, began = processes.start(("sh", "-c", "sleep 61 & wait"), tmp_path / "log")
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    until = time.monotonic() + 10
+    while not children.read_text().split() and time.monotonic() < until:
+        time.sleep(0.01)
+    child = int(children.read_text().split()[0])
+    processes.end_orphans(pid)
+    assert processes.is_running(pid, began)  # it is there: nothing of it is an orphan
+    os.kill(pid, signal.SIGKILL)
+    while processes.is_running(pid, began):
+        time.sleep(0.01)
+    processes.end_orphans(pid)
+    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{child}/stat").exists()

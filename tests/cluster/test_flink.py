@@ -1,0 +1,32 @@
+"""Real Kafka and Flink give what the embedded engine gives; also when they are killed in the middle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cluster.flink_answer import CACHE, Bus, check
+from servers import Servers
+from tapeflow.stack.service import Place
+from tapeflow.stack.stack import Stack
+from topic import market
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
+
+
+def flink(servers: Servers) -> tuple[Bus, str, Path]:
+    kafka = servers.kafka()
+    address = servers._up("flink")["TAPEFLOW_FLINK"].strip("'")
+    return Bus(kafka), address, servers._data
+
+
+def test_one_answer(servers: Servers) -> None:
+    bus, address, _ = flink(servers)
+    assert check(bus, address, "late", market(2, 3000, late=0.05, late_s=120.0, doubled=0.1, coarse=0.1), 2) == []
+
+
+def test_kills_of_task_manager_and_job_manager_lose_and_double_nothing(servers: Servers) -> None:
+    bus, address, data = flink(servers)
+    killed = (Stack(Place(data, CACHE)), ("flink-taskmanager", "flink-jobmanager"))
+    assert check(bus, address, "killed", market(6, 3000, late=0.05, late_s=60.0), 1, killed=killed) == []

@@ -35,7 +35,7 @@ def flink_spec(settings: RunSettings) -> Spec:
         folds=folds,
         source=kafka.topic(SOURCE),
         topics={channel: kafka.topic(channel) for channel in folds.channels},
-        bootstrap=flink.brokers or kafka.servers,
+        bootstrap=chosen.brokers or kafka.servers,
         pushes=kafka.topic("klines"),
         client=java_client(kafka.client),
         guarantee=chosen.guarantee,

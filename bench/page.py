@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 from playwright.sync_api import Browser, Error, Page, sync_playwright
@@ -72,6 +71,24 @@ window.WebSocket = class extends Plain {
         });
     } };
 """
+
+#: The first answer of candles has as many as wanted before its own, and there are no others.
+MANY = """
+const ask = window.fetch;
+window.fetch = async (address, ...more) => {
+    const answer = await ask(address, ...more), url = String(address);
+    if (!url.includes("/v1/candles?") || !url.includes("interval=1m")) return answer;
+    const told = await answer.json(), rows = told.data;
+    if (rows.length > 100 && !url.includes("start") && !url.includes("end=")) {
+        const at = (index) => rows[0].ts_start - (CANDLES - index) * MINUTE;
+        const older = Array.from({length: CANDLES}, (_, index) =>
+            ({...rows[index % rows.length], ts_start: at(index), ts_end: at(index) + MINUTE}));
+        Object.assign(told, {data: [...older, ...rows], next: null});
+    } else if (rows.length > 100) told.data = [];
+    told.coverage.gaps = [];
+    return new Response(JSON.stringify(told), {status: answer.status, headers: {"Content-Type": "application/json"}});
+};
+""".replace("CANDLES", str(CANDLES)).replace("MINUTE", str(MINUTE))
 
 
 # -- what is looked at --
@@ -203,7 +220,7 @@ def pan(browser: Browser, seconds: float) -> None:
         time.sleep(20)  # its past is fetched
         page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
         page.add_init_script(HOOK)
-        page.route("**/v1/candles?*interval=1m*", many)
+        page.add_init_script(MANY)
         page.goto(f"{address}#{VIEW.format(symbol='BTCUSDT')}")
         page.wait_for_selector("#loading", state="hidden", timeout=120_000)
         page.wait_for_timeout(5000)
@@ -221,25 +238,6 @@ def pan(browser: Browser, seconds: float) -> None:
             )
             say("the longest task meanwhile", f"{longest:.0f} ms", "< 50 ms")
         page.close()
-
-
-def many(route: Any) -> None:
-    """The answer with as many candles as wanted before its own."""
-    answer = route.fetch()
-    told = answer.json()
-    rows = told["data"]
-    if "start" not in route.request.url and "end=" not in route.request.url and len(rows) > 100:
-        first = rows[0]
-        older = [
-            rows[index % len(rows)] | {"ts_start": first["ts_start"] - (CANDLES - index) * MINUTE}
-            for index in range(CANDLES)
-        ]
-        told["data"] = [row | {"ts_end": row["ts_start"] + MINUTE} for row in older] + rows
-        told["next"] = None
-    elif len(rows) > 100:
-        told["data"] = []
-    told["coverage"]["gaps"] = []
-    route.fulfill(response=answer, json=told)
 
 
 def dragged(page: Page, seconds: float) -> tuple[float, int, float]:

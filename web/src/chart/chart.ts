@@ -29,8 +29,11 @@ const BARS_PER_MS = 100;
 const KEPT = 20;
 /** The default distance of bars, and their room at the right. */
 const SPACING_PX = 7;
-const LEAST_PX = 0.2;
+const LEAST_PX = 0.3;
 const ROOM = 6;
+/** How long the library glides to the newest bar, and by what part of the way it may fall short. */
+const GLIDE_MS = 1050;
+const SHORT = 0.3;
 const MODES = { normal: PriceScaleMode.Normal, log: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage };
 
 type Main = ISeriesApi<SeriesType>;
@@ -65,7 +68,9 @@ export class Chart {
   private drawn: History | null = null;
   /** The bars that are in the series. */
   private stretch: Stretch = { from: 0, to: 0 };
+  /** Where the library moves in its next frame, if it does: a position, or a stretch that is to be seen. */
   private aim: number | null = null;
+  private coming: Stretch | null = null;
   private hovered: { time: number; logical: number } | null = null;
   /** Called when there is another series to attach to. */
   attached: (series: Main) => void = () => undefined;
@@ -81,7 +86,7 @@ export class Chart {
       autoSize: true,
       layout: { attributionLogo: false, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11 },
       crosshair: { mode: CrosshairMode.Normal },
-      timeScale: { timeVisible: true, rightOffset: ROOM, barSpacing: SPACING_PX, minBarSpacing: LEAST_PX, enableConflation: true, uniformDistribution: true, lockVisibleTimeRangeOnResize: true },
+      timeScale: { timeVisible: true, rightOffset: ROOM, barSpacing: SPACING_PX, minBarSpacing: LEAST_PX, uniformDistribution: true, lockVisibleTimeRangeOnResize: true },
       kineticScroll: { touch: !isCalm(), mouse: false },
     });
     const failed = (error: Error): void => write(at("loading"), `The history cannot be had now (${error.message}); it is asked for again`);
@@ -296,7 +301,8 @@ export class Chart {
     this.stretch = wanted(before && found >= 0 ? { from: before.from + shift, to: before.to + shift } : this.tail(), times.length);
     if (isKnown && this.hand.isHolding) this.stretch.to = edge === undefined ? times.length : this.history.index(edge);
     this.fill();
-    if (before && found >= 0 && isBack) this.keep(before, shift - this.stretch.from);
+    if (this.coming) this.show(this.coming);
+    else if (before && found >= 0 && isBack) this.keep(before, shift - this.stretch.from);
   }
 
   /** The series get the bars of the stretch. */
@@ -322,8 +328,14 @@ export class Chart {
     this.history.layout();
     this.stretch = wanted(seen, this.history.times.length);
     this.fill();
+    this.show(seen);
+  }
+
+  private show(seen: Stretch): void {
     const { from } = this.stretch;
+    this.coming = seen;
     this.chart.timeScale().setVisibleLogicalRange({ from: seen.from - from, to: seen.to - from });
+    requestAnimationFrame(() => (this.coming = null));
   }
 
   /** The bars that are seen, of all that are loaded. */
@@ -340,6 +352,7 @@ export class Chart {
 
   /** The bars that are seen, or are to be in the next frame. */
   private range(): { from: number; to: number } | null {
+    if (this.coming) return { from: this.coming.from - this.stretch.from, to: this.coming.to - this.stretch.from };
     const scale = this.chart.timeScale();
     const range = scale.getVisibleLogicalRange();
     const ahead = this.aim === null ? 0 : this.aim - scale.scrollPosition();
@@ -479,8 +492,16 @@ export class Chart {
     const scale = this.chart.timeScale();
     if (!this.isAtEnd) this.place(this.tail());
     if (!isMoved) scale.applyOptions({ barSpacing: SPACING_PX });
-    if (isMoved && !isCalm()) scale.scrollToRealTime();
-    else scale.scrollToPosition(ROOM, false);
+    const way = ROOM - scale.scrollPosition();
+    if (!isMoved || isCalm() || this.coming || way > scale.width() / scale.options().barSpacing) {
+      scale.scrollToPosition(ROOM, false);
+      return;
+    }
+    scale.scrollToRealTime();
+    window.setTimeout(() => { // the library leaves out the last step, which is long where frames are
+      const rest = ROOM - scale.scrollPosition();
+      if (rest > 0 && rest < SHORT * way && !this.hand.isHolding) scale.scrollToPosition(ROOM, false);
+    }, GLIDE_MS);
   }
 
   /** A moment in the middle, as many bars around it as are seen. */

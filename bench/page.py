@@ -113,13 +113,14 @@ def line(made: subprocess.Popen[str]) -> str:
 
 
 @contextmanager
-def run(symbols: int, rate: float) -> Iterator[tuple[str, str]]:
+def run(symbols: int, rate: float, speed: float = 1) -> Iterator[tuple[str, str]]:
     """A run that follows a simulated venue; its address and a symbol."""
     with tempfile.TemporaryDirectory() as data, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        with process("simulate", "binance", "--symbols", str(symbols), "--rate", str(rate), "--days", "1") as venue:
+        market = ("--symbols", str(symbols), "--rate", str(rate), "--days", "1", "--speed", str(speed))
+        with process("simulate", "binance", *market) as venue:
             told = json.loads(line(venue))
             text = f"symbols = {json.dumps(told['symbols'])}\ndata = 'data'\n[api]\nport = {port}\n[endpoints]\n"
             text += f"websocket = '{told['websocket']}'\nrest = '{told['rest']}'\n"
@@ -128,14 +129,14 @@ def run(symbols: int, rate: float) -> Iterator[tuple[str, str]]:
                 yield f"http://127.0.0.1:{port}/", told["symbols"][0]
 
 
-def opened(browser: Browser, address: str, symbol: str, hook: str) -> Page:
+def opened(browser: Browser, address: str, symbol: str, hook: str, view: str = VIEW) -> Page:
     """A page with candles and live data."""
     page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
     page.add_init_script(hook)
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
-            page.goto(f"{address}#{VIEW.format(symbol=symbol)}")
+            page.goto(f"{address}#{view.format(symbol=symbol)}")
             break
         except Error:  # the run does not serve yet
             time.sleep(0.3)

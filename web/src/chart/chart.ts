@@ -31,6 +31,8 @@ const KEPT = 20;
 const SPACING_PX = 7;
 const LEAST_PX = 0.3;
 const ROOM = 6;
+/** So many bars that came live are kept beyond those that were loaded, before as many of the oldest go. */
+const GROWN = 3000;
 /** How long the library glides to the newest bar, and by what part of the way it may fall short. */
 const GLIDE_MS = 1050;
 const SHORT = 0.3;
@@ -66,6 +68,8 @@ export class Chart {
   private readonly tell = framed(() => this.legend());
   private tick = "0.01";
   private drawn: History | null = null;
+  /** Bars that came live. */
+  private grown = 0;
   /** The bars that are in the series. */
   private stretch: Stretch = { from: 0, to: 0 };
   /** Where the library moves in its next frame, if it does: a position, or a stretch that is to be seen. */
@@ -404,6 +408,7 @@ export class Chart {
       else if (what === "last") this.append(row, before);
       else this.replace(row);
     }
+    this.trim();
     if (isWhole) this.redraw();
     else if (isRevised) this.decorate();
     const last = this.history.last;
@@ -430,10 +435,24 @@ export class Chart {
     if (before !== undefined && before / 1e6 > time) return;
     const isNext = this.isAtEnd;
     this.history.times.push(time);
+    this.grown += 1;
     if (!isNext) return;
     this.stretch.to += 1;
     this.main.update(this.bar(time, row) as never);
     this.volume.update(this.volumeBar(time, row) as never);
+  }
+
+  /** A page that is open for days keeps as much as it has loaded: what came since drives out what is oldest. */
+  private trim(): void {
+    if (this.grown < GROWN || this.stretch.from < GROWN || this.past.isLoading) return;
+    this.grown -= GROWN;
+    const before = this.history.times.length;
+    this.past.forget(GROWN);
+    this.history.layout();
+    const gone = before - this.history.times.length; // with what was drawn empty
+    this.stretch = { from: Math.max(0, this.stretch.from - gone), to: this.stretch.to - gone };
+    this.overlays.forget();
+    this.decorate();
   }
 
   private replace(row: CandleRow): void {

@@ -53,6 +53,13 @@ export class History {
     return index === this.rows.length - 1 ? "last" : "inserted";
   }
 
+  /** The first rows are known no more, nor what was missing among them. */
+  drop(count: number): void {
+    this.rows = this.rows.slice(count);
+    const first = this.first?.ts_start ?? 0;
+    this.gaps = this.gaps.filter((gap) => gap.ts_end > first);
+  }
+
   /** Take a page at once; whether any row is another than was known. */
   merge(rows: CandleRow[], gaps: Gap[]): boolean {
     const [first, last] = [this.first, rows.at(-1)];

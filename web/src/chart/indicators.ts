@@ -125,6 +125,15 @@ export class Indicators {
     });
   }
 
+  /** What is older than the candles is known no more. */
+  forget(): void {
+    const first = (this.of.history().first?.ts_start ?? 0) / 1e6;
+    for (const one of this.shown) {
+      for (const time of one.rows.keys()) if (time < first) one.rows.delete(time);
+      one.oldest = first;
+    }
+  }
+
   /** Newer candles have come, or rows may be missing. */
   async newer(): Promise<void> {
     const first = this.of.history().first?.ts_start;

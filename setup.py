@@ -17,7 +17,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
-SOURCES = ("binance", "book", "intake", "module", "number", "seen", "split", "symbols", "windows")
+SOURCES = ("binance", "book", "intake", "module", "number", "seen", "split", "symbols", "text", "windows")
 
 
 class BuildKernel(build_ext):

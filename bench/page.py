@@ -20,13 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Error, Page, sync_playwright
 
 TAPEFLOW = (sys.executable, "-m", "tapeflow")
 SIZE = {"width": 1440, "height": 900}
@@ -73,6 +72,24 @@ window.WebSocket = class extends Plain {
     } };
 """
 
+#: The first answer of candles has as many as wanted before its own, and there are no others.
+MANY = """
+const ask = window.fetch;
+window.fetch = async (address, ...more) => {
+    const answer = await ask(address, ...more), url = String(address);
+    if (!url.includes("/v1/candles?") || !url.includes("interval=1m")) return answer;
+    const told = await answer.json(), rows = told.data;
+    if (rows.length > 100 && !url.includes("start") && !url.includes("end=")) {
+        const at = (index) => rows[0].ts_start - (CANDLES - index) * MINUTE;
+        const older = Array.from({length: CANDLES}, (_, index) =>
+            ({...rows[index % rows.length], ts_start: at(index), ts_end: at(index) + MINUTE}));
+        Object.assign(told, {data: [...older, ...rows], next: null});
+    } else if (rows.length > 100) told.data = [];
+    told.coverage.gaps = [];
+    return new Response(JSON.stringify(told), {status: answer.status, headers: {"Content-Type": "application/json"}});
+};
+""".replace("CANDLES", str(CANDLES)).replace("MINUTE", str(MINUTE))
+
 
 # -- what is looked at --
 
@@ -96,13 +113,14 @@ def line(made: subprocess.Popen[str]) -> str:
 
 
 @contextmanager
-def run(symbols: int, rate: float) -> Iterator[tuple[str, str]]:
+def run(symbols: int, rate: float, speed: float = 1) -> Iterator[tuple[str, str]]:
     """A run that follows a simulated venue; its address and a symbol."""
     with tempfile.TemporaryDirectory() as data, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        with process("simulate", "binance", "--symbols", str(symbols), "--rate", str(rate), "--days", "1") as venue:
+        market = ("--symbols", str(symbols), "--rate", str(rate), "--days", "1", "--speed", str(speed))
+        with process("simulate", "binance", *market) as venue:
             told = json.loads(line(venue))
             text = f"symbols = {json.dumps(told['symbols'])}\ndata = 'data'\n[api]\nport = {port}\n[endpoints]\n"
             text += f"websocket = '{told['websocket']}'\nrest = '{told['rest']}'\n"
@@ -111,14 +129,14 @@ def run(symbols: int, rate: float) -> Iterator[tuple[str, str]]:
                 yield f"http://127.0.0.1:{port}/", told["symbols"][0]
 
 
-def opened(browser: Browser, address: str, symbol: str, hook: str) -> Page:
+def opened(browser: Browser, address: str, symbol: str, hook: str, view: str = VIEW) -> Page:
     """A page with candles and live data."""
     page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
     page.add_init_script(hook)
     end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
-            page.goto(f"{address}#{VIEW.format(symbol=symbol)}")
+            page.goto(f"{address}#{view.format(symbol=symbol)}")
             break
         except Error:  # the run does not serve yet
             time.sleep(0.3)
@@ -203,13 +221,18 @@ def pan(browser: Browser, seconds: float) -> None:
         time.sleep(20)  # its past is fetched
         page = browser.new_page(viewport=SIZE)  # type: ignore[arg-type]
         page.add_init_script(HOOK)
-        page.route("**/v1/candles?*interval=1m*", many)
         page.goto(f"{address}#{VIEW.format(symbol='BTCUSDT')}")
+        page.wait_for_selector("#loading", state="hidden", timeout=120_000)
+        page.wait_for_timeout(5000)
+        say("script a second, live, 1,000 candles loaded", f"{idle(page, seconds / 2) * 1000:.0f} ms")
+        page.add_init_script(MANY)
+        page.reload()
         page.wait_for_selector("#loading", state="hidden", timeout=120_000)
         page.wait_for_timeout(5000)
         with page.expect_download() as download:
             page.evaluate("document.querySelector('[data-export=csv]').click()")
         assert Path(download.value.path()).read_text().count("\n") > CANDLES, "the page has not loaded them all"
+        say(f"script a second, live, {CANDLES:,} candles loaded", f"{idle(page, seconds / 2) * 1000:.0f} ms")
         for name, prepare in (("7 px a candle", lambda: None), ("all on screen", lambda: page.click("#fit"))):
             prepare()
             page.wait_for_timeout(1000)
@@ -223,43 +246,40 @@ def pan(browser: Browser, seconds: float) -> None:
         page.close()
 
 
-def many(route: Any) -> None:
-    """The answer with as many candles as wanted before its own."""
-    answer = route.fetch()
-    told = answer.json()
-    rows = told["data"]
-    if "start" not in route.request.url and "end=" not in route.request.url and len(rows) > 100:
-        first = rows[0]
-        older = [
-            rows[index % len(rows)] | {"ts_start": first["ts_start"] - (CANDLES - index) * MINUTE}
-            for index in range(CANDLES)
-        ]
-        told["data"] = [row | {"ts_end": row["ts_start"] + MINUTE} for row in older] + rows
-        told["next"] = None
-    elif len(rows) > 100:
-        told["data"] = []
-    told["coverage"]["gaps"] = []
-    route.fulfill(response=answer, json=told)
+def idle(page: Page, seconds: float) -> float:
+    """Seconds of script a second while only the market moves."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable")
+    before = script(session)
+    page.wait_for_timeout(seconds * 1000)
+    return (script(session) - before) / seconds
+
+
+def script(session: CDPSession) -> float:
+    """Seconds of script so far."""
+    told = session.send("Performance.getMetrics")["metrics"]
+    return next(float(one["value"]) for one in told if one["name"] == "ScriptDuration")
 
 
 def dragged(page: Page, seconds: float) -> tuple[float, int, float]:
     """Seconds of script, frames, and the longest task while the mouse drags."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
-    spent: Callable[[], float] = lambda: {  # noqa: E731
-        one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]
-    }["ScriptDuration"]
     box = page.locator("#canvas").bounding_box()
     assert box is not None
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + 200, y)
     page.mouse.down()
     page.evaluate("window.__frames = 0; window.__long.length = 0")
-    before, end, right = spent(), time.monotonic() + seconds, True
+    before, end, right = script(session), time.monotonic() + seconds, True
     while time.monotonic() < end:
         page.mouse.move(box["x"] + (900 if right else 200), y, steps=40)
         right = not right
-    after, frames, longest = spent(), page.evaluate("window.__frames"), page.evaluate("Math.max(0, ...window.__long)")
+    after, frames, longest = (
+        script(session),
+        page.evaluate("window.__frames"),
+        page.evaluate("Math.max(0, ...window.__long)"),
+    )
     page.mouse.up()
     return after - before, frames, longest
 

@@ -115,14 +115,19 @@ def _load(path: Path, kind: type[_Kind], reference: str) -> _Kind:
         raise SettingsError(f"{path}: {error.strerror}; give the path of a TOML file, see {reference}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: expected UTF-8 text: {error}") from error
+    return parse_toml(text, kind, str(path), f"; {reference} has every key")
+
+
+def parse_toml(text: str, kind: type[_Kind], place: str, advice: str = "") -> _Kind:
+    """The settings of a TOML text; raises `SettingsError` with all that is wrong in it."""
     try:
         read = tomllib.loads(text)
         return msgspec.convert(read, kind)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}; {reference} has every key") from error
+        raise SettingsError(f"{place}: {error}{advice}") from error
     except msgspec.ValidationError as error:
         found = "\n  ".join(problems(read, kind)) or str(error)
-        raise SettingsError(f"{path}: {found}; {reference} has every key") from error
+        raise SettingsError(f"{place}: {found}{advice}") from error
 
 
 def problems(

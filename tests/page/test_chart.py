@@ -330,3 +330,93 @@ def test_history_that_a_busy_server_cannot_give_is_asked_for_again(shown: Shown,
     assert len(asked) >= 3
     assert same(shown, demo, "1m")
     shown.errors.clear()  # the browser names each 503
+
+
+#: The first answer has 30,000 candles before its own: many times what is put into the chart at once.
+MANY = """
+const ask = window.fetch;
+window.fetch = async (address, ...more) => {
+    const answer = await ask(address, ...more), url = String(address);
+    if (!url.includes("/v1/candles?") || !url.includes("interval=1m")) return answer;
+    const told = await answer.json(), rows = told.data;
+    if (rows.length > 100 && !url.includes("start=") && !url.includes("end=")) {
+        const at = (index) => rows[0].ts_start - (30000 - index) * 60e6;
+        told.data = Array.from({length: 30000}, (_, index) =>
+            ({...rows[index % rows.length], ts_start: at(index), ts_end: at(index) + 60e6})).concat(rows);
+    } else if (rows.length > 100) told.data = [];
+    told.next = null;
+    told.coverage.gaps = [];
+    return new Response(JSON.stringify(told), {status: answer.status, headers: {"Content-Type": "application/json"}});
+};
+"""
+
+
+def drag(shown: Shown, pixels: int) -> None:
+    """Hold the chart at its middle and move it."""
+    mouse = shown.page.mouse
+    box = shown.page.locator("#canvas").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + 200
+    mouse.move(x - pixels / 2, y)
+    mouse.down()
+    mouse.move(x + pixels / 2, y, steps=12)
+    shown.page.wait_for_timeout(150)
+    mouse.up()
+
+
+@pytest.fixture
+def filled(shown: Shown, demo: Demo) -> Shown:
+    """A chart of 31,000 candles, with an indicator."""
+    shown.page.add_init_script(MANY)
+    shown.open(demo, f"{VIEW}&show=sma_20")
+    return shown
+
+
+def test_what_is_looked_at_does_not_jump_among_very_many_candles(filled: Shown) -> None:
+    before, step = hover(filled, 0.5), 0.0
+    for sign in (1, -1):
+        for _ in range(12 if sign > 0 else 9):
+            drag(filled, sign * 840)  # a hundred candles: over all of it farther than what is put in at once
+            now = hover(filled, 0.5)
+            moved = (before - now) / MINUTE
+            step = step or moved
+            assert moved == pytest.approx(sign * step, abs=2)
+            before = now
+    assert step >= 90
+    assert "C" in filled.text("#legend")
+    rows = filled.saved()
+    assert len(rows) > 30_000
+    starts = [int(row["ts_start"]) for row in rows]
+    assert starts == sorted(set(starts))
+    assert not filled.errors
+
+
+def test_the_price_goes_on_and_now_leads_back_among_very_many_candles(filled: Shown) -> None:
+    for _ in range(10):
+        drag(filled, 840)
+    filled.page.wait_for_selector("#now.wanted")
+    filled.page.wait_for_timeout(500)
+    price = filled.text("#price")
+    until(lambda: filled.text("#price") != price)
+    filled.page.keyboard.press("End")
+    filled.page.wait_for_selector("#now:not(.wanted)", state="attached")
+    filled.page.wait_for_timeout(800)
+    last = filled.saved()[-1]
+    assert abs(hover(filled, 0.8) - int(last["ts_start"])) < 60 * MINUTE
+    assert not filled.errors
+
+
+def test_all_that_fits_is_shown_and_wheeled_back_from(filled: Shown) -> None:
+    filled.page.click("#fit")
+    filled.page.wait_for_timeout(500)
+    starts = [hover(filled, part) for part in (0.1, 0.5, 0.9)]
+    assert (starts[2] - starts[0]) / MINUTE > 2500
+    drag(filled, 900)
+    filled.page.wait_for_timeout(500)
+    again = [hover(filled, part) for part in (0.1, 0.5, 0.9)]
+    assert again[2] < starts[2]
+    assert (again[2] - again[0]) / MINUTE == pytest.approx((starts[2] - starts[0]) / MINUTE, rel=0.02)
+    for _ in range(12):
+        filled.page.mouse.wheel(0, -400)
+        filled.page.wait_for_timeout(100)
+    assert (hover(filled, 0.9) - hover(filled, 0.1)) / MINUTE < 1500
+    assert not filled.errors

@@ -61,11 +61,11 @@ def tag(
 
 def _json(answer: Answer) -> tuple[bytes, bytes]:
     """The body, and what of it is tagged."""
-    encode = msgspec.json.encode
+    encode, rows = msgspec.json.encode, msgspec.Raw(render.json_array(answer.rows))
     if not answer.has_frame:
-        body = encode({"data": render.objects(answer.rows), "next": None, "truncated": answer.is_truncated})
+        body = encode({"data": rows, "next": None, "truncated": answer.is_truncated})
         return body, body
-    told = {"data": render.objects(answer.rows), "next": answer.next, "coverage": answer.coverage}
+    told = {"data": rows, "next": answer.next, "coverage": answer.coverage}
     tagged = encode(told)
     return tagged[:-1] + b',"ts_watermark":' + encode(answer.ts_watermark) + b"}", tagged
 

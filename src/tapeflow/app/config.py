@@ -35,9 +35,12 @@ def example() -> str:
 def _file(settings: RunSettings) -> Iterator[str]:
     yield from _plain(settings, RUN_KEYS, "")
     for field in msgspec.structs.fields(settings):
-        if field.name != "flow" and table_of(field.type) is not None:
-            yield from ("", f"[{field.name}]")
-            yield from _plain(getattr(settings, field.name), RUN_KEYS, f"{field.name}.")
+        table = table_of(field.type)
+        if field.name != "flow" and table is not None:
+            given = getattr(settings, field.name)
+            lines = ["", f"[{field.name}]", *_plain(given or table(), RUN_KEYS, f"{field.name}.")]
+            # A table whose absence means something is shown as what could be given.
+            yield from lines if given is not None else ("", *("# " + line if line else "#" for line in lines[1:]))
     yield ""
     yield from map(_comment, _wrap(RUN_KEYS["flow"]))
     if settings.flow is None:

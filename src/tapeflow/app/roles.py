@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tapeflow.domain.errors import SettingsError, TapeflowError
@@ -33,8 +33,10 @@ def run_until_told(part: Part) -> None:
     part.run()
 
 
-def run_all(command: Sequence[str], say: Say) -> None:
+def run_all(command: Sequence[str], say: Say, look: Callable[[], None] = lambda: None) -> None:
     """All roles, each a child with ``--role``; one that ends by a fault is started again, wrong usage ends all.
+
+    ``look`` is called now and then.
 
     Raises `SettingsError`, and `TapeflowError` where a child had to be killed.
     """
@@ -45,6 +47,7 @@ def run_all(command: Sequence[str], say: Say) -> None:
     wrong = ""
     while not stopping and not wrong:
         time.sleep(0.1)
+        look()
         for role, child in children.items():
             status = child.poll()
             if status == SettingsError.exit_code:

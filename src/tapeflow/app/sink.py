@@ -32,8 +32,6 @@ BATCH, WAIT_S = 10_000, 0.2
 #: A store that fails is tried again after so long, twice as long each time.
 RETRY_S, LONGEST_S = 0.5, 15.0
 DEAD = "dead_letters"
-#: Channels whose topics an engine writes: the newest row of each key stays.
-COMPUTED = ("candles", "moving_average", "indicators")
 
 _decode = msgspec.json.Decoder().decode
 
@@ -261,7 +259,7 @@ def _check_key(channel: Channel, row: Any) -> None:
 def sink_topics(settings: BusSettings, channels: Sequence[str]) -> list[TopicSpec]:
     """The topics that a sink reads and writes."""
     keep = parse_span(settings.keep) // 1000
-    upserts = (*COMPUTED, "coverage")
+    upserts = ("coverage",)
     read = [
         TopicSpec(settings.topic(name), settings.partitions, is_upsert=name in upserts, keep_ms=keep)
         for name in channels

@@ -14,7 +14,6 @@ from tapeflow.domain.instrument import Instrument
 from tapeflow.stores import pages, sql
 from tapeflow.stores.duckdb import DuckStore
 from tapeflow.stores.pages import Page, Position
-from tapeflow.stores.render import objects
 
 #: How long what symbols there are is kept.
 SYMBOLS_S = 2.0
@@ -70,14 +69,7 @@ class RunSource:
     def coverage(self, stream: str, symbol: str, start: int, end: int) -> list[dict[str, Any]]:
         if "coverage" not in self.channels:
             return []
-        cursor = self._store.cursor()
-        try:
-            found = cursor.sql(_COVERAGE, params=[self.venue, symbol, stream, end, start]).to_arrow_table()
-        except duckdb.Error as error:
-            raise StoreError(f"cannot read coverage: {error}") from error
-        finally:
-            cursor.close()
-        return objects(found)
+        return self._store.coverage(self.venue, symbol, stream, start, end)
 
     def symbols(self) -> list[dict[str, Any]]:
         followed = self._followed()
@@ -114,12 +106,6 @@ class RunSource:
 
     def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
         return self.live.forming(channel, **key)
-
-
-_COVERAGE = """
-    SELECT * FROM coverage WHERE venue = ? AND symbol = ? AND stream = ?
-        AND ts_start <= make_timestamptz(?) AND ts_end >= make_timestamptz(?) ORDER BY ts_start, ts_end
-"""
 
 
 def _read(store: DuckStore, channel: str, **options: Any) -> Page:

@@ -19,6 +19,7 @@ from tapeflow.cli import (
     jobs,
     key,
     query,
+    recipe,
     replay,
     run,
     sample,
@@ -57,6 +58,7 @@ app.command("submit")(submit.submit)
 app.command("jobs")(jobs.jobs)
 app.command("stop")(jobs.stop)
 app.add_typer(dead.dead, name="dead")
+app.add_typer(recipe.recipe, name="recipe")
 app.command("doctor")(doctor.doctor)
 app.command("explain")(explain.explain)
 app.command("sample")(sample.sample)

@@ -35,31 +35,16 @@ def submit(
 
     Example: tapeflow submit run.toml --engine flink
     """
-    from tapeflow.app.jobs import ensure_topics, flink_spec
+    from tapeflow.app.jobs import submit as submitted
     from tapeflow.cli.progress import bar
     from tapeflow.domain.errors import SettingsError
-    from tapeflow.runners.flink.submit import Client
-    from tapeflow.runners.flink.submit import submit as submitted
     from tapeflow.settings import load_run
-    from tapeflow.stack import flink
-    from tapeflow.stack.service import Place
 
     if engine != "flink":
         raise SettingsError(f"no engine {engine!r}; there is flink")
     settings = load_run(config)
-    spec = flink_spec(settings)
     server = address or settings.flink.server
-    ensure_topics(settings, spec)
-    place = Place(Path(), cache.expanduser())
-    service = flink.Flink()
-    if service.missing_bytes(place):
-        _say(f"flink: fetching what compiles a flow into {place.cache}, {service.missing_bytes(place) >> 20} MiB, once")
-        with bar("flink") as progress:
-            service.fetch(place, progress)
-    client = Client(flink.python(place.cache), flink.connector(place.cache))
-    more = settings.flink.properties
-    job = submitted(spec, server, client, _say, savepoint=savepoint or "", anew=anew, more=more)
-    _say(f"{spec.name}: runs on {server}, from {spec.source} to {', '.join(spec.topics.values())}")
+    job = submitted(settings, server, cache.expanduser(), _say, bar, savepoint=savepoint or "", anew=anew)
     sys.stdout.write(job + "\n")
 
 

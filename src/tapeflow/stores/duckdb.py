@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores import schema, sql
 from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
+from tapeflow.stores.covered import Change, Covered
+from tapeflow.stores.render import objects
 from tapeflow.stores.results import Results
 from tapeflow.stores.sql import CONFIG, Selected, Statements, lock, opening
 
@@ -35,6 +37,11 @@ _RENEWED = """
     USING (SELECT symbol, stream, guarantee, min(ts_start) AS first FROM fresh GROUP BY ALL) AS told
     WHERE kept.symbol = told.symbol AND kept.stream = told.stream AND kept.guarantee = told.guarantee
         AND kept.ts_start >= told.first
+"""
+
+_COVERAGE = """
+    SELECT * FROM coverage WHERE venue = ? AND symbol = ? AND stream = ? AND ts_start IS NOT NULL
+    ORDER BY ts_start, ts_end
 """
 
 #: What tells rows of a channel without a key apart.
@@ -61,6 +68,7 @@ class DuckStore:
         self._scales = (price_scale, size_scale)
         self._newest: dict[str, dict[tuple[Any, ...], Any]] = {}
         self._statements = Statements()
+        self._covered = Covered()
         try:
             self._db = duckdb.connect(str(path), read_only=read_only, config=CONFIG)
             lock(self._db)
@@ -163,8 +171,8 @@ class DuckStore:
         again: bool,
         start: int | None,
     ) -> int:
-        with self._said("cannot write to the store"), self._transaction():
-            count = self._write(results, coverage, again=again, start=start)
+        with self._said("cannot write to the store"), self._covered.changing() as change, self._transaction():
+            count = self._write(results, coverage, change, again=again, start=start)
             self._db.execute("UPDATE meta SET value = ? WHERE name = 'position'", [str(position)])
         return count
 
@@ -172,6 +180,7 @@ class DuckStore:
         self,
         results: Results,
         coverage: list[dict[str, Any]] | None,
+        change: Change,
         *,
         again: bool,
         start: int | None,
@@ -179,6 +188,7 @@ class DuckStore:
         count = 0
         for symbol in results.retracted:
             self._retract(symbol)
+            change.is_any = True
         for name, channel in self._channels.items():
             table = results.table(name)
             if len(table):
@@ -186,7 +196,8 @@ class DuckStore:
                 count += rows.num_rows
                 self._write_rows(channel, rows, again=again)
         if coverage is not None and "coverage" in self._channels:
-            count += self._cover(results, coverage)
+            change.fresh = self._cover(results, coverage)
+            count += change.fresh.num_rows
         return count
 
     def _retract(self, symbol: str) -> None:
@@ -299,15 +310,14 @@ class DuckStore:
         )
         self._db.unregister("fresh")
 
-    def _cover(self, results: Results, coverage: list[dict[str, Any]]) -> int:
+    def _cover(self, results: Results, coverage: list[dict[str, Any]]) -> pa.Table:
         """The engine's coverage in the place of the one before: of each stream from the first time on that it tells."""
-        table = results.table_of("coverage", coverage)
-        rows = table.to_arrow()
+        rows = results.table_of("coverage", coverage).to_arrow()
         self._db.register("fresh", rows)
         self._db.execute(_RENEWED)
         self._db.unregister("fresh")
         self._insert(self._channels["coverage"], rows)
-        return len(table)
+        return rows
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -354,6 +364,15 @@ class DuckStore:
             found = self._db.cursor().sql(f"SELECT * FROM ({query}) ORDER BY seq LIMIT {int(limit)}", params=values)
             return found.to_arrow_table()
 
+    def coverage(self, venue: str, symbol: str, stream: str, start: int, end: int) -> list[dict[str, Any]]:
+        """The rows of coverage that touch ``[start, end]``, as JSON has them, ascending. From any thread."""
+
+        def read() -> list[dict[str, Any]]:
+            with self._said("cannot read coverage"), self._db.cursor() as cursor:
+                return objects(cursor.sql(_COVERAGE, params=[venue, symbol, stream]).to_arrow_table())
+
+        return self._covered.rows((symbol, stream), start, end, read)
+
     def _known(self, channel: str) -> Channel:
         if channel not in self._channels:
             raise StoreError(f"the store has no channel {channel!r}; it has {', '.join(self._channels)}")
@@ -361,7 +380,8 @@ class DuckStore:
 
     def retain(self, older_than: dict[str, int]) -> dict[str, int]:
         gone: dict[str, int] = {}
-        with self._said("cannot write to the store"):
+        with self._said("cannot write to the store"), self._covered.changing() as change:
+            change.is_any = "coverage" in older_than
             for name, ts in older_than.items():
                 known = self._known(name)
                 found = self._db.execute(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import threading
+
 import duckdb
 import msgspec
 import pyarrow as pa
 
+from tapeflow.domain.time import parse_span
 from tapeflow.stores.channels import CHANNELS, Channel
 from tapeflow.stores.schema import table_name
 
 #: A place in the order: the values of its terms for one row.
 Position = tuple[int | str, ...]
 
+#: Statements that a thread keeps.
+SHAPES = 256
+
+_OF_THREAD = threading.local()
 _TIMES = ("ts_start", "ts_event", "ts_recv")
 #: What tells rows of the same time apart in a channel without a key.
 _CONTENT = {
@@ -101,6 +109,8 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 def _read(db: duckdb.DuckDBPyConnection, asked: _Asked, limit: int) -> Page:
+    if _most(asked) <= limit:
+        return Page(_all(db, asked))
     most = limit + (not asked.newest)
     # What is the same in all rows orders nothing: a column that is sorted alone is sorted sooner.
     order = [term for name, term in _named_terms(asked.channel) if name not in asked.key]
@@ -110,7 +120,7 @@ def _read(db: duckdb.DuckDBPyConnection, asked: _Asked, limit: int) -> Page:
     where, values = _where(_narrowed(db, asked, most) if len(_times(asked.channel)) > 1 else asked)
     by = ", ".join(f"{name} {asked.way}" for name in (time_term(asked.channel), *names[1:]))
     query = f"SELECT {', '.join(fields)} {_from(asked)} WHERE {where} ORDER BY {by} LIMIT {most}"
-    found = db.sql(query, params=values).to_arrow_table()
+    found = db.sql(_parsed(db, query), params=values).to_arrow_table()
     if asked.newest:
         found = found.take(pa.array(range(found.num_rows - 1, -1, -1), pa.int64()))
     rows = found.slice(0, limit).drop_columns(names)
@@ -118,6 +128,36 @@ def _read(db: duckdb.DuckDBPyConnection, asked: _Asked, limit: int) -> Page:
         return Page(rows)
     last = iter(found.select(names).slice(limit - 1, 1).to_pylist()[0].values())
     return Page(rows, tuple(asked.key[n] if n in asked.key else next(last) for n, _ in _named_terms(asked.channel)))
+
+
+def _parsed(db: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
+    """A statement that this thread has parsed once: the queries of all clients are of few shapes."""
+    known: dict[str, duckdb.Statement] = _OF_THREAD.__dict__.setdefault("known", {})
+    if query not in known:
+        if len(known) >= SHAPES:
+            known.clear()
+        (known[query],) = db.extract_statements(query)
+    return known[query]
+
+
+def _most(asked: _Asked) -> float:
+    """How many rows there can be: as many as windows, where one interval of one series is asked for, and a range."""
+    start = asked.start if asked.start is not None else int(asked.after[0]) if asked.after else None
+    is_one = "interval" in asked.key and all(name in asked.key for name in _names(asked.channel))
+    if start is None or asked.end is None or not is_one or asked.channel.name == "klines":
+        return math.inf
+    return -(-max(0, asked.end - start) // parse_span(str(asked.key["interval"])))
+
+
+def _all(db: duckdb.DuckDBPyConnection, asked: _Asked) -> pa.Table:
+    """All rows of a range in which there are few: to sort them in the database takes it longer than to read them."""
+    where, values = _where(asked)
+    fields = ", ".join(f'"{name}"' for name, _ in asked.channel.fields)
+    query = _parsed(db, f"SELECT {fields} {_from(asked)} WHERE {where}")
+    found = db.sql(query, params=values).to_arrow_table()
+    time = _times(asked.channel)[0]
+    at = found.column(time).cast(pa.int64()).to_numpy()
+    return found if (at[1:] > at[:-1]).all() else found.sort_by(time)
 
 
 def _from(asked: _Asked) -> str:
@@ -135,7 +175,8 @@ def _narrowed(db: duckdb.DuckDBPyConnection, asked: _Asked, most: int) -> _Asked
         query = f'SELECT "{column}" AS place {_from(asked)} WHERE {where} AND {only} '
         query += f"ORDER BY place {asked.way} LIMIT {most}"
         edge = "min" if asked.newest else "max"
-        found = db.execute(f"SELECT count(*), epoch_us({edge}(place)) FROM ({query})", values).fetchall()
+        counted = _parsed(db, f"SELECT count(*), epoch_us({edge}(place)) FROM ({query})")
+        found = db.execute(counted, values).fetchall()
         count, place = found[0]
         if count == most:
             change = {"start": place} if asked.newest else {"end": place + 1}

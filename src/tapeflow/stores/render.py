@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from tapeflow.domain.number import decimal_text
 from tapeflow.engine.kernels import COMPILED
+from tapeflow.stores import row_text
 from tapeflow.stores.channels import Channel, Kind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,15 +37,28 @@ def objects(rows: pa.Table) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def json_lines(rows: pa.Table) -> Iterator[bytes]:
-    """One JSON object a row."""
-    for batch in rows.to_batches(max_chunksize=1 << 15):
-        yield from map(_ENCODER.encode, objects(pa.Table.from_batches([batch])))
+def json_array(rows: pa.Table) -> bytes:
+    """A list of one JSON object a row."""
+    return b"[%b]" % (row_text.text(rows, ",", _values) if COMPILED is not None else portable_text(rows, ","))
 
 
 def ndjson(rows: pa.Table) -> bytes:
     """One JSON object a line."""
-    return b"".join(line + b"\n" for line in json_lines(rows))
+    if not rows.num_rows:
+        return b""
+    made = row_text.text(rows, "\n", _values) if COMPILED is not None else portable_text(rows, "\n")
+    return made + b"\n"
+
+
+def portable_text(rows: pa.Table, between: str) -> bytes:
+    """The objects of rows one after the other: what `tapeflow.stores.row_text` gives, without the kernel."""
+    return between.encode().join(json_lines(rows))
+
+
+def json_lines(rows: pa.Table) -> Iterator[bytes]:
+    """One JSON object a row."""
+    for batch in rows.to_batches(max_chunksize=1 << 15):
+        yield from map(_ENCODER.encode, objects(pa.Table.from_batches([batch])))
 
 
 def csv(rows: pa.Table) -> bytes:

@@ -54,7 +54,7 @@ def test_a_mean_of_klines_reads_their_topic_and_no_trades() -> None:
 
 def test_topics_and_scans_are_each_named_once() -> None:
     statements = list(sql.statements(spec(default())))
-    assert sum("'connector' = 'kafka'" in one for one in statements) == 1
+    assert sum("scan.startup.mode" in one for one in statements) == 1
     assert [name for name in TOPICS.values() if sum(f"'topic' = '{name}'" in one for one in statements) != 1] == []
 
 

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from tapeflow.stores import pages
@@ -55,4 +56,46 @@ def test_every_range_and_every_page(quotes: Any, limit: int) -> None:
             if after is None:
                 break
             assert pages.is_position(CHANNELS["quotes"], after)
+        assert found == wanted
+
+
+@pytest.fixture(scope="module")
+def candles() -> tuple[duckdb.DuckDBPyConnection, list[int]]:
+    """Candles of two symbols, not in the order of their times, some missing."""
+    chance = random.Random(6)
+    db = duckdb.connect()
+    for statement in create_tables(CHANNELS["candles"], 8, 8):
+        db.execute(statement)
+    starts = [second for second in range(60) if second % 7]
+    for start in chance.sample(starts, len(starts)):
+        for symbol in ("s", "t"):
+            db.execute(
+                "INSERT INTO candles (venue, symbol, interval, ts_start, close) "
+                "VALUES ('v', ?, '1s', make_timestamptz(?), 1)",
+                [symbol, start * 1_000_000],
+            )
+    return db, starts
+
+
+@pytest.mark.parametrize("limit", [1, 9, 10, 11, 500])
+def test_every_range_of_windows(candles: Any, limit: int) -> None:
+    db, starts = candles
+    key = {"venue": "v", "symbol": "s", "interval": "1s"}
+    for start, end in (
+        (0, 10_000_000),
+        (500_000, 10_500_000),
+        (3, 3),
+        (5_000_000, 4_000_000),
+        (55_000_000, 99_000_000),
+    ):
+        wanted = [second * 1_000_000 for second in starts if start <= second * 1_000_000 < end]
+        found: list[int] = []
+        after = None
+        while True:
+            page = pages.read(db.cursor(), "candles", start=start, end=end, after=after, limit=limit, **key)
+            assert page.rows.num_rows <= limit
+            found += page.rows.column("ts_start").cast(pa.int64()).to_pylist()
+            after = page.end
+            if after is None:
+                break
         assert found == wanted

@@ -8,25 +8,34 @@ import { Axis } from "./axis";
 import { at, framed, isCalm, mark, toast, write } from "../dom";
 import { decimals, moment, secondsOf, zoneName } from "../format";
 import { Gaps } from "./gaps";
+import { Hand } from "./hand";
 import type { History } from "./history";
 import { Indicators } from "./indicators";
 import { CandleLine } from "./legend";
 import type { Pick } from "./names";
+import { Newest } from "./newest";
 import { Panes } from "./panes";
 import { Past, type Change } from "./past";
+import { isEnough, wanted, type Stretch } from "./stretch";
 import type { Stream } from "../stream";
 import type { CandleRow } from "../types/rows";
 import { fade, type Colours, type View } from "../view";
 
 /** Bars from an end of what is loaded at which more are asked for. */
 const NEAR = 150;
-/** The library makes every bar anew when one changes: with so many of them that is done a millisecond later. */
+/** The library makes every bar that it has anew when one changes: with so many of them that is done a millisecond later. */
 const BARS_PER_MS = 100;
 /** Messages kept for a chart that shows another time. */
 const KEPT = 20;
 /** The default distance of bars, and their room at the right. */
 const SPACING_PX = 7;
+const LEAST_PX = 0.3;
 const ROOM = 6;
+/** So many bars that came live are kept beyond those that were loaded, before as many of the oldest go. */
+const GROWN = 3000;
+/** How long the library glides to the newest bar, and by what part of the way it may fall short. */
+const GLIDE_MS = 1050;
+const SHORT = 0.3;
 const MODES = { normal: PriceScaleMode.Normal, log: PriceScaleMode.Logarithmic, percent: PriceScaleMode.Percentage };
 
 type Main = ISeriesApi<SeriesType>;
@@ -52,11 +61,20 @@ export class Chart {
   private readonly line = new CandleLine();
   private leave: (() => void)[] = [];
   private readonly waiting = new Map<number, CandleRow>();
-  private readonly flush = framed(() => this.draw(), () => this.history.rows.length / BARS_PER_MS);
+  private readonly flush = framed(() => this.draw(), () => (this.stretch.to - this.stretch.from) / BARS_PER_MS);
+  private readonly stretchSoon = framed(() => this.restretch());
+  private readonly hand: Hand;
+  private readonly newest: Newest;
   private readonly tell = framed(() => this.legend());
   private tick = "0.01";
   private drawn: History | null = null;
+  /** Bars that came live. */
+  private grown = 0;
+  /** The bars that are in the series. */
+  private stretch: Stretch = { from: 0, to: 0 };
+  /** Where the library moves in its next frame, if it does: a position, or a stretch that is to be seen. */
   private aim: number | null = null;
+  private coming: Stretch | null = null;
   private hovered: { time: number; logical: number } | null = null;
   /** Called when there is another series to attach to. */
   attached: (series: Main) => void = () => undefined;
@@ -72,7 +90,7 @@ export class Chart {
       autoSize: true,
       layout: { attributionLogo: false, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 11 },
       crosshair: { mode: CrosshairMode.Normal },
-      timeScale: { timeVisible: true, rightOffset: ROOM, barSpacing: SPACING_PX, minBarSpacing: 0.2, uniformDistribution: true, lockVisibleTimeRangeOnResize: true },
+      timeScale: { timeVisible: true, rightOffset: ROOM, barSpacing: SPACING_PX, minBarSpacing: LEAST_PX, uniformDistribution: true, lockVisibleTimeRangeOnResize: true },
       kineticScroll: { touch: !isCalm(), mouse: false },
     });
     const failed = (error: Error): void => write(at("loading"), `The history cannot be had now (${error.message}); it is asked for again`);
@@ -81,11 +99,14 @@ export class Chart {
     this.volume = this.chart.addSeries(HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
     this.main = this.makeMain();
+    this.newest = new Newest(this.main);
+    this.hand = new Hand(at("canvas"), () => this.stretchSoon());
     this.gaps = new Gaps(colours.warn);
     this.main.attachPrimitive(this.gaps);
     this.markers = createSeriesMarkers(this.main, []);
     this.overlays = new Indicators({
       chart: this.chart, stream, view, colours: () => this.colours, history: () => this.history, isLive: () => this.past.isLive,
+      drawn: () => this.history.times.slice(this.stretch.from, this.stretch.to), isDrawn: (time) => this.isDrawn(time),
       changed: this.tell, edit: (pick) => told.edit(pick), remove: (pick) => told.remove(pick),
     });
     at("legend").append(this.line.element);
@@ -104,6 +125,17 @@ export class Chart {
 
   private get history(): History {
     return this.past.history;
+  }
+
+  /** The last bar that is loaded is in the series. */
+  private get isAtEnd(): boolean {
+    return this.stretch.to >= this.history.times.length;
+  }
+
+  private isDrawn(time: number): boolean {
+    const { times } = this.history;
+    const { from, to } = this.stretch;
+    return time >= (times[from] ?? Infinity) && time <= (times[to - 1] ?? -Infinity);
   }
 
   // -- what is shown --
@@ -127,7 +159,7 @@ export class Chart {
     if (around === undefined) this.now(false);
     else this.centre(around);
     const { last } = this.history;
-    if (last && this.past.isLive) this.told.priced(last);
+    if (last && this.past.isLive) this.priced(last);
     await this.overlays.open();
     await this.past.settle();
   }
@@ -157,8 +189,9 @@ export class Chart {
     const range = this.chart.timeScale().getVisibleLogicalRange();
     at("now").classList.toggle("wanted", this.isBack());
     if (!range) return;
-    if (range.from < NEAR) void this.past.older();
-    else if (!this.past.isLive && range.to > this.history.times.length - NEAR) void this.past.newer();
+    this.stretchSoon();
+    if (range.from + this.stretch.from < NEAR) void this.past.older();
+    else if (!this.past.isLive && range.to + this.stretch.from > this.history.times.length - NEAR) void this.past.newer();
   }
 
   private follow(): void {
@@ -201,6 +234,7 @@ export class Chart {
     this.main.attachPrimitive(this.gaps);
     this.markers = createSeriesMarkers(this.main, []);
     this.attached(this.main);
+    this.newest.attach(this.main);
     this.dress(this.colours);
     this.applyFormat();
   }
@@ -247,33 +281,82 @@ export class Chart {
 
   /** The axis keeps the ticks of times that it knows: they are forgotten and told again. */
   private relay(): void {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const seen = this.seen();
     for (const series of [this.main, this.volume]) series.setData([]);
     this.overlays.empty();
-    this.redraw();
-    this.overlays.refill();
-    if (range) this.chart.timeScale().setVisibleLogicalRange(range);
+    if (seen) this.place(seen);
+    else this.redraw();
   }
 
   /** All of it anew; keeps the place that is looked at. */
   private redraw(): void {
     const before = this.range();
-    const index = before ? Math.round(Math.min(Math.max(before.from, 0), this.history.times.length - 1)) : -1;
-    const anchor = this.drawn === this.history ? this.history.times[index] : undefined;
+    const { from, to } = this.stretch;
+    const index = before ? Math.round(Math.min(Math.max(before.from, 0), to - from - 1)) : -1;
+    const isKnown = this.drawn === this.history;
+    const anchor = isKnown ? this.history.times[from + index] : undefined;
+    const edge = isKnown && this.hand.isHolding ? this.history.times[to] : undefined; // the right end stays where it is
+    const isBack = this.isBack();
     this.drawn = this.history;
     this.history.layout();
-    const rows = new Map(this.history.rows.map((row) => [row.ts_start / 1e6, row]));
     const { times } = this.history;
-    this.main.setData(times.map((time) => this.bar(time, rows.get(time))) as never);
-    this.volume.setData(times.map((time) => this.volumeBar(time, rows.get(time))) as never);
-    const found = anchor === undefined ? -1 : times.indexOf(anchor);
-    if (before && found >= 0 && this.isBack()) this.keep(before, found - index);
+    const found = anchor === undefined ? -1 : this.history.index(anchor);
+    const shift = found - index;
+    this.stretch = wanted(before && found >= 0 ? { from: before.from + shift, to: before.to + shift } : this.tail(), times.length);
+    if (isKnown && this.hand.isHolding) this.stretch.to = edge === undefined ? times.length : this.history.index(edge);
+    this.fill();
+    if (this.coming) this.show(this.coming);
+    else if (before && found >= 0 && isBack) this.keep(before, shift - this.stretch.from);
+  }
+
+  /** The series get the bars of the stretch. */
+  private fill(): void {
+    const bars = this.history.drawn(this.stretch);
+    this.main.setData(bars.map(({ time, row }) => this.bar(time, row)) as never);
+    this.volume.setData(bars.map(({ time, row }) => this.volumeBar(time, row)) as never);
+    this.overlays.refill();
     this.decorate();
     this.tell();
   }
 
+  /** What is seen has moved: other bars are put into the series before their end is seen. */
+  private restretch(): void {
+    const seen = this.seen();
+    if (!seen || this.drawn !== this.history) return;
+    if (!isEnough(this.stretch, seen, this.history.times.length, this.hand.isHolding)) this.redraw();
+  }
+
+  /** Show these bars, of all that are loaded. */
+  private place(seen: Stretch): void {
+    this.drawn = this.history;
+    this.history.layout();
+    this.stretch = wanted(seen, this.history.times.length);
+    this.fill();
+    this.show(seen);
+  }
+
+  private show(seen: Stretch): void {
+    const { from } = this.stretch;
+    this.coming = seen;
+    this.chart.timeScale().setVisibleLogicalRange({ from: seen.from - from, to: seen.to - from });
+    requestAnimationFrame(() => (this.coming = null));
+  }
+
+  /** The bars that are seen, of all that are loaded. */
+  private seen(): Stretch | null {
+    const range = this.range();
+    return range && { from: range.from + this.stretch.from, to: range.to + this.stretch.from };
+  }
+
+  /** The newest bars, as many as are seen at a spacing. */
+  private tail(spacing = this.chart.timeScale().options().barSpacing): Stretch {
+    const count = this.history.times.length;
+    return { from: count - this.chart.timeScale().width() / spacing, to: count };
+  }
+
   /** The bars that are seen, or are to be in the next frame. */
   private range(): { from: number; to: number } | null {
+    if (this.coming) return { from: this.coming.from - this.stretch.from, to: this.coming.to - this.stretch.from };
     const scale = this.chart.timeScale();
     const range = scale.getVisibleLogicalRange();
     const ahead = this.aim === null ? 0 : this.aim - scale.scrollPosition();
@@ -296,8 +379,8 @@ export class Chart {
   }
 
   private decorate(): void {
-    this.gaps.set(this.history.shades(), this.colours.warn);
-    const revised = this.history.rows.filter((row) => row.revision > 0).slice(-500);
+    this.gaps.set(this.history.shades(this.stretch), this.colours.warn);
+    const revised = this.history.drawn(this.stretch).flatMap(({ row }) => (row && row.revision > 0 ? [row] : [])).slice(-500);
     this.markers.setMarkers(
       revised.map((row): SeriesMarker<Time> => ({
         time: (row.ts_start / 1e6) as UTCTimestamp, position: "belowBar", shape: "circle", color: this.colours.warn, size: 0.3,
@@ -325,10 +408,11 @@ export class Chart {
       else if (what === "last") this.append(row, before);
       else this.replace(row);
     }
+    this.trim();
     if (isWhole) this.redraw();
     else if (isRevised) this.decorate();
     const last = this.history.last;
-    if (last) this.told.priced(last);
+    if (last) this.priced(last);
     this.legend();
   }
 
@@ -336,21 +420,44 @@ export class Chart {
   private drawElsewhere(): void {
     const newest = [...this.waiting.values()].sort((a, b) => a.ts_start - b.ts_start).slice(-KEPT);
     const last = newest.at(-1);
-    if (last) this.told.priced(last);
+    if (last) this.priced(last);
     this.waiting.clear();
     for (const row of newest) this.waiting.set(row.ts_start, row);
+  }
+
+  private priced(row: CandleRow): void {
+    this.newest.show(this.past.isLive && this.isAtEnd, row, this.colours);
+    this.told.priced(row);
   }
 
   private append(row: CandleRow, before: number | undefined): void {
     const time = row.ts_start / 1e6;
     if (before !== undefined && before / 1e6 > time) return;
+    const isNext = this.isAtEnd;
     this.history.times.push(time);
+    this.grown += 1;
+    if (!isNext) return;
+    this.stretch.to += 1;
     this.main.update(this.bar(time, row) as never);
     this.volume.update(this.volumeBar(time, row) as never);
   }
 
+  /** A page that is open for days keeps as much as it has loaded: what came since drives out what is oldest. */
+  private trim(): void {
+    if (this.grown < GROWN || this.stretch.from < GROWN || this.past.isLoading) return;
+    this.grown -= GROWN;
+    const before = this.history.times.length;
+    this.past.forget(GROWN);
+    this.history.layout();
+    const gone = before - this.history.times.length; // with what was drawn empty
+    this.stretch = { from: Math.max(0, this.stretch.from - gone), to: this.stretch.to - gone };
+    this.overlays.forget();
+    this.decorate();
+  }
+
   private replace(row: CandleRow): void {
     const time = row.ts_start / 1e6;
+    if (!this.isDrawn(time)) return;
     const isOld = time < (this.history.times.at(-1) ?? 0);
     this.main.update(this.bar(time, row) as never, isOld);
     this.volume.update(this.volumeBar(time, row) as never, isOld);
@@ -393,7 +500,7 @@ export class Chart {
   // -- moving about --
 
   private isBack(): boolean {
-    return !this.past.isLive || this.chart.timeScale().scrollPosition() < -3;
+    return !this.past.isLive || this.chart.timeScale().scrollPosition() - (this.history.times.length - this.stretch.to) < -3;
   }
 
   now(isMoved = true): void {
@@ -402,21 +509,30 @@ export class Chart {
       return;
     }
     const scale = this.chart.timeScale();
+    if (!this.isAtEnd) this.place(this.tail());
     if (!isMoved) scale.applyOptions({ barSpacing: SPACING_PX });
-    if (isMoved && !isCalm()) scale.scrollToRealTime();
-    else scale.scrollToPosition(ROOM, false);
+    const way = ROOM - scale.scrollPosition();
+    if (!isMoved || isCalm() || this.coming || way > scale.width() / scale.options().barSpacing) {
+      scale.scrollToPosition(ROOM, false);
+      return;
+    }
+    scale.scrollToRealTime();
+    window.setTimeout(() => { // the library leaves out the last step, which is long where frames are
+      const rest = ROOM - scale.scrollPosition();
+      if (rest > 0 && rest < SHORT * way && !this.hand.isHolding) scale.scrollToPosition(ROOM, false);
+    }, GLIDE_MS);
   }
 
   /** A moment in the middle, as many bars around it as are seen. */
   private centre(moment: number): void {
     const scale = this.chart.timeScale();
     const half = scale.width() / scale.options().barSpacing / 2;
-    const found = this.history.times.findIndex((time) => time * 1e6 >= moment);
-    const index = found < 0 ? this.history.times.length - 1 : found;
-    scale.setVisibleLogicalRange({ from: index - half, to: index + half });
+    const index = Math.min(this.history.index(moment / 1e6), this.history.times.length - 1);
+    this.place({ from: index - half, to: index + half });
   }
 
   fit(): void {
+    this.place(this.tail(LEAST_PX));
     this.chart.timeScale().fitContent();
     this.chart.priceScale("right").applyOptions({ autoScale: true });
   }

@@ -1,6 +1,7 @@
 /** The candles that are known, in order, each once; and what of their time was not seen. No drawing. */
 import type { Gap } from "../api";
 import type { Shade } from "./gaps";
+import type { Stretch } from "./stretch";
 import type { CandleRow } from "../types/rows";
 
 /** Empty windows that are drawn within one gap at most. */
@@ -52,8 +53,21 @@ export class History {
     return index === this.rows.length - 1 ? "last" : "inserted";
   }
 
+  /** The first rows are known no more, nor what was missing among them. */
+  drop(count: number): void {
+    this.rows = this.rows.slice(count);
+    const first = this.first?.ts_start ?? 0;
+    this.gaps = this.gaps.filter((gap) => gap.ts_end > first);
+  }
+
   /** Take a page at once; whether any row is another than was known. */
   merge(rows: CandleRow[], gaps: Gap[]): boolean {
+    const [first, last] = [this.first, rows.at(-1)];
+    if (first && last && last.ts_start < first.ts_start) { // one by one each would move all that is known
+      this.rows = rows.concat(this.rows);
+      this.note(gaps);
+      return true;
+    }
     const isNew = rows.map((row) => this.put(row)).some((what) => what !== "same");
     this.note(gaps);
     return isNew;
@@ -107,20 +121,37 @@ export class History {
     this.times = empty.length ? [...starts, ...empty].sort((a, b) => a - b) : starts;
   }
 
-  /** The stretches of `times` that lie in gaps. */
-  shades(): Shade[] {
+  /** Where a time is among `times`, or would be. */
+  index(seconds: number): number {
+    return lower(this.times, seconds);
+  }
+
+  /** What is drawn in a stretch of `times`: each with its row, if there is one. */
+  drawn({ from, to }: Stretch): { time: number; row: CandleRow | undefined }[] {
+    let at = this.find((this.times[from] ?? 0) * 1e6);
+    return this.times.slice(from, to).map((time) => {
+      const row = this.rows[at];
+      if (row?.ts_start !== time * 1e6) return { time, row: undefined };
+      at += 1;
+      return { time, row };
+    });
+  }
+
+  /** What of a stretch of `times` lies in gaps, counted from its begin. */
+  shades({ from: begin, to: end }: Stretch): Shade[] {
     const found: Shade[] = [];
     for (const gap of this.gaps) {
       const from = gap.ts_start / 1e6;
       const to = gap.ts_end / 1e6;
-      for (let index = lower(this.times, from - this.seconds + 1e-6); index < this.times.length; index += 1) {
+      for (let index = Math.max(begin, this.index(from - this.seconds + 1e-6)); index < end; index += 1) {
         const time = this.times[index] as number;
         if (time >= to) break;
         const row = this.row(time);
         const isCovered = row?.source === "venue";
+        const place = index - begin;
         const before = found.at(-1);
-        if (before && before.to === index - 1 && before.isCovered === isCovered && before.reason === gap.reason) before.to = index;
-        else found.push({ from: index, to: index, reason: gap.reason ?? "", isCovered });
+        if (before && before.to === place - 1 && before.isCovered === isCovered && before.reason === gap.reason) before.to = place;
+        else found.push({ from: place, to: place, reason: gap.reason ?? "", isCovered });
       }
     }
     return found;

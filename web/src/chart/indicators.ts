@@ -25,6 +25,8 @@ interface Shown {
   rows: Map<number, IndicatorRow>;
   legend: IndicatorLine;
   pane: number;
+  /** Times of the first and the last row; 0 without any. */
+  oldest: number;
   newest: number;
   isStreamed: boolean;
   problem: string;
@@ -36,6 +38,9 @@ export interface Surroundings {
   view: View;
   colours: () => Colours;
   history: () => History;
+  /** The times that are in the candles' series: no other may be in ours. */
+  drawn: () => number[];
+  isDrawn: (time: number) => boolean;
   /** Whether what is loaded reaches to now. */
   isLive: () => boolean;
   changed: () => void;
@@ -79,7 +84,7 @@ export class Indicators {
   private make(pick: Pick, nextPane: () => number): Shown {
     const kind = read(pick.name, this.kinds)?.kind;
     return {
-      pick, keys: kind?.values ?? [], lines: new Map(), rows: new Map(), newest: 0, problem: "",
+      pick, keys: kind?.values ?? [], lines: new Map(), rows: new Map(), oldest: 0, newest: 0, problem: "",
       pane: kind?.overlay ? 0 : nextPane(),
       isStreamed: this.streamed?.includes(pick.name) ?? true,
       legend: new IndicatorLine(pick, () => this.of.edit(pick), () => this.of.remove(pick)),
@@ -115,9 +120,18 @@ export class Indicators {
   async older(): Promise<void> {
     const first = this.of.history().first?.ts_start;
     await this.extend((one) => {
-      const known = Math.min(...one.rows.keys());
-      return this.load(one, first, Number.isFinite(known) ? known * 1e6 : this.end());
+      const known = one.oldest;
+      return this.load(one, first, known ? known * 1e6 : this.end());
     });
+  }
+
+  /** What is older than the candles is known no more. */
+  forget(): void {
+    const first = (this.of.history().first?.ts_start ?? 0) / 1e6;
+    for (const one of this.shown) {
+      for (const time of one.rows.keys()) if (time < first) one.rows.delete(time);
+      one.oldest = first;
+    }
   }
 
   /** Newer candles have come, or rows may be missing. */
@@ -142,7 +156,7 @@ export class Indicators {
       const forming = end === undefined && !cursor ? true : undefined;
       const page = await this.ask(one, { symbol, interval, name: one.pick.name, start, end, limit: PAGE, cursor, forming });
       if (mine !== this.generation) return;
-      for (const row of page?.data ?? []) one.rows.set(row.ts_start / 1e6, row);
+      for (const row of page?.data ?? []) keep(one, row);
       cursor = start === undefined ? undefined : (page?.next ?? undefined);
     } while (cursor);
   }
@@ -195,8 +209,8 @@ export class Indicators {
       if (!one || !this.of.history().row(time)) continue; // the candle comes first
       const known = one.rows.get(time);
       if (known && (known.closed && !row.closed || known.revision > row.revision)) continue;
-      one.rows.set(time, row);
-      one.newest = Math.max(time, one.newest);
+      keep(one, row);
+      if (!this.of.isDrawn(time)) continue;
       for (const [key, value] of Object.entries(row.values)) {
         if (value !== null) this.line(one, key)?.update(this.point(key, time, value) as never, time < one.newest);
       }
@@ -205,16 +219,13 @@ export class Indicators {
   }
 
   private fill(one: Shown): void {
-    const times = [...one.rows.keys()].sort((a, b) => a - b);
-    one.newest = times.at(-1) ?? 0;
-    const drawn = new Set(this.of.history().times);
-    one.rows = new Map(times.map((time) => [time, one.rows.get(time) as IndicatorRow]));
+    const rows = this.of.drawn().flatMap((time) => one.rows.get(time) ?? []);
     const last = one.rows.get(one.newest);
     if (last) one.keys = Object.keys(last.values);
     for (const key of one.keys) {
-      const points = times.flatMap((time) => {
-        const value = one.rows.get(time)?.values[key];
-        return value == null || !drawn.has(time) ? [] : [this.point(key, time, value)];
+      const points = rows.flatMap((row) => {
+        const value = row.values[key];
+        return value == null ? [] : [this.point(key, row.ts_start / 1e6, value)];
       });
       this.line(one, key)?.setData(points as never);
     }
@@ -272,4 +283,11 @@ export class Indicators {
       return { pane: one.pane, line: one.legend.element };
     });
   }
+}
+
+function keep(one: Shown, row: IndicatorRow): void {
+  const time = row.ts_start / 1e6;
+  one.rows.set(time, row);
+  one.oldest = one.oldest ? Math.min(time, one.oldest) : time;
+  one.newest = Math.max(time, one.newest);
 }

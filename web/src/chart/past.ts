@@ -90,6 +90,12 @@ export class Past {
     }
   }
 
+  /** So many of the oldest candles are known no more; they are asked for again when they are wanted. */
+  forget(count: number): void {
+    this.history.drop(count);
+    this.isWhole = false;
+  }
+
   private key(): { symbol: string; interval: string } {
     return { symbol: this.view.symbol, interval: this.view.interval };
   }

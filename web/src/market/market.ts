@@ -20,7 +20,7 @@ interface Level {
   price: HTMLElement;
   size: HTMLElement;
   total: HTMLElement;
-  bar: HTMLElement;
+  /** Of its bar, in parts of the line. */
   width: number;
 }
 
@@ -35,13 +35,11 @@ interface Line {
 
 function level(side: string): Level {
   const element = make("div", `level ${side}`);
-  const bar = make("i", "depth");
-  bar.setAttribute("aria-hidden", "true");
   const price = make("span", "number");
   const size = make("span", "number");
   const total = make("span", "number");
-  element.append(bar, price, size, total);
-  return { element, price, size, total, bar, width: -1 };
+  element.append(price, size, total);
+  return { element, price, size, total, width: -1 };
 }
 
 function line(): Line {
@@ -200,7 +198,7 @@ export class Market {
   private stretch(one: Level, width: number): void {
     if (one.width === width) return;
     one.width = width;
-    one.bar.style.transform = `scaleX(${width})`;
+    one.element.style.backgroundSize = `${width * 100}% 100%`; // painted: a bar that is transformed would be a layer of its own
   }
 
   private showTrades(): void {

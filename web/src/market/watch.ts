@@ -294,6 +294,7 @@ export class Watch {
 
   private async add(wanted = at<HTMLInputElement>("search").value.trim()): Promise<void> {
     const search = at<HTMLInputElement>("search");
+    const isTyping = document.activeElement === search;
     this.overlook();
     try {
       await api.follow(wanted);
@@ -301,12 +302,17 @@ export class Watch {
       this.filter();
       await this.refresh();
       toast(`${wanted.toUpperCase()} is followed`);
+      if (!isTyping) this.focus(wanted.toUpperCase()); // the button that was pressed is gone, or can be pressed no more
     } catch (error) {
       const nearest = error instanceof api.ProblemError ? error.nearest : [];
       this.overlook();
       if (nearest.length) this.suggest(nearest, "The venue does not list it. Do you mean");
       else toast((error as Error).message);
     }
+  }
+
+  private focus(symbol: string | undefined): void {
+    this.entries.get(symbol ?? "")?.element.querySelector<HTMLElement>(".pick")?.focus();
   }
 
   /** Names of the venue, each to be added by its button. */
@@ -322,10 +328,13 @@ export class Watch {
   }
 
   private async remove(symbol: string): Promise<void> {
+    const element = this.entries.get(symbol)?.element;
+    const next = (element?.nextElementSibling ?? element?.previousElementSibling) as HTMLElement | null | undefined;
     try {
       await api.unfollow(symbol);
       await this.refresh();
       toast(`${symbol} is followed no more`);
+      if (document.activeElement === document.body) this.focus(next?.dataset["symbol"]);
     } catch (error) {
       toast((error as Error).message);
     }

@@ -1,6 +1,6 @@
 /** How far what is shown can be trusted: always visible, judged each quarter of a second, never kinder than what is known. */
 import * as api from "../api";
-import { at, write } from "../dom";
+import { at, framed, write } from "../dom";
 import { clock, moment, reason, span } from "../format";
 import type { Pulse } from "./pulse";
 import type { Stream } from "../stream";
@@ -11,6 +11,9 @@ const STALE_S = 10;
 /** Rows that come later than this after their message are told as delayed. */
 const DELAYED_S = 1;
 const RECENT_US = 12 * 3_600_000_000;
+
+/** How often ages are told anew. */
+const SHOW_MS = 300;
 
 export class Trust {
   /** Server time of the newest quote or trade of the shown symbol, microseconds. */
@@ -27,7 +30,8 @@ export class Trust {
     private readonly venue: () => string,
     private readonly pulse: Pulse,
   ) {
-    window.setInterval(() => this.show(), 250);
+    const show = framed(() => this.show(), SHOW_MS); // with all else that is drawn, not in frames of its own
+    window.setInterval(show, SHOW_MS);
     pulse.each(() => this.polled());
   }
 

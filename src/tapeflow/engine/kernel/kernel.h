@@ -1,4 +1,4 @@
-/* The compiled kernel: frames to stamped unique trades (intake.c), trades to windows (windows.c).
+/* The compiled kernel: frames to stamped unique trades (intake.c), trades to windows (windows.c), rows to JSON (text.c).
  *
  * Plain C11 without Python: module.c is the only file that knows of it, so that sanitizers and the fuzzer
  * (fuzz.c) work on the same code. Every rule here has a twin in Python (engine/intake.py, engine/windows.py)
@@ -322,6 +322,38 @@ Key *windows_key(Windows *windows, int32_t symbol);
 
 /* The float64 nearest to value / power, ties to even; power below 2^63. */
 double nearest(u128 value, u64 power);
+
+/* ---- texts (text.c) ------------------------------------------------------------------------------------ */
+
+/* Canonical decimal text of a mantissa: at most 39 digits, a sign, a point. Returns where it begins before `end`. */
+char *decimal_text(u128 value, bool negative, int scale, char *end);
+
+typedef struct {
+    char *at; /* to be freed */
+    i64 n, cap;
+} Text;
+
+/* How the values of a column lie in memory, as Arrow has them; MADE: a JSON array that has been written. */
+enum { COLUMN_DECIMALS, COLUMN_INTS, COLUMN_BITS, COLUMN_TEXTS, COLUMN_MADE };
+
+typedef struct {
+    int kind;
+    const char *head; /* what stands before each value: a comma, the name, a colon */
+    i64 head_size;
+    i64 offset; /* of the first row, in `valid` and `values` */
+    int scale;  /* of decimals */
+    const uint8_t *valid; /* a bit for each row; NULL: none is null */
+    const uint8_t *values;
+    const char *heap; /* of texts, into which values point; of what is MADE, the array */
+    i64 valid_size, values_size, heap_size;
+    i64 read; /* of what is MADE, how much has been taken */
+} Column;
+
+/* Whether the buffers of a column are long enough for so many rows. */
+bool column_holds(const Column *column, i64 rows);
+
+/* Appends an object for each row. False: no memory, or what is MADE has too few values. */
+bool json_rows(Text *text, Column *columns, i64 n, i64 rows, char between);
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 

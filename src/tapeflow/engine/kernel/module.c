@@ -820,32 +820,6 @@ static PyObject *nearest_method(PyObject *Py_UNUSED(module), PyObject *const *ar
     return PyFloat_FromDouble(nearest(wide(lo, hi), power));
 }
 
-/* Canonical decimal text of a mantissa: at most 39 digits, a sign, a point. Returns where it begins in `text`. */
-static char *decimal_text(u128 value, bool negative, int scale, char *end) {
-    char *p = end;
-    int digits = 0;
-    bool shown = false; /* zeros at the end of the fraction are not written */
-    while (value || digits <= scale) {
-        int digit;
-        if (value >> 64) {
-            digit = (int)(value % 10);
-            value /= 10;
-        } else {
-            u64 low = (u64)value;
-            digit = (int)(low % 10);
-            value = low / 10;
-        }
-        if (digits == scale && shown) *--p = '.';
-        if (digits >= scale || digit || shown) {
-            *--p = (char)('0' + digit);
-            shown = true;
-        }
-        digits++;
-    }
-    if (negative) *--p = '-';
-    return p;
-}
-
 static PyObject *decimal_texts(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n) {
     i64 width, scale;
     Py_buffer buffer;
@@ -878,8 +852,88 @@ static PyObject *decimal_texts(PyObject *Py_UNUSED(module), PyObject *const *arg
     return list;
 }
 
+/* ---- rows as JSON -------------------------------------------------------------------------------------- */
+
+enum { PARTS = 3 }; /* buffers of a column: which cells are not null, values, what the values point into */
+
+typedef struct {
+    Column column;
+    Py_buffer parts[PARTS];
+    int held;
+} Bound;
+
+static bool hold(Bound *held, PyObject *object, const void **at, i64 *size) {
+    Py_buffer *buffer = &held->parts[held->held];
+    if (object == Py_None) return true;
+    if (PyObject_GetBuffer(object, buffer, PyBUF_SIMPLE) < 0) return false;
+    held->held++;
+    *at = buffer->buf;
+    *size = buffer->len;
+    return true;
+}
+
+/* A column is (kind, head, offset, scale, valid, values, heap); what is not there is None. */
+static bool held_column(PyObject *object, i64 rows, Bound *held) {
+    Column *column = &held->column;
+    PyObject *head, *valid, *values, *heap;
+    Py_ssize_t head_size;
+    if (!PyArg_ParseTuple(object, "iSLiOOO", &column->kind, &head, &column->offset, &column->scale, &valid, &values, &heap))
+        return false;
+    if (PyBytes_AsStringAndSize(head, (char **)&column->head, &head_size) < 0) return false;
+    column->head_size = head_size;
+    if (!hold(held, valid, (const void **)&column->valid, &column->valid_size) ||
+        !hold(held, values, (const void **)&column->values, &column->values_size) ||
+        !hold(held, heap, (const void **)&column->heap, &column->heap_size))
+        return false;
+    if (column_holds(column, rows)) return true;
+    PyErr_SetString(PyExc_ValueError, "a column has fewer values than there are rows");
+    return false;
+}
+
+static PyObject *rows_text(Bound *held, PyObject *list, i64 rows, char between) {
+    Py_ssize_t n = PyTuple_Size(list);
+    Column *columns = malloc((n ? (size_t)n : 1) * sizeof *columns);
+    if (!columns) return no_memory();
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (!held_column(PyTuple_GetItem(list, i), rows, &held[i])) {
+            free(columns);
+            return NULL;
+        }
+        columns[i] = held[i].column;
+    }
+    Text text = {0};
+    bool done;
+    Py_BEGIN_ALLOW_THREADS
+    done = json_rows(&text, columns, n, rows, between);
+    Py_END_ALLOW_THREADS
+    PyObject *made = NULL;
+    if (done) made = PyBytes_FromStringAndSize(text.n ? text.at : "", (Py_ssize_t)text.n);
+    else PyErr_SetString(PyExc_ValueError, "a column is not what its kind says, or there is no memory");
+    free(text.at);
+    free(columns);
+    return made;
+}
+
+static PyObject *json_rows_method(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n) {
+    i64 rows, between;
+    if (!arguments(n, 3) || !number(args[1], &rows) || !number(args[2], &between)) return NULL;
+    if (!PyTuple_Check(args[0]) || rows < 0 || rows > (i64)1 << 40) {
+        PyErr_SetString(PyExc_ValueError, "expected a tuple of columns and a number of rows");
+        return NULL;
+    }
+    Py_ssize_t columns = PyTuple_Size(args[0]);
+    Bound *held = calloc(columns ? (size_t)columns : 1, sizeof *held);
+    if (!held) return no_memory();
+    PyObject *made = rows_text(held, args[0], rows, (char)between);
+    for (Py_ssize_t i = 0; i < columns; i++)
+        while (held[i].held) PyBuffer_Release(&held[i].parts[--held[i].held]);
+    free(held);
+    return made;
+}
+
 static PyMethodDef module_methods[] = {
     {"decimal_texts", (PyCFunction)(void (*)(void))decimal_texts, METH_FASTCALL, "decimal_texts(buffer, width, scale): canonical texts of mantissas of 8 or 16 bytes."},
+    {"json_rows", (PyCFunction)(void (*)(void))json_rows_method, METH_FASTCALL, "json_rows(columns, rows, between): a JSON object for each row."},
     {"split", (PyCFunction)(void (*)(void))split, METH_FASTCALL, "split(buffer, from, last, limit): lines, and where to go on."},
     {"nearest", (PyCFunction)(void (*)(void))nearest_method, METH_FASTCALL, "nearest(hi, lo, power): the float64 nearest to value / power."},
     {NULL, NULL, 0, NULL},

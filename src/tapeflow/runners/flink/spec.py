@@ -15,7 +15,7 @@ from tapeflow.indicators import parse
 Guarantee = Literal["exactly_once", "at_least_once"]
 
 #: The form of the state that a job keeps; a state of another form is not restored.
-FORM = 1
+FORM = 2
 
 
 class Interval(msgspec.Struct, frozen=True):

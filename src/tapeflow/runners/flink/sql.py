@@ -68,27 +68,30 @@ _FIELDS = {
         "`venue` STRING, `symbol` STRING, `interval` STRING, `ts_start` BIGINT, `ts_end` BIGINT, `open` STRING, "
         "`high` STRING, `low` STRING, `close` STRING, `volume` STRING, `quote_volume` STRING, "
         "`taker_buy_volume` STRING, `count` BIGINT, `vwap` DOUBLE, `source` STRING, `closed` BOOLEAN, "
-        "`revision` BIGINT, PRIMARY KEY (`venue`, `symbol`, `interval`, `ts_start`) NOT ENFORCED"
+        "`revision` BIGINT"
     ),
     "moving_average": (
         "`venue` STRING, `symbol` STRING, `window_ms` BIGINT, `slide_ms` BIGINT, `ts_start` BIGINT, `ts_end` BIGINT, "
-        "`mean` DOUBLE, `count` BIGINT, `closed` BOOLEAN, `revision` BIGINT, "
-        "PRIMARY KEY (`venue`, `symbol`, `window_ms`, `slide_ms`, `ts_start`) NOT ENFORCED"
+        "`mean` DOUBLE, `count` BIGINT, `closed` BOOLEAN, `revision` BIGINT"
     ),
     "indicators": (
         "`venue` STRING, `symbol` STRING, `interval` STRING, `name` STRING, `ts_start` BIGINT, `ts_end` BIGINT, "
-        "`values` MAP<STRING, DOUBLE>, `bars` BIGINT, `closed` BOOLEAN, `revision` BIGINT, "
-        "PRIMARY KEY (`venue`, `symbol`, `interval`, `name`, `ts_start`) NOT ENFORCED"
+        "`values` MAP<STRING, DOUBLE>, `bars` BIGINT, `closed` BOOLEAN, `revision` BIGINT"
     ),
 }
 
 
 def sink(spec: Spec, channel: str) -> str:
-    """The table of a result channel: each row replaces the one before it of the same key."""
+    """The table of a result channel: each row replaces the one before it of the same window.
+
+    The key of a message is the symbol alone: so all rows of a series are in one partition, in an order that everybody
+    sees alike. The topic is not compacted therefore; what is older than its time is in the stores.
+    """
     rows = {
-        "connector": "upsert-kafka",
+        "connector": "kafka",
         "topic": spec.topics[channel],
         "key.format": "json",
+        "key.fields": "venue;symbol",
         "value.format": "json",
         "sink.delivery-guarantee": spec.guarantee.replace("_", "-"),
         **_client(spec),
@@ -280,6 +283,14 @@ COLUMNS = {
 }
 
 
+#: The rows of `computed` as they change, without those that only say what was there before: nothing is ever taken
+#: back, each row stands in the place of the one before it of its window.
+CHANGES = (
+    f"SELECT {', '.join(f'`{name}`' for name in COLUMNS)} FROM "
+    "TO_CHANGELOG(input => TABLE `computed`, op_mapping => MAP['INSERT, UPDATE_AFTER', 'I'])"
+)
+
+
 def results(folds: Folds, outage_us: int) -> str:
     """All that SQL computes, as one query, so that the topic is read and parsed once: rows of `COLUMNS`."""
     parts = [_candles(folds, view) for view in candle_views(folds, outage_us)]
@@ -409,6 +420,7 @@ def statements(spec: Spec) -> Iterator[str]:
         yield mean_view("means", folds.means, "events", kept)
     if folds.push_means:
         yield mean_view("push_means", folds.push_means, "pushed", kept)
+    yield f"CREATE TEMPORARY VIEW `computed` AS {results(folds, spec.outage_us)}"
 
 
 def inserts(spec: Spec) -> Iterator[str]:

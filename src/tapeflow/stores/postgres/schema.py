@@ -53,7 +53,9 @@ def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[s
     columns = ", ".join(f'"{name}" {column_type(kind, price_scale, size_scale)}' for name, kind in channel.fields)
     table = table_name(channel.name)
     key = ", ".join(f'"{name}"' for name in channel.key)
-    made = [f'CREATE TABLE IF NOT EXISTS "{table}" ({columns}, {f"PRIMARY KEY ({key})" if key else _ROWID})']
+    made = [
+        f'CREATE TABLE IF NOT EXISTS "{table}" ({columns}, {f"UNIQUE NULLS NOT DISTINCT ({key})" if key else _ROWID})'
+    ]
     time = _time(channel)
     if time not in channel.key:
         made.append(f'CREATE INDEX IF NOT EXISTS "{table}_time" ON "{table}" (symbol, "{time}")')

@@ -362,7 +362,7 @@ class PostgresStore:
             yield
         except psycopg.Error as error:
             text = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if isinstance(error, psycopg.DataError):
+            if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
                 raise Unfit(text) from error
             raise StoreError(f"{what}: {text}") from error
 

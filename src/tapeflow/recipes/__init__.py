@@ -1,0 +1,1 @@
+"""The reference systems, each one file: `tapeflow recipe list`."""

@@ -9,6 +9,7 @@ indicators, the mean. Kafka and Flink are those that TAPEFLOW_KAFKA and TAPEFLOW
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -75,10 +76,21 @@ def measured(bus: Bus, topic: str, group: str) -> float:
         time.sleep(0.2)
 
 
+def cpu_s(group: int) -> float:
+    """What the processes of a group have worked."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12]) if group and int(fields[2]) == group else 0
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     reading = argparse.ArgumentParser()
     reading.add_argument("-n", type=int, default=1_000_000)
     reading.add_argument("--only", default="plain,folds,steps,default")
+    reading.add_argument("--group", type=int, default=0, help="pid of the task manager: its CPU time is told too")
     asked = reading.parse_args()
     bus, address = Bus(os.environ["TAPEFLOW_KAFKA"]), os.environ["TAPEFLOW_FLINK"]
     client = Client(service.python(CACHE), service.connector(CACHE))
@@ -103,7 +115,12 @@ def main() -> None:
             spec = Spec(job_name, folds_of(made[name], 8, 8), source, topics, bus.servers, checkpoint_ms=1000,
                         transaction_timeout_ms=60_000)  # fmt: skip
             job = submit(spec, address, client, print, anew=True)
-        print(json.dumps({"job": name, "rows_per_s": round(measured(bus, source, job_name))}), flush=True)
+        began = cpu_s(asked.group)
+        found = {"job": name, "rows_per_s": round(measured(bus, source, job_name))}
+        if asked.group:
+            found["cpu_us_per_row"] = round((cpu_s(asked.group) - began) / len(rows) * 1e6, 1)
+        state = Rest(address).get(f"/jobs/{job}/checkpoints")["latest"]["completed"]["state_size"]
+        print(json.dumps({**found, "state_mib": round(state / 2**20, 1)}), flush=True)
         Rest(address).cancel(job)
         bus.remove(list(topics.values()))
     bus.remove([source])

@@ -14,20 +14,20 @@ from pyflink.table import StreamTableEnvironment
 
 _SOURCE = """CREATE TEMPORARY TABLE trades (venue STRING, symbol STRING, id STRING, price DECIMAL(19, 8),
  size DECIMAL(18, 8), side STRING, ts_event BIGINT, ts_watermark BIGINT,
- at AS TO_TIMESTAMP_LTZ(COALESCE(ts_event, ts_watermark) / 1000, 3),
- WATERMARK FOR at AS at - INTERVAL '2' SECOND) WITH ('connector' = 'kafka', 'topic' = '{topic}', 'format' = 'json',
- 'properties.bootstrap.servers' = '{kafka}', 'properties.group.id' = '{name}', 'scan.startup.mode' = 'earliest-offset',
- 'properties.isolation.level' = 'read_committed')"""
+ moment AS TO_TIMESTAMP_LTZ(COALESCE(ts_event, ts_watermark) / 1000, 3),
+ WATERMARK FOR moment AS moment - INTERVAL '2' SECOND) WITH ('connector' = 'kafka',
+ 'topic' = '{topic}', 'format' = 'json', 'properties.bootstrap.servers' = '{kafka}', 'properties.group.id' = '{name}',
+ 'scan.startup.mode' = 'earliest-offset', 'properties.isolation.level' = 'read_committed')"""
 _SINK = """CREATE TEMPORARY TABLE {channel} ({fields}) WITH ('connector' = 'kafka', 'topic' = '{name}.{channel}',
  'format' = 'json', 'properties.bootstrap.servers' = '{kafka}', 'sink.delivery-guarantee' = 'exactly-once',
  'sink.transactional-id-prefix' = '{name}-{channel}', 'properties.transaction.timeout.ms' = '60000')"""
 _CANDLES = """INSERT INTO candles SELECT venue, symbol, window_start, window_end, FIRST_VALUE(price), MAX(price),
  MIN(price), LAST_VALUE(price), SUM(size), SUM(price * size), SUM(CASE WHEN side = 'buy' THEN size ELSE 0 END), COUNT(*)
- FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(at), INTERVAL '1' SECOND)) WHERE id IS NOT NULL
+ FROM TABLE(TUMBLE(TABLE trades, DESCRIPTOR(moment), INTERVAL '1' SECOND)) WHERE id IS NOT NULL
  GROUP BY venue, symbol, window_start, window_end"""
 _MEANS = """INSERT INTO moving_average SELECT venue, symbol, window_start, window_end, AVG(CAST(price AS DOUBLE)),
  COUNT(*)
- FROM TABLE(HOP(TABLE trades, DESCRIPTOR(at), INTERVAL '0.5' SECOND, INTERVAL '3' SECOND)) WHERE id IS NOT NULL
+ FROM TABLE(HOP(TABLE trades, DESCRIPTOR(moment), INTERVAL '0.5' SECOND, INTERVAL '3' SECOND)) WHERE id IS NOT NULL
  GROUP BY venue, symbol, window_start, window_end"""
 _KEYS = "venue STRING, symbol STRING, window_start TIMESTAMP_LTZ(3), window_end TIMESTAMP_LTZ(3)"
 _VALUES = ", ".join(f"c{at} DECIMAL(38, 8)" for at in range(7))

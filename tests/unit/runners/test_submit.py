@@ -55,7 +55,8 @@ class _Flink(BaseHTTPRequestHandler):
     answers: ClassVar[dict[str, tuple[int, object]]] = {}
 
     def do_GET(self) -> None:
-        code, answer = self.answers.get(self.path, (404, {"errors": ["Not found.", "x\nCaused by: gone\n\tat y"]}))
+        found = self.answers.get(self.path, (404, {"errors": ["Not found.", "x\nCaused by: gone\n\tat y"]}))
+        code, answer = found() if callable(found) else found
         body = json.dumps(answer).encode()
         self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
@@ -112,12 +113,24 @@ def test_a_server_that_is_not_there_is_said_with_what_to_do() -> None:
 def test_a_stop_waits_for_its_savepoint(flink: tuple[Rest, dict[str, tuple[int, object]]]) -> None:
     rest, answers = flink
     answers["/jobs/a1/stop"] = (202, {"request-id": "r"})
-    answers["/jobs/a1"] = (200, {"state": "FINISHED"})
+    states = iter(("RUNNING", "RUNNING", "FINISHED", "RUNNING"))
+    answers["/jobs/a1"] = lambda: (200, {"state": next(states), "vertices": []})  # type: ignore[assignment]
     answers["/jobs/a1/savepoints/r"] = (
         200, {"status": {"id": "COMPLETED"}, "operation": {"location": "file:/s"}},
     )  # fmt: skip
     assert rest.stop("a1", None, 1) == "file:/s"
-    failed = {"failure-cause": {"stack-trace": "a\n\tat b\nCaused by: full\n"}}
+    failed = {"failure-cause": {"stack-trace": "a\n\tat b\nCaused by: full\n\tat c\n\t... 5 more\n"}}
     answers["/jobs/a1/savepoints/r"] = (200, {"status": {"id": "COMPLETED"}, "operation": failed})
     with pytest.raises(RunnerError, match="full"):
         rest.stop("a1", None, 1)
+
+
+def test_a_job_without_slots_is_said(flink: tuple[Rest, dict[str, tuple[int, object]]]) -> None:
+    rest, answers = flink
+    answers["/jobs/a1"] = (200, {"state": "RUNNING", "vertices": [{"name": "steps", "status": "SCHEDULED"}]})
+    answers["/jobs/a1/exceptions"] = (200, {})
+    with pytest.raises(RunnerError, match="1 of its parts do not run"):
+        rest.wait_for_tasks("a1", 0.1)
+    answers["/jobs/a1"] = (200, {"state": "FAILED", "vertices": []})
+    with pytest.raises(RunnerError, match="is FAILED"):
+        rest.wait_for_tasks("a1", 0.1)

@@ -76,8 +76,7 @@ class Rest:
         history = self.get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
         if not history:
             return ""
-        lines = [line for line in history[0]["stacktrace"].splitlines() if line and not line.startswith("\tat ")]
-        return (lines[-1] if lines else "").removeprefix("Caused by: ").strip()
+        return _root(history[0]["stacktrace"])
 
     def running(self, name: str) -> Job | None:
         """The job of a name that has not ended."""
@@ -95,6 +94,7 @@ class Rest:
 
     def stop(self, job: str, directory: str | None, patience_s: float) -> str:
         """Stop a job with a savepoint: all that it has read is in its results. Where the savepoint is."""
+        self.wait_for_tasks(job, patience_s)
         body: dict[str, object] = {"drain": False}
         if directory:
             body["targetDirectory"] = directory
@@ -107,11 +107,27 @@ class Rest:
                 if "location" in operation:
                     self.wait(job, ENDED, patience_s)
                     return str(operation["location"])
-                cause = operation.get("failure-cause", {}).get("stack-trace", "").splitlines()
-                said = [line for line in cause if line and not line.startswith("\tat ")]
-                raise RunnerError(f"job {job} could not be stopped with a savepoint: {said[-1] if said else answer}")
+                cause = operation.get("failure-cause", {}).get("stack-trace", "")
+                raise RunnerError(f"job {job} could not be stopped with a savepoint: {_root(cause) or answer}")
             time.sleep(_TICK_S)
         raise RunnerError(f"job {job} has not made its savepoint within {patience_s:.0f} s; it goes on")
+
+    def wait_for_tasks(self, job: str, patience_s: float) -> None:
+        """Wait until every task of a running job runs: before that it makes no checkpoint and no savepoint."""
+        until = time.monotonic() + patience_s
+        while True:
+            found = self.get(f"/jobs/{job}")
+            waiting = [vertex["name"] for vertex in found.get("vertices", []) if vertex["status"] != "RUNNING"]
+            if found["state"] in ENDED:
+                raise RunnerError(f"job {job} is {found['state']}: {self.error(job)}")
+            if found["state"] == "RUNNING" and not waiting:
+                return
+            if time.monotonic() > until:
+                raise RunnerError(
+                    f"job {job} is {found['state']}, {len(waiting)} of its parts do not run after {patience_s:.0f} s: "
+                    f"{self.error(job) or 'it may lack slots: tapeflow stack status'}"
+                )
+            time.sleep(_TICK_S)
 
     def cancel(self, job: str) -> None:
         """End a job without a savepoint."""
@@ -129,10 +145,18 @@ class Rest:
         return state
 
 
+def _root(trace: str) -> str:
+    """The last cause of a stack trace, else its first line."""
+    lines = [line for line in trace.splitlines() if line.strip()]
+    causes = [line for line in lines if line.startswith("Caused by: ")]
+    return (causes[-1] if causes else next(iter(lines), "")).removeprefix("Caused by: ").strip()
+
+
 def _reason(error: urllib.error.HTTPError) -> str:
     try:
         lines = [line for text in json.loads(error.read())["errors"] for line in text.splitlines()]
     except (ValueError, KeyError, OSError):
         return f"{error.code} {error.reason}"
-    roots = [line for line in lines if line.startswith("Caused by: ")] or lines
-    return roots[-1].removeprefix("Caused by: ") if roots else str(error.code)
+    if any(line.startswith("Caused by: ") for line in lines):
+        return _root("\n".join(lines))
+    return lines[-1] if lines else str(error.code)

@@ -20,7 +20,7 @@ from tapeflow.runners.flink.spec import Spec
 #: What a job takes along: pure, and of the standard library, msgspec and nothing else.
 PACKED = ("__init__.py", "domain", "flow", "indicators", "runners")
 
-_COMPILE_S = 180.0
+_START_S = 180.0
 _SAVEPOINT_S = 120.0
 
 
@@ -71,9 +71,7 @@ def submit(
         say(f"{spec.name}: goes on from {savepoint}")
     given = {**where.properties, **(more or {})}
     job = call(Request(spec, rest.address, "", str(client.connector), savepoint, more=given), client)
-    state = rest.wait(job, {"RUNNING", "FAILED", "CANCELED", "FINISHED"}, _COMPILE_S)
-    if state != "RUNNING":
-        raise RunnerError(f"job {job} is {state}: {rest.error(job)}")
+    rest.wait_for_tasks(job, _START_S)
     return job
 
 

@@ -156,3 +156,12 @@ def test_a_stop_ends_the_server_first_and_tells(running: Running) -> None:
     line = [sys.executable, "-m", "tapeflow", "query", "SELECT count(*) AS n FROM trades", "--json"]
     done = subprocess.run([*line, "--data", str(running.live.data)], capture_output=True, text=True, check=False)
     assert json.loads(done.stdout)["n"] > 20
+
+
+def test_coverage_is_told_by_the_run_that_has_the_store(running: Running) -> None:
+    command = [sys.executable, "-m", "tapeflow", "coverage", str(running.live.data), "--json"]
+    done = subprocess.run([*command, "--symbol", running.symbol.lower()], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    days = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {day["symbol"] for day in days} == {running.symbol}
+    assert any(day["stream"] == "trades" and day["complete_s"] > 0 for day in days)

@@ -20,7 +20,7 @@ def candle(start: int, revision: int, count: int = 1, *, closed: bool = True) ->
 
 
 def test_of_each_window_the_last_row_stands_and_none_that_knows_less() -> None:
-    rows = [candle(1, 0), candle(2, 0), candle(1, 2, 3), candle(1, 1, 2), candle(2, 1, 0)]
+    rows = [candle(1, 0), candle(2, 0), candle(1, 2, 3), candle(1, 1, 5), candle(2, 1, 0)]
     last, before = last_of_each(CANDLES, rows, again=False)
     assert [(row["ts_start"], row["revision"]) for row in last] == [(1, 2), (2, 0)]
     assert [(row["ts_start"], row["revision"]) for row in before] == [(1, 0), (1, 1), (2, 1)]

@@ -333,7 +333,7 @@ class Pipeline:
                 has_more = False
                 break
             at = self._play(block, at)
-            ts_recv = int(block.ts_recv[min(at, block.next) - block.first - 1])
+            ts_recv = max(ts_recv, int(block.ts_recv[min(at, block.next) - block.first - 1]))  # one may have none
         if at > self.progress.played:
             self._engine.flush()
             self._give(is_known=at <= self.progress.committed)

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from tapeflow.app.collector import bus, bus_settings
-from tapeflow.bus.client import ANSWER_S, module, raised
+from tapeflow.bus.client import module, raised
 from tapeflow.bus.dead import DeadLetters
-from tapeflow.bus.follower import Partition, Record, consumer
+from tapeflow.bus.follower import Partition, Record, bounds, consumer
 from tapeflow.bus.topics import TopicSpec, ensure
 from tapeflow.domain.errors import BusError, OwnerError, StoreError
 from tapeflow.domain.time import parse_span
@@ -106,7 +106,7 @@ class Sink:
         self._next = {}
         for one in places:
             place = (one.topic, one.partition)
-            first, last = consumer.get_watermark_offsets(kafka.TopicPartition(*place), timeout=ANSWER_S)
+            first, last = bounds(consumer, place)
             at = positions.get(place, 0)
             if at > last:
                 raise BusError(

@@ -59,6 +59,24 @@ def partitions(bus: Bus, topics: Sequence[str]) -> dict[str, int]:
     return {name: len(known[name].partitions) for name in topics}
 
 
+def bounds(asked: Any, place: Partition) -> tuple[int, int]:
+    """The first offset of a partition and the one after its last; raises `BusError`.
+
+    A topic that was made a moment ago, or whose broker has just gone, has no leader yet: it is asked again.
+    """
+    kafka = module()
+    until = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            first, last = asked.get_watermark_offsets(kafka.TopicPartition(*place), timeout=ANSWER_S)
+        except kafka.KafkaException as error:
+            if time.monotonic() > until:
+                raise raised(f"cannot read {place[0]}", error) from error
+            time.sleep(0.1)
+        else:
+            return int(first), int(last)
+
+
 class Follower:
     """Reads given partitions from given offsets on, without a group. Not for two threads at once."""
 
@@ -85,12 +103,7 @@ class Follower:
 
     def bounds(self, place: Partition) -> tuple[int, int]:
         """The first offset of a partition and the one after its last; raises `BusError`."""
-        kafka = module()
-        try:
-            first, last = self._consumer.get_watermark_offsets(kafka.TopicPartition(*place), timeout=ANSWER_S)
-        except kafka.KafkaException as error:
-            raise raised(f"cannot read {place[0]}", error) from error
-        return int(first), int(last)
+        return bounds(self._consumer, place)
 
     def read(self, most: int, wait_s: float) -> list[Record]:
         """The next records, at most so many; none after a while. Raises `BusError`."""
@@ -143,11 +156,6 @@ def _ends(bus: Bus, places: Sequence[Partition]) -> dict[Partition, int]:
     kafka = module()
     probe = kafka.Consumer(bus.properties(group_id="tapeflow-look", isolation_level="read_uncommitted"))
     try:
-        return {
-            place: int(probe.get_watermark_offsets(kafka.TopicPartition(*place), timeout=ANSWER_S)[1])
-            for place in places
-        }
-    except kafka.KafkaException as error:
-        raise raised(f"Kafka at {bus.servers} does not answer", error) from error
+        return {place: bounds(probe, place)[1] for place in places}
     finally:
         probe.close()

@@ -1,0 +1,145 @@
+"""Events a second from a tape to Kafka, and from Kafka to PostgreSQL: ``python bench/bus.py [-n TRADES]``.
+
+``publish`` plays a tape of trades of 50 symbols to committed transactions, against a producer that is handed the same
+messages ready made; ``sink`` writes them into PostgreSQL, each once with its place, against COPY of the same rows into
+the same table. Kafka and PostgreSQL are those that TAPEFLOW_KAFKA and TAPEFLOW_POSTGRES name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import msgspec
+import psycopg
+
+from make_input import trades_ndjson
+from tapeflow.app.collector import events_of, windows_of
+from tapeflow.app.pipeline import Pipeline
+from tapeflow.app.published import Published, event_topics
+from tapeflow.app.sink import Sink, sink_topics
+from tapeflow.bus.client import Bus
+from tapeflow.bus.follower import read_all
+from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.topics import TopicSpec, ensure
+from tapeflow.engine.closings import Closings
+from tapeflow.flow.catalogue import default
+from tapeflow.settings import BusSettings, PostgresSettings, RunSettings, StoreSettings
+from tapeflow.stores.channels import CHANNELS, numbered
+from tapeflow.stores.postgres import schema
+from tapeflow.stores.postgres.text import copy_text
+from tapeflow.stores.states import States
+from tapeflow.tape.reader import TapeReader
+
+
+def tape_of(count: int, folder: Path) -> Path:
+    """A tape with so many trades."""
+    file = folder / "trades.ndjson"
+    file.write_bytes(b"".join(trades_ndjson(count, 50)))
+    made = folder / "tape"
+    command = [sys.executable, "-m", "tapeflow", "tape", "import", str(file), "--out", str(made)]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+def publish(tape: Path, folder: Path, settings: BusSettings, count: int) -> float:
+    """Seconds from the first record of the tape to the last committed transaction."""
+    bus, whole = Bus(settings.servers), default()
+    ensure(bus, event_topics(settings))
+    ledger = Published(bus, settings, ("trades",))
+    pipeline = Pipeline(
+        events_of(whole, with_klines=False), "binance", tape, ledger, States(folder / "state"),
+        channels=("trades",), act=lambda _: None, tell=lambda _: None, closings=Closings(windows_of(whole, "trades")),
+    )  # fmt: skip
+    with TapeReader(tape) as reader:
+        end = max(block.next for block in reader.blocks())
+    pipeline.restore(end)
+    began = time.perf_counter()
+    pipeline.start()
+    while pipeline.progress.committed < end:
+        time.sleep(0.01)
+    took = time.perf_counter() - began
+    pipeline.stop()
+    return took
+
+
+def produced(bus: Bus, topic: str, messages: list[Message]) -> float:
+    """Seconds for the same messages, ready made, in transactions of as many as ours have at most."""
+    ensure(bus, [TopicSpec(topic, 4)])
+    publisher = Publisher(bus, f"{topic}.bench")
+    publisher.open()
+    moved = [Message(topic, one.key, one.value) for one in messages]
+    began = time.perf_counter()
+    for at in range(0, len(moved), 20_000):
+        publisher.commit([(topic, moved[at : at + 20_000])])
+    return time.perf_counter() - began
+
+
+def sunk(settings: RunSettings, rows: int) -> float:
+    """Seconds until all rows of the topic are in the table."""
+    sink = Sink(settings, lambda text: None)
+    thread = threading.Thread(target=sink.run)
+    began = time.perf_counter()
+    thread.start()
+    while sink.written < rows:
+        time.sleep(0.01)
+    took = time.perf_counter() - began
+    sink.stop()
+    thread.join()
+    return took
+
+
+def copied(url: str, rows: list[dict[str, object]]) -> float:
+    """Seconds of PostgreSQL's own COPY of the rows into a table of the same form, as one transaction."""
+    channel = numbered(CHANNELS["trades"])
+    with psycopg.connect(url) as db:
+        db.execute("DROP SCHEMA IF EXISTS plain CASCADE; CREATE SCHEMA plain; SET search_path TO plain")
+        for statement in schema.create_tables(channel, 8, 8):
+            db.execute(statement)  # type: ignore[call-overload]
+        db.execute("ALTER TABLE trades ALTER ts_event TYPE BIGINT USING 0, ALTER ts_recv TYPE BIGINT USING 0")
+        text = copy_text(channel, rows)
+        began = time.perf_counter()
+        with db.cursor().copy("COPY trades FROM STDIN") as copy:
+            copy.write(text)
+        db.commit()
+        return time.perf_counter() - began
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("-n", type=int, default=500_000)
+    count = options.parse_args().n
+    prefix, url = f"bench{uuid.uuid4().hex[:6]}.", os.environ["TAPEFLOW_POSTGRES"]
+    kafka = BusSettings(bootstrap=os.environ["TAPEFLOW_KAFKA"], prefix=prefix)
+    settings = RunSettings(
+        symbols=("X",), store=StoreSettings(channels=("trades",)), bus=kafka,
+        postgres=PostgresSettings(url=url, schema=prefix.strip(".")),
+    )  # fmt: skip
+    bus = Bus(kafka.servers)
+    ensure(bus, sink_topics(kafka, ("trades",)))
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        took = publish(tape_of(count, folder), folder, kafka, count)
+        records = list(read_all(bus, kafka.topic("trades")))
+        messages = [Message(one.topic, one.key or b"", one.value) for one in records]
+        plain = produced(bus, f"{prefix}plain", messages)
+        found = [msgspec.json.decode(one.value or b"") for one in records]
+        rows = [row | {"seq": at} for at, row in enumerate(found) if "id" in row]
+        print(
+            f"publish {len(messages) / took:,.0f} messages/s of {count:,} trades; ready made "
+            f"{len(messages) / plain:,.0f} ({plain / took:.2f})",
+            flush=True,
+        )
+        written, copy = sunk(settings, len(rows)), copied(url, rows)
+        print(f"sink {len(rows) / written:,.0f} rows/s; COPY {len(rows) / copy:,.0f} ({copy / written:.2f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -446,6 +446,8 @@ def settings(spec: Spec) -> dict[str, str]:
         "execution.checkpointing.mode": "EXACTLY_ONCE" if exactly else "AT_LEAST_ONCE",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": "100",
+        # Else each row is copied between any two operators of a chain: half of what the source's thread did.
+        "pipeline.object-reuse": "true",
         "parallelism.default": str(spec.parallelism),
         "pipeline.name": spec.name,
         "pipeline.global-job-parameters": f"tapeflow.fingerprint:{spec.fingerprint}",

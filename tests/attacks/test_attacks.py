@@ -30,8 +30,8 @@ import psutil
 import pytest
 
 from attacks import frames
-from live.running import Live, Venue
-from serving import Client, Said
+from live.serving import Running
+from serving import Said
 from tapeflow.api import keys
 
 pytestmark = [
@@ -50,34 +50,16 @@ LEAKS = (
 )  # fmt: skip
 
 
-class Running:
+class Attacked(Running):
     """A live run under attack, and what it was like before."""
 
     def __init__(self, folder: Path, more: str = API) -> None:
-        self.folder = folder
-        self.venue = Venue(folder, "--symbols", "4", "--rate", "150", "--days", "1")
-        self.live = Live(folder, self.venue, self.venue.symbols[:3], f"[api]\n{more}")
-        self.symbol = self.venue.symbols[0]
-        try:
-            self.live.start()
-            self.url = self.live.until(lambda s: s.get("api") and s["is_live"])["api"]
-            self.ask = Client(self.url)
-            self.host, self.port = self.ask.host, self.ask.port
-            self.live.until_whole()
-            time.sleep(3)
-            assert self.live.process is not None
-            self.process = psutil.Process(self.live.process.pid)
-            self.resident = self.process.memory_info().rss
-            self.files = self.process.num_fds()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        try:
-            self.live.stop()
-        finally:
-            self.venue.stop()
+        super().__init__(folder, f"[api]\n{more}")
+        self.host, self.port = self.ask.host, self.ask.port
+        assert self.live.process is not None
+        self.process = psutil.Process(self.live.process.pid)
+        self.resident = self.process.memory_info().rss
+        self.files = self.process.num_fds()
 
     def is_well(self) -> None:
         """It serves, and takes what the venue sends."""
@@ -121,7 +103,7 @@ class Running:
         return self.raw(head.encode("utf-8", "surrogateescape") + body)
 
 
-def clean(answer: bytes | Said, running: Running) -> None:
+def clean(answer: bytes | Said, running: Attacked) -> None:
     text = (answer if isinstance(answer, bytes) else answer.body).decode("utf-8", "replace")
     for leak in (*LEAKS, str(running.folder)):
         assert leak not in text, (leak, text[:1000])
@@ -133,8 +115,8 @@ def status(answer: bytes) -> int:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    made = Running(tmp_path_factory.mktemp("attacks"))
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    made = Attacked(tmp_path_factory.mktemp("attacks"))
     yield made
     made.stop()
 
@@ -199,7 +181,7 @@ BOMBS = [
 ]  # fmt: skip
 
 
-def test_sql_does_not_get_out_and_does_not_take_all(running: Running) -> None:
+def test_sql_does_not_get_out_and_does_not_take_all(running: Attacked) -> None:
     before = running.ask.rows("/v1/sql", q="SELECT count(*) AS n FROM trades")[0]["n"]
     for statement in ESCAPES:
         for said in (
@@ -228,7 +210,7 @@ def test_sql_does_not_get_out_and_does_not_take_all(running: Running) -> None:
 # -- size ---------------------------------------------------------------------------------------------------------
 
 
-def test_huge_bodies_and_heads_are_refused_early(running: Running) -> None:
+def test_huge_bodies_and_heads_are_refused_early(running: Attacked) -> None:
     at = f"Host: {running.host}:{running.port}\r\n"
     post = f"POST /v1/sql HTTP/1.1\r\n{at}".encode()
     for length in ("65537", "1073741824", "9" * 19, "9" * 30, "-1", "1e3", "0x10", "+5", "5, 6", "\u0665"):
@@ -263,7 +245,7 @@ def test_huge_bodies_and_heads_are_refused_early(running: Running) -> None:
 # -- slowness -----------------------------------------------------------------------------------------------------
 
 
-def test_slow_clients_are_closed_and_hold_up_nobody(running: Running) -> None:
+def test_slow_clients_are_closed_and_hold_up_nobody(running: Attacked) -> None:
     at = f"Host: {running.host}:{running.port}\r\n".encode()
     with contextlib.ExitStack() as stack:
 
@@ -312,7 +294,7 @@ def test_slow_clients_are_closed_and_hold_up_nobody(running: Running) -> None:
 # -- who asks -----------------------------------------------------------------------------------------------------
 
 
-def test_pages_of_others_and_names_of_others_may_not_ask(running: Running) -> None:
+def test_pages_of_others_and_names_of_others_may_not_ask(running: Attacked) -> None:
     own = f"{running.host}:{running.port}"
     for origin in ("http://evil.example", "null", "", f"http://{running.host}", f"http://{own}.evil.example", "file://",
                    f"http://{own}@evil.example", f"ftp://{own}", f"http://{own}/", f"http://evil.example#{own}",
@@ -350,7 +332,7 @@ def test_pages_of_others_and_names_of_others_may_not_ask(running: Running) -> No
 # -- HTTP ---------------------------------------------------------------------------------------------------------
 
 
-def test_paths_methods_and_requests_of_odd_shapes(running: Running) -> None:
+def test_paths_methods_and_requests_of_odd_shapes(running: Attacked) -> None:
     for path in ("/../etc/passwd", "/v1/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/v1/%2e%2e%2fetc%2fpasswd", "//v1/symbols",
                  "//evil.example/v1/symbols", "/v1//symbols", "/v1/symbols/", "/v1/symbols%00", "/v1/symbols/%00", "/v1\\symbols",
                  "/v1/%5c..%5c..%5cwindows", "/v1/symbols%2f..", "/.%00./x", "/v1/%c0%ae%c0%ae/x", "/%ff%fe", "/v1/%252e%252e/x",
@@ -390,7 +372,7 @@ def test_paths_methods_and_requests_of_odd_shapes(running: Running) -> None:
     )  # bare LF: read as one line end or refused
 
 
-def test_what_is_compressed_is_not_unpacked(running: Running) -> None:
+def test_what_is_compressed_is_not_unpacked(running: Attacked) -> None:
     bomb = gzip.compress(b"SELECT 1 -- " + b"x" * (32 << 20))
     assert len(bomb) < 64 << 10
     for coding in ("gzip", "deflate", "br", "zstd", "gzip, gzip"):
@@ -419,7 +401,7 @@ def test_what_is_compressed_is_not_unpacked(running: Running) -> None:
 # -- the stream ---------------------------------------------------------------------------------------------------
 
 
-def test_storms_of_subscriptions_and_connections(running: Running) -> None:
+def test_storms_of_subscriptions_and_connections(running: Attacked) -> None:
     topics: list[dict[str, Any]] = [
         {"channel": "trades"},
         {"channel": "candles", "interval": "1s"},
@@ -477,7 +459,7 @@ def test_storms_of_subscriptions_and_connections(running: Running) -> None:
     asyncio.run(run())
 
 
-def test_resumes_are_never_untrue(running: Running) -> None:
+def test_resumes_are_never_untrue(running: Attacked) -> None:
     pick = random.Random(7)
 
     async def run() -> None:
@@ -543,7 +525,7 @@ def test_resumes_are_never_untrue(running: Running) -> None:
         assert b"event: snapshot" in answer
 
 
-def test_mutated_frames(running: Running) -> None:
+def test_mutated_frames(running: Attacked) -> None:
     seed = int(os.environ.get("TAPEFLOW_SEED", "0")) or random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
     ends = frames.main(running.url, 20_000, seed, running.symbol, seconds=120)
@@ -555,7 +537,7 @@ def test_mutated_frames(running: Running) -> None:
 # -- keys ---------------------------------------------------------------------------------------------------------
 
 
-def test_keys_are_not_guessed(running: Running, tmp_path: Path) -> None:
+def test_keys_are_not_guessed(running: Attacked, tmp_path: Path) -> None:
     token = "tf_abcdefgh_" + "a" * 43
     for target in (
         f"/v1/symbols?key={token}",
@@ -572,7 +554,7 @@ def test_keys_are_not_guessed(running: Running, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir()
     made = [sys.executable, "-m", "tapeflow", "key", "create", "one", "--data", str(tmp_path / "locked" / "data")]
     subprocess.run(made, capture_output=True, timeout=60, check=True)
-    locked = Running(tmp_path / "locked", "port = 0\nrequire_key = true\nrequests_per_s = 20\n")
+    locked = Attacked(tmp_path / "locked", "port = 0\nrequire_key = true\nrequests_per_s = 20\n")
     try:
         pick = random.Random(3)
         found = [
@@ -624,7 +606,7 @@ def test_keys_are_not_guessed(running: Running, tmp_path: Path) -> None:
 # -- the document ---------------------------------------------------------------------------------------------------
 
 
-def test_answers_are_as_documented_whatever_is_asked(running: Running, tmp_path: Path) -> None:
+def test_answers_are_as_documented_whatever_is_asked(running: Attacked, tmp_path: Path) -> None:
     """Whatever the document allows and what it does not; of texts it says less than the checks of the routes."""
     run = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{running.url}/openapi.json", "--no-color", "--continue-on-failure",
@@ -638,7 +620,7 @@ def test_answers_are_as_documented_whatever_is_asked(running: Running, tmp_path:
 # -- after all of it --------------------------------------------------------------------------------------------------
 
 
-def test_afterwards_it_is_as_it_was(running: Running) -> None:
+def test_afterwards_it_is_as_it_was(running: Attacked) -> None:
     end = time.monotonic() + 30
     while (grown := running.process.memory_info().rss - running.resident) >= GROWTH and time.monotonic() < end:
         time.sleep(0.5)

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from live.running import Live, Venue
+from live.serving import Running
 from live.truth import get
-from serving import Client
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,33 +32,9 @@ requests_per_s = 10000
 SECOND = 1_000_000
 
 
-class Running:
-    """A live run that has been going for some seconds."""
-
-    def __init__(self, folder: Path) -> None:
-        self.venue = Venue(folder, "--symbols", "4", "--rate", "150", "--days", "1")
-        self.live = Live(folder, self.venue, self.venue.symbols[:2], SETTINGS)
-        self.symbol = self.venue.symbols[0]
-        try:
-            self.live.start()
-            status = self.live.until(lambda s: s.get("api") and s["is_live"])
-            self.ask = Client(status["api"])
-            self.live.until_whole()
-            time.sleep(6)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> int:
-        try:
-            return self.live.stop()
-        finally:
-            self.venue.stop()
-
-
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    made = Running(tmp_path_factory.mktemp("rest"))
+    made = Running(tmp_path_factory.mktemp("rest"), SETTINGS, symbols=2, seconds=6)
     yield made
     made.stop()
 
@@ -181,3 +156,12 @@ def test_a_stop_ends_the_server_first_and_tells(running: Running) -> None:
     line = [sys.executable, "-m", "tapeflow", "query", "SELECT count(*) AS n FROM trades", "--json"]
     done = subprocess.run([*line, "--data", str(running.live.data)], capture_output=True, text=True, check=False)
     assert json.loads(done.stdout)["n"] > 20
+
+
+def test_coverage_is_told_by_the_run_that_has_the_store(running: Running) -> None:
+    command = [sys.executable, "-m", "tapeflow", "coverage", str(running.live.data), "--json"]
+    done = subprocess.run([*command, "--symbol", running.symbol.lower()], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    days = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {day["symbol"] for day in days} == {running.symbol}
+    assert any(day["stream"] == "trades" and day["complete_s"] > 0 for day in days)

@@ -17,8 +17,7 @@ import pytest
 
 import tapeflow as tf
 from live.rounds import rounds
-from live.running import Live, Venue
-from serving import Client
+from live.serving import Running
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,39 +28,21 @@ pytestmark = [
 SECOND = 1_000_000
 
 
-class Running:
-    def __init__(self, folder: Path, more: str = "") -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.venue = Venue(folder, "--symbols", "4", "--rate", "150", "--days", "1")
-        text = f"[api]\nport = {port}\nrequests_per_s = 10000\n[store]\nchannels = {json.dumps(STORED)}\n{more}"
-        self.live = Live(folder, self.venue, self.venue.symbols[:3], text)
-        self.url = f"http://127.0.0.1:{port}"
-        self.symbol = self.venue.symbols[0]
-        try:
-            self.live.start()
-            self.live.until_whole()
-            self.live.until(lambda s: s["api"])
-            self.ask = Client(self.url)
-            time.sleep(3)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> int:
-        try:
-            return self.live.stop()
-        finally:
-            self.venue.stop()
-
-
 STORED = ["trades", "quotes", "book", "tickers", "candles", "moving_average", "indicators", "coverage"]
+
+
+def running_on_a_port(folder: Path, more: str = "") -> Running:
+    """A run whose address is the same after it was started again."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    text = f"[api]\nport = {port}\nrequests_per_s = 10000\n[store]\nchannels = {json.dumps(STORED)}\n{more}"
+    return Running(folder, text)
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    made = Running(tmp_path_factory.mktemp("stream"))
+    made = running_on_a_port(tmp_path_factory.mktemp("stream"))
     yield made
     made.stop()
 
@@ -452,7 +433,7 @@ def test_what_the_client_is_refused_is_told(running: Running) -> None:
 
 
 def test_clients_are_told_of_the_end_and_resume_after_it(tmp_path: Path) -> None:
-    running = Running(tmp_path)
+    running = running_on_a_port(tmp_path)
 
     async def run() -> None:
         async with talking(running.url) as one:
@@ -483,7 +464,7 @@ def test_clients_are_told_of_the_end_and_resume_after_it(tmp_path: Path) -> None
 
 
 def test_a_client_that_does_not_read_is_closed_and_others_go_on(tmp_path: Path) -> None:
-    running = Running(tmp_path, more="")
+    running = running_on_a_port(tmp_path, more="")
     try:
         asyncio.run(_slow_reader(running))
     finally:

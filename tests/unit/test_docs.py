@@ -174,6 +174,9 @@ def test_every_key_of_a_flow_file_and_a_run_file_is_documented() -> None:
         "[api]": settings.ApiSettings,
         "[alerts]": settings.AlertSettings,
         "[log]": settings.LogSettings,
+        "[bus]": settings.BusSettings,
+        "[postgres]": settings.PostgresSettings,
+        "[flink]": settings.FlinkSettings,
     }
     structs = {
         value

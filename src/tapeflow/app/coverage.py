@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
+from tapeflow.app.query import select
 from tapeflow.app.run import Folder
-from tapeflow.domain.errors import InputError
+from tapeflow.app.running import address
+from tapeflow.domain.errors import InputError, StoreError
 from tapeflow.domain.time import DAY, SECOND, time_text
 from tapeflow.stores.duckdb import DuckStore
 
@@ -41,21 +43,34 @@ class Day(msgspec.Struct):
     holes: list[Hole] = []
 
 
-def days(data: Path, symbol: str | None = None) -> list[Day]:
-    """The days of a data folder's coverage; raises `InputError` if it has none."""
-    place = Folder(data).store
-    if not place.exists():
-        raise InputError(f"{data} holds no results.duckdb; give the data folder of `tapeflow run`")
-    store = DuckStore(place, ("coverage",), read_only=True)
-    try:
-        rows = store.read("coverage").to_pylist()
-    finally:
-        store.close()
+def days(data: Path, symbol: str | None = None, key: str | None = None) -> list[Day]:
+    """The days of a data folder's coverage, as the run tells that has it open; raises `InputError` if it has none."""
+    rows = _told(data, symbol, key) if address(data) is not None else _stored(data)
     found: dict[tuple[str, str, int], Day] = {}
     for row in rows:
         if symbol is None or row["symbol"].upper() == symbol.upper():
             _add(found, row)
     return [found[key] for key in sorted(found)]
+
+
+def _stored(data: Path) -> list[dict[str, Any]]:
+    place = Folder(data).store
+    if not place.exists():
+        raise InputError(f"{data} holds no results.duckdb; give the data folder of `tapeflow run`")
+    store = DuckStore(place, ("coverage",), read_only=True)
+    try:
+        return store.read("coverage").to_pylist()  # type: ignore[no-any-return]
+    finally:
+        store.close()
+
+
+def _told(data: Path, symbol: str | None, key: str | None) -> list[dict[str, Any]]:
+    text = (symbol or "").upper().replace("'", "''")
+    where = f" WHERE upper(symbol) = '{text}'" if symbol else ""
+    found = select(data, f"SELECT * FROM coverage{where} ORDER BY ts_start, ts_end", key)
+    if found.is_truncated:
+        raise StoreError("there is more coverage than one answer holds; ask for one --symbol, or stop the run")
+    return found.rows.to_pylist()  # type: ignore[no-any-return]
 
 
 def _add(found: dict[tuple[str, str, int], Day], row: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ export class Pulse {
   health: api.Health | null = null;
   private readonly samples: Sample[] = [];
   private readonly told: (() => void)[] = [];
+  /** Each name once: one that is cut from an answer would keep all of its text. */
+  private readonly known = new Map<string, string>();
   private isAsking = false;
 
   constructor(private readonly isWanted: () => boolean) {
@@ -43,10 +45,19 @@ export class Pulse {
   private take(health: api.Health, metrics: Map<string, number>): void {
     this.health = health;
     const uptime = (sample: Sample | undefined): number => sample?.metrics.get("tapeflow_uptime_seconds") ?? 0;
-    const made = { at: performance.now() / 1000, metrics };
+    const made = { at: performance.now() / 1000, metrics: new Map([...metrics].map(([name, value]) => [this.own(name), value])) };
     if (uptime(made) < uptime(this.samples.at(-1))) this.samples.length = 0; // started anew: its counters are
     this.samples.push(made);
     if (this.samples.length > KEPT) this.samples.shift();
+  }
+
+  private own(name: string): string {
+    let own = this.known.get(name);
+    if (own === undefined) {
+      own = JSON.parse(JSON.stringify(name)) as string;
+      this.known.set(own, own);
+    }
+    return own;
   }
 
   names(): Iterable<string> {

@@ -71,21 +71,11 @@ class Writer:
 
     def _put_aside(self, rows: Sequence[Row], *, again: bool) -> list[Row]:
         """The last row of each window; those before it, given in the same batch, are kept for who resumes."""
-        last: dict[tuple[Any, ...], Row] = {}
-        before: list[Row] = []
-        for row in rows:
-            key = tuple(row[name] for name in self._channel.key)
-            known = last.get(key)
-            if known is not None and not again and not _stands(row, known):
-                before.append(row)
-                continue
-            if known is not None:
-                before.append(known)
-            last[key] = row
+        last, before = last_of_each(self._channel, rows, again=again)
         if before and not again:
             self._copy(before)
             self._db.execute(f"INSERT INTO {self._revised} ({self._names}) SELECT {self._values} FROM {self._fresh} f")
-        return list(last.values())
+        return last
 
     def _insert(self, conflict: str) -> None:
         self._db.execute(
@@ -140,6 +130,22 @@ class Writer:
 
     def _key(self) -> str:
         return ", ".join(f'"{name}"' for name in self._channel.key)
+
+
+def last_of_each(channel: Channel, rows: Sequence[Row], *, again: bool) -> tuple[list[Row], list[Row]]:
+    """The row of each window that stands, and all the others; one that knows less only where it comes ``again``."""
+    last: dict[tuple[Any, ...], Row] = {}
+    others: list[Row] = []
+    for row in rows:
+        key = tuple(row[name] for name in channel.key)
+        known = last.get(key)
+        if known is not None and not again and not _stands(row, known):
+            others.append(row)
+            continue
+        if known is not None:
+            others.append(known)
+        last[key] = row
+    return list(last.values()), others
 
 
 def _stands(row: Row, known: Row) -> bool:

@@ -124,7 +124,9 @@ def events(folds: Folds) -> str:
     )
     return (
         "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `id` IS NULL AS `is_time`, `ts_event`, "
-        f"`ts_watermark`, {price} AS `price`, {size} AS `size`, {quote} AS `quote`, `side` = 'buy' AS `buys`, "
+        f"`ts_watermark`, {price} AS `price`, {size} AS `size`, {quote} AS `quote`, "
+        # Whether a total is near its limit need not be exact; of a product it would cost a parsed text.
+        f"CAST({price} AS DOUBLE) * CAST({size} AS DOUBLE) AS `rough`, `side` = 'buy' AS `buys`, "
         f"COALESCE(CAST(`last_id` AS BIGINT) - CAST(`first_id` AS BIGINT), 0) + 1 AS `trades`, "
         f"LPAD(CAST(`ts_event` AS STRING), {TIME}, '0') || {place} AS `tick`, "
         f"LPAD(CAST(`ts_event` / 1000 AS STRING), {TIME}, '0') || {place} AS `coarse_tick`, "
@@ -178,7 +180,7 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
         "low": "MIN(`price`)",
         "volume": "SUM(`size`)",
         "quote": "SUM(`quote`)",
-        "rough": "SUM(CAST(`quote` AS DOUBLE))",
+        "rough": "SUM(`rough`)",
         "bought": f"SUM(CASE WHEN `is_time` THEN NULL WHEN `buys` THEN `size` ELSE {nothing} END)",
         "trades": "SUM(CASE WHEN `is_time` THEN 0 ELSE `trades` END)",
         "revision": f"SUM(CASE WHEN NOT `is_time` AND {late} THEN 1 ELSE 0 END)",
@@ -446,6 +448,8 @@ def settings(spec: Spec) -> dict[str, str]:
         "execution.checkpointing.mode": "EXACTLY_ONCE" if exactly else "AT_LEAST_ONCE",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.tolerable-failed-checkpoints": "100",
+        # Else each row is copied between any two operators of a chain: half of what the source's thread did.
+        "pipeline.object-reuse": "true",
         "parallelism.default": str(spec.parallelism),
         "pipeline.name": spec.name,
         "pipeline.global-job-parameters": f"tapeflow.fingerprint:{spec.fingerprint}",

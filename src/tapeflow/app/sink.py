@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -44,8 +45,16 @@ class Batch(msgspec.Struct):
     counts: dict[tuple[str, str], tuple[int, int]] = msgspec.field(default_factory=dict)
 
 
+class _Flying(NamedTuple):
+    """A batch that is being written: its records, the counts before it, what its writing gives."""
+
+    records: list[Record]
+    before: dict[tuple[str, str], int]
+    done: Future[int]
+
+
 class Sink:
-    """Does the work in the caller's thread until `stop`."""
+    """Does the work in the caller's thread until `stop`; while one batch is written the next one is read."""
 
     def __init__(self, settings: RunSettings, say: Say) -> None:
         self._settings = settings
@@ -58,7 +67,8 @@ class Sink:
         self._stopping = threading.Event()
         self._next: dict[Partition, int] = {}
         self._counts = Counts({})
-        self._is_moved = False
+        self._flying: _Flying | None = None
+        self._pool = ThreadPoolExecutor(1, "sink")
         self._told = ""
         #: Rows written, and transactions, since the start.
         self.written = self.transactions = 0
@@ -78,10 +88,12 @@ class Sink:
                                      on_lost=self._revoked)  # fmt: skip
             while not self._stopping.is_set():
                 self._step()
+            self._let_go()
         except _Stopped:
             self._say("stopped while the store fails; what is not there yet comes at the next start")
         finally:
             self._consumer.close()
+            self._pool.shutdown()
             self._store.close()
 
     def _opened(self) -> PostgresStore:
@@ -101,6 +113,7 @@ class Sink:
     def _assigned(self, consumer: Any, places: Sequence[Any]) -> None:
         """Go on where the database says that the rows of each partition end."""
         kafka = module()
+        self._let_go()
         positions, counts = self._retrying(self._store.counts)
         self._counts = Counts(counts)
         self._next = {}
@@ -118,27 +131,53 @@ class Sink:
                     f"{place[0]} {place[1]} begins at {first}, rows from {at} on were deleted before they came here"
                 )
             self._next[place] = at
-        self._is_moved = False
         consumer.assign([kafka.TopicPartition(*place, max(at, 0)) for place, at in self._next.items()])
         self._say(f"writing {len(self._next)} partitions of {len({topic for topic, _ in self._next})} topics")
 
     def _revoked(self, _: Any, __: Sequence[Any]) -> None:
+        self._let_go()
         self._next = {}
-        self._is_moved = True  # what is being written may be another's by now
+
+    def _let_go(self) -> None:
+        """Return when nothing is being written: what was is in the database, or comes again."""
+        flying, self._flying = self._flying, None
+        if flying is not None:
+            wait([flying.done])
 
     # -- work --------------------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        """Write what has come, if anything has."""
-        self._is_moved = False
+        """Have what has come written, if anything has, once what came before it is."""
         found = [record for message in self._consume() if (record := self._record(message)) is not None]
-        if not found:
-            return
         try:
-            self._write(found)
+            if not found:
+                self._land()
+                return
+            before = dict(self._counts.counts)
+            batch = self._batch(found)
+            self._dead.flush()
+            if self._land():  # the counts and places that this batch begins with are others now
+                before = dict(self._counts.counts)
+                batch = self._batch(found)
+            self._next |= {place: after for place, (_, after) in batch.positions.items()}
+            self._flying = _Flying(found, before, self._pool.submit(self._take, batch))
         except OwnerError as error:
             self._say(f"{error}; looking again where to go on")
             self._again()
+
+    def _land(self) -> bool:
+        """Wait for the batch that is being written; True if its rows had to be looked at one by one."""
+        flying, self._flying = self._flying, None
+        if flying is None:
+            return False
+        try:
+            flying.done.result()
+        except Unfit:
+            self._counts = Counts(flying.before)
+            self._next |= {(one.topic, one.partition): one.offset for one in reversed(flying.records)}
+            self._write(flying.records)
+            return True
+        return False
 
     def _consume(self) -> list[Any]:
         kafka = module()
@@ -156,13 +195,20 @@ class Sink:
             self._fail(raised("cannot read from Kafka", kafka.KafkaException(error)))
         return None
 
+    def _take(self, batch: Batch) -> int:
+        """Write a batch, as often as it takes."""
+        count: int = self._retrying(lambda: self._store.take(batch.rows, batch.positions, batch.counts))
+        self.written += count
+        self.transactions += 1
+        return count
+
     def _write(self, records: Sequence[Record]) -> None:
-        """Write records as one; those that cannot be written one by one, the bad ones as dead letters."""
+        """Write records of which one cannot be written: by halves, until that one is alone and a dead letter."""
         before = dict(self._counts.counts)
         batch = self._batch(records)
         try:
             self._dead.flush()
-            count = self._retrying(lambda: self._store.take(batch.rows, batch.positions, batch.counts))
+            self._take(batch)
         except Unfit as error:
             self._counts = Counts(before)
             if len(records) > 1:
@@ -172,13 +218,8 @@ class Sink:
                 return
             self._dead.add(records[0], str(error))
             self._dead.flush()
-            place = (records[0].topic, records[0].partition)
-            self._retrying(lambda: self._store.take({}, {place: batch.positions[place]}, {}))
-            count = 0
-        self.written += count
-        self.transactions += 1
-        if not self._is_moved:
-            self._next |= {place: after for place, (_, after) in batch.positions.items()}
+            self._take(Batch(positions=batch.positions))
+        self._next |= {place: after for place, (_, after) in batch.positions.items()}
 
     def _batch(self, records: Sequence[Record]) -> Batch:
         made = Batch()
@@ -213,7 +254,7 @@ class Sink:
     def _again(self) -> None:
         """Have the partitions given anew, with what the database says now."""
         kafka = module()
-        self._assigned(self._consumer, [kafka.TopicPartition(*place) for place in self._next])
+        self._assigned(self._consumer, [kafka.TopicPartition(*place) for place in list(self._next)])
 
     # -- faults ------------------------------------------------------------------------------------------
 

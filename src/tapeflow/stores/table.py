@@ -141,7 +141,7 @@ class Table:
 
     def json_lines(self) -> Iterator[bytes]:
         """One JSON object a row; a field without a value is null."""
-        if COMPILED is not None and len(self) >= MANY and _PLAIN >= {kind for _, kind in self.channel.fields}:
+        if COMPILED is not None and len(self) >= MANY and {kind for _, kind in self.channel.fields} <= _PLAIN:
             yield from self._lines()
             return
         encode = msgspec.json.Encoder().encode

@@ -1,16 +1,19 @@
-"""Rows, as JSON has them, as the text that COPY takes. Times stay integers: they are made times by the insert."""
+"""Rows, as JSON has them, as the text that COPY takes."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import functools
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from tapeflow.stores.channels import Channel, Kind
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _encode = msgspec.json.Encoder().encode
 
@@ -22,9 +25,10 @@ class Unfit(ValueError):
     """A row is not one of its channel."""
 
 
-def copy_text(channel: Channel, rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows as lines of COPY; raises `Unfit`."""
-    parts = [(name, _PARTS[kind]) for name, kind in channel.fields]
+def copy_text(channel: Channel, rows: Iterable[Mapping[str, Any]], *, with_times: bool = False) -> str:
+    """The rows as lines of COPY, times as integers unless ``with_times``; raises `Unfit`."""
+    kinds = _PARTS | {"time": _moment} if with_times else _PARTS
+    parts = [(name, kinds[kind]) for name, kind in channel.fields]
     try:
         return "".join(
             "\t".join(["\\N" if (value := row.get(name)) is None else part(value) for name, part in parts]) + "\n"
@@ -62,6 +66,18 @@ def _time(value: Any) -> str:
     if type(value) is not int or not _LEAST < value < _MOST:
         raise Unfit(f"expected a time in microseconds, got {value!r:.80}")
     return str(value)
+
+
+def _moment(value: Any) -> str:
+    _time(value)
+    second, rest = divmod(value, 1_000_000)
+    return f"{_second(second)}.{rest:06}"
+
+
+@functools.lru_cache(256)
+def _second(second: int) -> str:
+    """A second as PostgreSQL reads it, in the zone of the session, which is UTC."""
+    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _float(value: Any) -> str:

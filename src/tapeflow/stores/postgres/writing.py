@@ -1,7 +1,8 @@
 """Rows into the tables, within a transaction of the caller's: new ones appended, known ones replaced if they are newer.
 
-Rows go by COPY into a table of this connection, and from there by one statement each. A row of a lower ``count``, or of
-an older revision, never overwrites; what is replaced or refused stays in the table of revisions, for clients that
+Rows go by COPY into a table of this connection, and from there by one statement each; trades and the like, which come
+once, by COPY where they belong, and the other way only if one of them is there already. A row of a lower ``count``, or
+of an older revision, never overwrites; what is replaced or refused stays in the table of revisions, for clients that
 resume.
 """
 
@@ -44,25 +45,37 @@ class Writer:
         )
         db.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {self._fresh} ({columns})")
 
-    def write(self, rows: Sequence[Row], *, again: bool = False, is_new: bool = False) -> int:
-        """Write rows in their order; how many. ``is_new``: none of their keys can be there. Raises `Unfit`."""
+    def write(self, rows: Sequence[Row], *, again: bool = False) -> int:
+        """Write rows in their order; how many. Raises `Unfit`."""
         if not rows:
             return 0
         channel = self._channel
         if channel.name in REVISED:
             rows = self._put_aside(rows, again=again)
         elif channel.key:
+            if not again and self._append(rows):
+                return len(rows)
             rows = list({tuple(row[name] for name in channel.key): row for row in rows}.values())
         self._copy(rows)
         if not channel.key:
             self._add_content(again=again)
-        elif is_new:
-            self._insert("")
         elif channel.name == "trades":
             self._trades(again=again)
         else:
             self._replace(again=again)
         return len(rows)
+
+    def _append(self, rows: Sequence[Row]) -> bool:
+        """Put rows where they belong, at once; False if one of them is there, and then nothing was done."""
+        try:
+            with (
+                self._db.transaction(),
+                self._db.cursor().copy(f"COPY {self._table} ({self._names}) FROM STDIN") as copy,
+            ):
+                copy.write(copy_text(self._channel, rows, with_times=True))
+        except psycopg.errors.UniqueViolation:
+            return False
+        return True
 
     def _copy(self, rows: Sequence[Row]) -> None:
         self._db.execute(f"TRUNCATE {self._fresh}")

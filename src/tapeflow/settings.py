@@ -280,6 +280,16 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+def _where(given: str, variable: str, question: str) -> str:
+    """Where a server is: as given, else as the environment says; raises `SettingsError` where nothing does."""
+    found = given or os.environ.get(variable, "")
+    if not found:
+        raise SettingsError(
+            f'{question}, or in {variable}: eval "$(tapeflow stack env)" sets it for the servers of `tapeflow stack up`'
+        )
+    return found
+
+
 class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[bus]``: Kafka between the collectors, the engine, the sinks and the gateways."""
 
@@ -306,13 +316,7 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def servers(self) -> str:
         """The brokers; raises `SettingsError` where nothing names them."""
-        found = self.bootstrap or os.environ.get("TAPEFLOW_KAFKA", "")
-        if not found:
-            raise SettingsError(
-                '[bus] bootstrap: where is Kafka? Give it as "HOST:PORT", or in TAPEFLOW_KAFKA: '
-                'eval "$(tapeflow stack env)" sets it for the servers of `tapeflow stack up`'
-            )
-        return found
+        return _where(self.bootstrap, "TAPEFLOW_KAFKA", '[bus] bootstrap: where is Kafka? Give it as "HOST:PORT"')
 
 
 class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -326,13 +330,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def address(self) -> str:
         """Where it is; raises `SettingsError` where nothing says."""
-        found = self.url or os.environ.get("TAPEFLOW_POSTGRES", "")
-        if not found:
-            raise SettingsError(
-                "[postgres] url: where is PostgreSQL? Give it, or TAPEFLOW_POSTGRES: "
-                'eval "$(tapeflow stack env)" sets it for the servers of `tapeflow stack up`'
-            )
-        return found
+        return _where(self.url, "TAPEFLOW_POSTGRES", "[postgres] url: where is PostgreSQL? Give it")
 
 
 class FlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -357,13 +355,8 @@ class FlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def server(self) -> str:
         """Where it is; raises `SettingsError` where nothing says."""
-        found = self.address or os.environ.get("TAPEFLOW_FLINK", "")
-        if not found:
-            raise SettingsError(
-                '[flink] address: where is Flink? Give it as "HOST:PORT", by --address, or in TAPEFLOW_FLINK: '
-                'eval "$(tapeflow stack env)" sets it for `tapeflow stack up --services kafka,flink`'
-            )
-        return found
+        asked = '[flink] address: where is Flink? Give it as "HOST:PORT", by --address'
+        return _where(self.address, "TAPEFLOW_FLINK", asked)
 
 
 class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import TimeoutError as Late
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+import pyarrow as pa
 
 from tapeflow.api.topics import Refusal, Topic, Topics
 from tapeflow.app.pipeline import Pipeline
@@ -75,11 +76,7 @@ class RunLive:
         return await asyncio.to_thread(self._since, topic, first, limit)
 
     def _since(self, topic: Topic, first: int, limit: int) -> list[tuple[int, bytes]]:
-        if not self._store.keeps(topic.channel):
-            return []
-        found = self._store.since(topic.channel, first, limit, symbol=topic.symbol, **dict(topic.params))
-        numbers = found.column("seq").to_pylist()
-        return list(zip(numbers, json_lines(found.drop_columns(["seq"])), strict=True))
+        return stored_since(self._store, topic, first, limit)
 
     async def number(self, topic: Topic) -> int:
         return await asyncio.wrap_future(self._pipeline.ask(lambda engine: self._number(engine, topic)))
@@ -91,6 +88,23 @@ class RunLive:
 
     async def forming_rows(self, topic: Topic) -> list[bytes]:
         return await asyncio.wrap_future(self._pipeline.ask(lambda engine: self._now(engine, topic)))
+
+
+class Numbered(Protocol):
+    """A store that gives the rows of a series by their numbers."""
+
+    def keeps(self, channel: str) -> bool: ...
+
+    def since(self, channel: str, seq: int, limit: int, **key: str | int) -> pa.Table: ...
+
+
+def stored_since(store: Numbered, topic: Topic, first: int, limit: int) -> list[tuple[int, bytes]]:
+    """(number, row as JSON) of a topic from a number on; none of a channel that the store does not keep."""
+    if not store.keeps(topic.channel):
+        return []
+    found = store.since(topic.channel, first, limit, symbol=topic.symbol, **dict(topic.params))
+    numbers = found.column("seq").to_pylist()
+    return list(zip(numbers, json_lines(found.drop_columns(["seq"])), strict=True))
 
 
 def _is_one(topic: Topic) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from tapeflow.api.topics import Topic, Topics
+from tapeflow.app.live import stored_since
 from tapeflow.stores.channels import CHANNELS, NUMBERED
 from tapeflow.stores.encoded import Encoded
 from tapeflow.stores.postgres.store import PostgresStore
-from tapeflow.stores.render import json_lines
 from tapeflow.stores.series import Counts, is_forming, is_time, series_of
 
 #: Of these only the newest row of a symbol matters.
@@ -115,14 +115,7 @@ class GatewayPast:
             await asyncio.sleep(0.02)
 
     async def since(self, topic: Topic, first: int, limit: int) -> list[tuple[int, bytes]]:
-        return await asyncio.to_thread(self._since, topic, first, limit)
-
-    def _since(self, topic: Topic, first: int, limit: int) -> list[tuple[int, bytes]]:
-        if not self._store.keeps(topic.channel):
-            return []
-        found = self._store.since(topic.channel, first, limit, symbol=topic.symbol, **dict(topic.params))
-        numbers = found.column("seq").to_pylist()
-        return list(zip(numbers, json_lines(found.drop_columns(["seq"])), strict=True))
+        return await asyncio.to_thread(stored_since, self._store, topic, first, limit)
 
     async def number(self, topic: Topic) -> int:
         if topic.channel not in NUMBERED:

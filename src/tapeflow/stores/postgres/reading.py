@@ -9,13 +9,12 @@ import msgspec
 import psycopg
 import pyarrow as pa
 
-from tapeflow.stores.channels import CHANNELS, REVISED, Channel
-from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.channels import REVISED, Channel
+from tapeflow.stores.pages import Page, Position, time_term
 from tapeflow.stores.postgres.writing import time_of
 from tapeflow.stores.render import schema_of, table_of
 from tapeflow.stores.schema import revised_name, table_name
 
-_TIMES = ("ts_start", "ts_event", "ts_recv")
 #: What tells rows of the same time apart in a channel without a key.
 _CONTENT = {
     "coverage": ("venue", "symbol", "stream", "first_id", "last_id", "state", "guarantee", "ts_end"),
@@ -113,18 +112,6 @@ def _plain(value: Any) -> int | str:
     return value if isinstance(value, str) else int(value)
 
 
-def time_term(channel: Channel) -> str:
-    """The time that ranges of a channel test: ``ts_recv`` stands in where ``ts_event`` may be null."""
-    first, *other = _times(channel)
-    return f'coalesce("{first}", "{other[0]}")' if other else f'"{first}"'
-
-
-def _times(channel: Channel) -> list[str]:
-    names = [name for name, _ in channel.fields]
-    first = next(name for name in _TIMES if name in names)
-    return [first, "ts_recv"] if first == "ts_event" and "ts_recv" in names else [first]
-
-
 def terms(channel: Channel) -> list[str]:
     """The order of a channel's pages as integers and texts without null: time first, then its key."""
     kinds = dict(channel.fields)
@@ -175,8 +162,3 @@ def file_order(channel: Channel) -> list[str]:
         term = f"coalesce({_quoted(first)}, {_quoted(second)})" if second else _quoted(first)
         made.append(f"{term}::numeric" if kinds[first] == "id" else term)
     return made
-
-
-def channel_of(name: str) -> Channel:
-    """A channel as others see it: without the numbers of its rows."""
-    return CHANNELS[name]

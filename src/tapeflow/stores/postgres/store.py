@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tapeflow.domain.errors import OwnerError, StoreError
 from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
-from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.pages import Page, Position, time_term
 from tapeflow.stores.postgres import reading, schema
 from tapeflow.stores.postgres.text import Unfit
 from tapeflow.stores.postgres.writing import Connection, Writer, cover, time_of
@@ -308,7 +308,7 @@ class PostgresStore:
         gone: dict[str, int] = {}
         with self._said("cannot write to the store"), self._transaction():
             for name, ts in older_than.items():
-                term = reading.time_term(self._known(name))
+                term = time_term(self._known(name))
                 done = self._db.execute(f'DELETE FROM "{table_name(name)}" WHERE {term} < {time_of("%s")}', (ts,))
                 gone[name] = done.rowcount
             for name in set(REVISED) & self._channels.keys():

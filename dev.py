@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -140,6 +141,24 @@ def bench() -> None:
         task(name)
 
 
+def bench_cluster() -> None:
+    """Kafka, Flink and PostgreSQL in a new folder; publishing, sinks, folds and steps; nothing is left running."""
+    stack = (PYTHON, "-m", "tapeflow", "stack")
+    with tempfile.TemporaryDirectory(prefix="tapeflow-bench-") as folder:
+        Path(folder).chmod(0o755)  # under root the user postgres must enter it
+        where = ("--data", str(Path(folder) / "stack"))
+        try:
+            call(*stack, "up", "--services", "kafka,flink,postgres", *where)
+            told = subprocess.run([*map(str, stack), "env", *where], capture_output=True, text=True, check=True).stdout
+            for line in told.splitlines():
+                name, _, value = line.removeprefix("export ").partition("=")
+                os.environ[name] = value.strip("'")
+            for name in ("bench-bus", "bench-flink"):
+                task(name)
+        finally:
+            subprocess.run([*map(str, stack), "down", *where], check=False)
+
+
 def install() -> None:
     """Install what the tests run, where we may; the system's own servers stay off."""
     missing = [package for command, package in PROGRAMS.items() if can_install(command)]
@@ -184,6 +203,8 @@ TASKS: dict[str, tuple[str, ...]] = {
     "bench-stream": (PYTHON.name, "bench/stream.py"),
     "bench-rest": (PYTHON.name, "bench/rest.py"),
     "bench-memory": (PYTHON.name, "bench/memory.py"),
+    "bench-bus": (PYTHON.name, "bench/bus.py"),
+    "bench-flink": (PYTHON.name, "bench/flink.py"),
 }
 
 
@@ -197,7 +218,7 @@ def task(name: str, *more: str) -> None:
 def main() -> None:
     """Do what the first argument says."""
     name, *more = sys.argv[1:] or ["help"]
-    own = {"setup": setup, "run": run, "test": test, "bench": bench}
+    own = {"setup": setup, "run": run, "test": test, "bench": bench, "bench-cluster": bench_cluster}
     if name not in own and name not in TASKS:
         sys.exit(f"{__doc__}\nAlso: setup {' '.join(TASKS)}")
     setup()

@@ -65,6 +65,17 @@ def cases(count: int) -> dict[str, list[Raw]]:
     }
 
 
+#: What is no row of the topic: among the others, and to be left out.
+POISON = (
+    b"no json",
+    b"{}",
+    b'{"venue":"binance","symbol":"S00USDT"}',
+    b'{"venue":"binance","symbol":"S00USDT","id":"x1","price":"1","size":"1","side":"buy","ts_event":1}',
+    b'{"venue":"binance","symbol":"S00USDT","id":"1","price":"abc","size":"1","side":"buy","ts_event":1}',
+    b'{"venue":"binance","symbol":"S00USDT","id":"1","price":"1","size":"1","side":"buy","ts_event":"soon"}',
+)
+
+
 class Bus:
     """Kafka as the test needs it."""
 
@@ -87,6 +98,8 @@ class Bus:
         )  # fmt: skip
         for at, row in enumerate(rows):
             producer.produce(topic, msgspec.json.encode(row), f"{row['venue']}:{row['symbol']}")
+            if at % 500 == 250:
+                producer.produce(topic, POISON[at // 500 % len(POISON)], f"{row['venue']}:{row['symbol']}")
             if at % 10_000 == 0:
                 producer.poll(0)
         if producer.flush(60):

@@ -6,14 +6,18 @@ the partition goes on exactly there, and of two that both believe to have it onl
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from tapeflow import files
 from tapeflow.app.collector import bus, bus_settings
 from tapeflow.bus.client import module, raised
 from tapeflow.bus.dead import DeadLetters
@@ -32,6 +36,7 @@ from tapeflow.stores.series import Counts, is_forming, is_time
 BATCH, WAIT_S = 10_000, 0.2
 #: A store that fails is tried again after so long, twice as long each time.
 RETRY_S, LONGEST_S = 0.5, 15.0
+STATUS_S = 1.0
 DEAD = "dead_letters"
 
 _decode = msgspec.json.Decoder().decode
@@ -70,6 +75,7 @@ class Sink:
         self._flying: _Flying | None = None
         self._pool = ThreadPoolExecutor(1, "sink")
         self._told = ""
+        self._told_at = 0.0
         #: Rows written, and transactions, since the start.
         self.written = self.transactions = 0
 
@@ -88,6 +94,7 @@ class Sink:
                                      on_lost=self._revoked)  # fmt: skip
             while not self._stopping.is_set():
                 self._step()
+                self._tell()
             self._let_go()
         except _Stopped:
             self._say("stopped while the store fails; what is not there yet comes at the next start")
@@ -255,6 +262,28 @@ class Sink:
         """Have the partitions given anew, with what the database says now."""
         kafka = module()
         self._assigned(self._consumer, [kafka.TopicPartition(*place) for place in list(self._next)])
+
+    def status(self) -> dict[str, Any]:
+        """What an operator wants to see."""
+        return {
+            "pid": os.getpid(),
+            "ts": time.time_ns() // 1000,
+            "written": self.written,
+            "transactions": self.transactions,
+            "dead_letters": self._dead.count,
+            "partitions": sorted(f"{topic}:{number}" for topic, number in self._next),
+            "problem": self._told,
+        }
+
+    def _tell(self) -> None:
+        """Write how it is into ``sink.json`` of the data folder, now and then."""
+        if time.monotonic() - self._told_at < STATUS_S:
+            return
+        self._told_at = time.monotonic()
+        path = Path(self._settings.data) / "sink.json"
+        with contextlib.suppress(OSError):  # what it is for goes on without
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.replace(path, msgspec.json.encode(self.status()), sync=False)
 
     # -- faults ------------------------------------------------------------------------------------------
 

@@ -120,6 +120,15 @@ def test_a_job_takes_the_state_of_another_only_if_it_computes_the_same() -> None
     assert made.fingerprint != spec(folds_of(catalogue.default(["1s"]), 8, 8)).fingerprint
 
 
+def test_what_is_neither_a_trade_nor_a_time_row_stops_no_job() -> None:
+    made = spec(default())
+    assert "'json.ignore-parse-errors' = 'true'" in sql.source(made)
+    view = sql.events(default())
+    assert " CAST(`price`" not in view
+    for name in ("price", "size"):
+        assert re.search(rf"TRY_CAST\(`{name}` AS DECIMAL\(19, 8\)\) IS NOT NULL", view)
+
+
 def test_a_channel_without_a_topic_is_refused() -> None:
     with pytest.raises(SettingsError, match="no topic for candles"):
         Spec("job", Folds((Interval("1s", SECOND),)), "trades", {}, "")

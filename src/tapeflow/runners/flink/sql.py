@@ -56,6 +56,7 @@ def _read(spec: Spec, topic: str) -> str:
         "topic": topic,
         "scan.startup.mode": "earliest-offset",
         "format": "json",
+        "json.ignore-parse-errors": "true",
         "properties.group.id": spec.name,
         "properties.isolation.level": "read_committed",
         **_client(spec),
@@ -127,23 +128,37 @@ def events(folds: Folds) -> str:
         f"`ts_watermark`, {price} AS `price`, {size} AS `size`, {quote} AS `quote`, "
         # Whether a total is near its limit need not be exact; of a product it would cost a parsed text.
         f"CAST({price} AS DOUBLE) * CAST({size} AS DOUBLE) AS `rough`, `side` = 'buy' AS `buys`, "
-        f"COALESCE(CAST(`last_id` AS BIGINT) - CAST(`first_id` AS BIGINT), 0) + 1 AS `trades`, "
+        f"COALESCE(TRY_CAST(`last_id` AS BIGINT) - TRY_CAST(`first_id` AS BIGINT), 0) + 1 AS `trades`, "
         f"LPAD(CAST(`ts_event` AS STRING), {TIME}, '0') || {place} AS `tick`, "
         f"LPAD(CAST(`ts_event` / 1000 AS STRING), {TIME}, '0') || {place} AS `coarse_tick`, "
-        "COALESCE(`coarse`, FALSE) AS `coarse` FROM `trades`"
+        f"COALESCE(`coarse`, FALSE) AS `coarse` FROM `trades` WHERE {_usable(folds)}"
     )
 
 
+def _usable(folds: Folds) -> str:
+    """Leaves out what is neither a trade nor a time row: a sink keeps it as a dead letter, and the job must go on."""
+    ids = "TRY_CAST(COALESCE(`first_id`, `id`) AS BIGINT) IS NOT NULL"
+    last = "(`first_id` IS NULL OR TRY_CAST(`last_id` AS BIGINT) IS NOT NULL)"
+    known = "`venue` IS NOT NULL AND `symbol` IS NOT NULL"
+    values = " AND ".join(
+        f"{_decimal(name, 19, scale)} IS NOT NULL"
+        for name, scale in (("price", folds.price_scale), ("size", folds.size_scale))
+    )
+    is_trade = f"`ts_event` IS NOT NULL AND {ids} AND {last} AND {values}"
+    return f"{known} AND (`id` IS NULL AND `ts_watermark` IS NOT NULL OR `id` IS NOT NULL AND {is_trade})"
+
+
 def _decimal(field: str, digits: int, scale: int) -> str:
-    return f"CAST(`{field}` AS DECIMAL({digits}, {scale}))"
+    return f"TRY_CAST(`{field}` AS DECIMAL({digits}, {scale}))"
 
 
 def pushed(folds: Folds) -> str:
     """Pushes of klines and time rows as `mean_view` reads them; an answer of the venue has no time and is no push."""
     return (
         "CREATE TEMPORARY VIEW `pushed` AS SELECT `venue`, `symbol`, `interval` IS NULL AS `is_time`, `ts_event`, "
-        f"`ts_watermark`, CAST(`close` AS DECIMAL(19, {folds.price_scale})) AS `price`, CAST(1 AS BIGINT) AS `trades` "
-        "FROM `klines` WHERE `interval` IS NULL OR `ts_event` IS NOT NULL"
+        f"`ts_watermark`, {_decimal('close', 19, folds.price_scale)} AS `price`, CAST(1 AS BIGINT) AS `trades` "
+        "FROM `klines` WHERE `venue` IS NOT NULL AND `symbol` IS NOT NULL AND (`interval` IS NULL AND `ts_watermark` "
+        f"IS NOT NULL OR `ts_event` IS NOT NULL AND {_decimal('close', 19, folds.price_scale)} IS NOT NULL)"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -16,6 +17,17 @@ ROLES = ("collector", "sink", "gateway")
 #: A child that has ended by a fault is started again after so long; they wait for one another.
 AGAIN_S = 1.0
 STOP_S = 20.0
+
+
+#: What a cluster needs beside a plain installation: modules, and the extras that bring them.
+EXTRAS = {"confluent_kafka": "kafka", "psycopg": "postgres"}
+
+
+def check_installed() -> None:
+    """Raise `SettingsError` where a library of a cluster is missing."""
+    missing = [extra for module, extra in EXTRAS.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise SettingsError(f"a cluster needs more libraries: pip install 'tapeflow[{','.join(missing)}]'")
 
 
 class Part(Protocol):

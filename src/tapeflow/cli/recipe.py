@@ -69,6 +69,9 @@ def run(
     Example: tapeflow recipe run r1
     """
     from tapeflow.app.log import say, setup
+    from tapeflow.app.roles import check_installed
+
+    check_installed()  # before what imports them
     from tapeflow.app.recipe import Asked, load
     from tapeflow.app.recipe import run as work
     from tapeflow.cli.demo import _open

@@ -84,8 +84,10 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
 def _other_role(role: str, settings: RunSettings, config: Path, data: Path | None) -> None:
     """Be a sink, a gateway or all roles until stopped."""
     from tapeflow.app.log import say
-    from tapeflow.app.roles import ROLES, Part, run_all, run_until_told
+    from tapeflow.app.roles import ROLES, Part, check_installed, run_all, run_until_told
     from tapeflow.domain.errors import SettingsError
+
+    check_installed()
 
     part: Part
     if role == "all":

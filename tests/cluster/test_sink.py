@@ -37,6 +37,22 @@ def test_rows_are_numbered_and_a_restart_goes_on(cluster: Cluster) -> None:
     assert dict(cluster.rows("SELECT series, count FROM series")) == {"binance:X": 8, "binance:Y": 1}
 
 
+def test_rows_are_dropped_when_they_are_older_than_the_settings_say(servers: Servers, tmp_path: Path) -> None:
+    cluster = Cluster(servers, str(tmp_path), keep={"trades": "1d"})
+    try:
+        now = time.time_ns() // 1000
+        cluster.send("trades", trade(1), trade(2, ts_event=now), trade(3))
+        cluster.send("candles", candle(0))
+        cluster.start()
+        cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles")) == 1)
+        cluster.stop()
+        cluster.start()  # it looks when it begins
+        cluster.until(lambda: cluster.rows("SELECT id FROM trades") == [("2",)])
+        assert len(cluster.rows("SELECT 1 FROM candles")) == 1
+    finally:
+        cluster.stop()
+
+
 def test_an_older_revision_never_replaces_a_newer_one(cluster: Cluster) -> None:
     cluster.send("candles", candle(0, closed=False), candle(0), candle(1), candle(0, 2, 5), candle(0, 1, 4))
     cluster.send("candles", candle(1, 1, 2))  # fewer trades: computed from less

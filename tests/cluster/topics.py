@@ -27,7 +27,7 @@ CHANNELS = ("trades", "candles", "coverage", "quarantine")
 class Cluster:
     """One topic prefix and one database, sinks between them, and a producer."""
 
-    def __init__(self, servers: Servers, data: str) -> None:
+    def __init__(self, servers: Servers, data: str, keep: dict[str, str] | None = None) -> None:
         self.bus_settings = BusSettings(bootstrap=servers.kafka(), prefix=fresh_prefix(), partitions=2)
         self.bus = Bus(self.bus_settings.bootstrap)
         self.url = servers.database()
@@ -35,7 +35,7 @@ class Cluster:
             symbols=("X",),
             data=data,
             api=ApiSettings(port=0, requests_per_s=10_000),
-            store=StoreSettings(channels=CHANNELS),
+            store=StoreSettings(channels=CHANNELS, keep=keep or {}),
             bus=self.bus_settings,
             postgres=PostgresSettings(url=self.url),
         )

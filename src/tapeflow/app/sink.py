@@ -36,7 +36,7 @@ from tapeflow.stores.series import Counts, is_forming, is_time
 BATCH, WAIT_S = 10_000, 0.2
 #: A store that fails is tried again after so long, twice as long each time.
 RETRY_S, LONGEST_S = 0.5, 15.0
-STATUS_S = 1.0
+STATUS_S, RETAIN_S = 1.0, 600.0
 DEAD = "dead_letters"
 
 _decode = msgspec.json.Decoder().decode
@@ -75,7 +75,7 @@ class Sink:
         self._flying: _Flying | None = None
         self._pool = ThreadPoolExecutor(1, "sink")
         self._told = ""
-        self._told_at = 0.0
+        self._told_at = self._retained_at = 0.0
         #: Rows written, and transactions, since the start.
         self.written = self.transactions = 0
 
@@ -95,6 +95,7 @@ class Sink:
             while not self._stopping.is_set():
                 self._step()
                 self._tell()
+                self._retain()
             self._let_go()
         except _Stopped:
             self._say("stopped while the store fails; what is not there yet comes at the next start")
@@ -284,6 +285,15 @@ class Sink:
         with contextlib.suppress(OSError):  # what it is for goes on without
             path.parent.mkdir(parents=True, exist_ok=True)
             files.replace(path, msgspec.json.encode(self.status()), sync=False)
+
+    def _retain(self) -> None:
+        """Drop rows that are older than ``[store] keep`` says, now and then, between two batches."""
+        keep = self._settings.store.keep
+        if not keep or time.monotonic() - self._retained_at < RETAIN_S:
+            return
+        self._retained_at, now = time.monotonic(), time.time_ns() // 1000
+        ages = {name: now - parse_span(span) for name, span in keep.items() if name in self._kinds}
+        self._pool.submit(self._retrying, lambda: self._store.retain(ages))  # after what is being written
 
     # -- faults ------------------------------------------------------------------------------------------
 

@@ -360,6 +360,8 @@ class PostgresStore:
     def _said(self, what: str) -> Iterator[None]:
         try:
             yield
+        except psycopg.errors.UndefinedTable as error:
+            raise StoreError(f"{what}: schema {self._name} has no such tables yet; a sink makes them") from error
         except psycopg.Error as error:
             text = (str(error).strip() or type(error).__name__).splitlines()[0]
             if isinstance(error, psycopg.DataError | psycopg.IntegrityError):

@@ -207,18 +207,16 @@ class PostgresStore:
             if done.rowcount != 1:
                 raise OwnerError(f"another sink has written what comes after offset {before} of {topic} {part}")
 
-    def positions(self) -> dict[Place, int]:
-        """The next offset of each partition whose rows are here."""
-        with self._said("cannot read the store"):
-            rows = self._db.execute("SELECT topic, part, next FROM positions").fetchall()
-        return {(str(topic), int(part)): int(at) for topic, part, at in rows}
-
     def counts(self) -> tuple[dict[Place, int], dict[tuple[str, str], int]]:
-        """`positions`, and how many rows each (channel, series) has had, both as of one instant."""
-        with self._said("cannot read the store"), self._db.transaction():
-            self._db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            positions = self.positions()
-            rows = self._db.execute("SELECT channel, series, count FROM series").fetchall()
+        """The next offset of each partition whose rows are here, and how many rows each (channel, series) has had.
+
+        Both as of one instant.
+        """
+        with self._said("cannot read the store"), self._reader() as db, db.transaction():
+            db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            places = db.execute("SELECT topic, part, next FROM positions").fetchall()
+            rows = db.execute("SELECT channel, series, count FROM series").fetchall()
+        positions = {(str(topic), int(part)): int(at) for topic, part, at in places}
         return positions, {(str(channel), str(series)): int(count) for channel, series, count in rows}
 
     def _retract(self, symbol: str) -> None:

@@ -22,7 +22,6 @@ import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from itertools import pairwise
 from math import fsum
 from pathlib import Path
@@ -287,9 +286,8 @@ def _means(trades: Sequence[tuple[Any, ...]], start: int, end: int) -> dict[int,
         for ts in range(at // SLIDE_US * SLIDE_US, at - WINDOW_US, -SLIDE_US):
             if start < ts and ts + WINDOW_US <= end:
                 held[ts].append(price)
-    return {
-        ts: (float(sum(map(Fraction, prices), Fraction()) / len(prices)), len(prices)) for ts, prices in held.items()
-    }
+    # The contract: the float nearest to the exact sum, by the count.
+    return {ts: (float(sum(prices)) / len(prices), len(prices)) for ts, prices in held.items()}
 
 
 _CANDLE = ("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "count")
@@ -454,6 +452,8 @@ def told(outcome: Outcome) -> Iterator[str]:
     if outcome.ended:
         yield f"ended by themselves: {dict(Counter(text.partition(':')[0] for text in outcome.ended))}"
     yield f"compared with the venue's truth: {outcome.compared}; {len(outcome.wrong)} wrong"
+    if outcome.wrong:
+        yield f"wrong: {dict(Counter(' '.join(text.split()[:2]) for text in outcome.wrong))}"
     yield from outcome.wrong[:30]
 
 

@@ -24,7 +24,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +130,8 @@ def means_of(pushes: Sequence[Row]) -> dict[tuple[str, int], tuple[float, int]]:
                 held[start].append(close)
         for start, closes in held.items():
             if start > min(ts for ts, _ in events) and start + WINDOW_US <= closed_us:
-                exact = sum(map(Fraction, closes), Fraction()) / len(closes)
-                found[symbol, start] = (float(exact), len(closes))
+                # The contract: the float nearest to the exact sum, by the count.
+                found[symbol, start] = (float(sum(closes)) / len(closes), len(closes))
     return found
 
 

@@ -86,14 +86,15 @@ class Recipe:
         return self.process.wait(STOP_S)
 
     def processes(self) -> list[str]:
-        """What there is that names the folder, as it would be left behind."""
-        found = []
+        """What would be left behind: what names the folder, and what is of the session."""
+        assert self.process is not None
+        found, folder = [], str(self.folder).encode()
         for path in Path("/proc").iterdir():
-            with contextlib.suppress(OSError):
-                if path.name.isdigit() and path.name != str(os.getpid()):
-                    command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
-                    if str(self.folder) in command:
-                        found.append(command[:200])
+            if path.name.isdigit() and int(path.name) not in (os.getpid(), self.process.pid):
+                with contextlib.suppress(OSError):
+                    command, own = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
+                    if folder in command + own or os.getsid(int(path.name)) == self.process.pid:
+                        found.append(command.replace(b"\0", b" ").decode("utf-8", "replace")[:200])
         return found
 
     def end(self) -> None:

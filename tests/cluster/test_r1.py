@@ -77,6 +77,7 @@ def _show(recipe: Recipe) -> None:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         shown = Shown(browser.new_page(viewport={"width": 1440, "height": 900}))
+        shown.page.set_default_timeout(120_000)
         shown.page.goto(f"{recipe.address}/#symbol={SYMBOLS[0]}&interval=1s")
         shown.live()
         seen: set[str] = set()

@@ -220,10 +220,10 @@ def main() -> None:
 def change(recipe: Recipe, guarantee: str) -> None:
     """Put a job of another guarantee in the place of the recipe's; what reads its topics goes on."""
     config = recipe.folder / "run.toml"
-    text = config.read_text()
-    assert "exactly_once" in text
+    text = config.read_text().replace('guarantee = "exactly_once"\n', "")
     other = config.with_name("other.toml")
-    other.write_text(text.replace("exactly_once", guarantee))
+    other.write_text(text.replace("[flink]\n", f'[flink]\nguarantee = "{guarantee}"\n'))
+    assert guarantee in other.read_text()
     command = [sys.executable, "-m", "tapeflow", "submit", str(other), "--anew", "--cache", str(CACHE)]
     done = subprocess.run(
         command, env=os.environ | recipe.stack.variables(), capture_output=True, text=True, check=False

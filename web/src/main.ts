@@ -131,7 +131,8 @@ async function begin(): Promise<void> {
     if (row) ticks.set(symbol, row.tick);
     open();
   };
-  const watch = new Watch(stream, choose, about.intervals.includes("1m") ? "1m" : (about.intervals[0] ?? "1m"));
+  const watched = about.intervals.includes("1m") ? "1m" : (about.intervals[0] ?? "1m");
+  const watch = new Watch(stream, choose, watched, about.intervals.includes("1h"));
 
   const interval = (name: string | undefined): void => {
     if (!name || name === view.interval) return;

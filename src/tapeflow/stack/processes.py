@@ -15,6 +15,8 @@ from tapeflow.domain.errors import StackError
 _TICK_S = 0.05
 #: In place of the start time of a process that is no more; one that ended at once was never seen with another.
 _ENDED = -1
+#: So long the system may take to strike a process that was killed from the table.
+_FORGOTTEN_S = 5.0
 
 
 def start(command: Sequence[str], log: Path) -> tuple[int, int]:
@@ -92,10 +94,27 @@ def end_orphans(pid: int) -> None:
     """Kill what a process that has ended has left running in its group, such as its workers.
 
     As long as there is such a group, its number is given to no new process; and one that is there is none of ours.
+    Nobody finds it by its number afterwards: PostgreSQL refuses to start while the one before stands in the table of
+    processes, ended or not.
     """
     if pid > 0 and _began(pid) == _ENDED:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
+        _forget(pid)
+
+
+def _forget(pid: int) -> None:
+    """Wait until an ended process has left the table: its parent, which may be this one, has asked for its end."""
+    until = time.monotonic() + _FORGOTTEN_S
+    while _is_ended(pid) and time.monotonic() < until:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(_TICK_S)
+
+
+def _is_ended(pid: int) -> bool:
+    """Whether a process has ended and still stands in the table."""
+    return _began(pid) == _ENDED and Path(f"/proc/{pid}").exists()
 
 
 def _gone_within(processes: list[tuple[int, int]], seconds: float) -> list[tuple[int, int]]:

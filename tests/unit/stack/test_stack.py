@@ -273,3 +273,4 @@ def test_what_a_killed_server_has_left_is_ended(tmp_path: Path) -> None:
     while Path(f"/proc/{child}/stat").exists() and time.monotonic() < until:
         time.sleep(0.01)
     assert not Path(f"/proc/{child}/stat").exists()
+    assert not Path(f"/proc/{pid}").exists()  # nobody takes it for running: its number is forgotten

@@ -56,6 +56,8 @@ export class Watch {
     private readonly stream: Stream,
     private readonly choose: (symbol: string) => void,
     private readonly interval: string,
+    /** Whether there are candles of an hour, of which the last day is drawn. */
+    private readonly hasHours: boolean,
   ) {
     const search = at<HTMLInputElement>("search");
     search.addEventListener("input", () => this.filter());
@@ -113,6 +115,7 @@ export class Watch {
   /** The last 24 hours, by the hour: the sparkline, and what the change is against. */
   private async load(symbol: string): Promise<void> {
     const entry = this.entries.get(symbol);
+    if (!this.hasHours) return;
     const page = await api.candles({ symbol, interval: "1h", limit: 24, forming: true }).catch(() => null);
     const [first] = page?.data ?? [];
     if (!entry || !page || !first) return;

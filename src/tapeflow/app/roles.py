@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import signal
 import subprocess
@@ -74,7 +75,18 @@ def run_all(command: Sequence[str], say: Say, look: Callable[[], None] = lambda:
 
 
 def _started(command: Sequence[str], role: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "tapeflow", *command, "--role", role], start_new_session=True)
+    return child([sys.executable, "-m", "tapeflow", *command, "--role", role])
+
+
+def child(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """A process that Ctrl-C in a terminal does not reach, told to stop when we are gone, however that came about."""
+    tied = _tie if sys.platform == "linux" else None
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=tied)  # noqa: PLW1509 - no thread runs here
+
+
+def _tie() -> None:
+    """Have the system send SIGINT when the parent ends (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGINT)
 
 
 def _stop(children: dict[str, subprocess.Popen[bytes]]) -> None:

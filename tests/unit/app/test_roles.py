@@ -6,6 +6,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,27 @@ def test_what_a_role_lacks_is_wrong_usage(tmp_path: Path, role: str, more: str, 
     assert done.returncode == 2, done.stderr
     assert re.search(said, done.stderr)
     assert "Traceback" not in done.stderr
+
+
+PARENT = """
+import os, sys, time
+from tapeflow.app.roles import child
+made = child([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"])
+print(made.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells children of it")
+def test_roles_end_with_the_one_that_started_them_however_it_ends() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    told = {parent.stdout.readline().strip(), parent.stdout.readline().strip()}
+    (pid,) = map(int, told - {"up"})
+    parent.kill()
+    parent.wait()
+    until = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    parent.stdout.close()

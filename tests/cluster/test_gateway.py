@@ -86,6 +86,22 @@ def test_a_cursor_is_good_on_any_gateway_and_after_a_restart(cluster: Cluster) -
     assert ack["recovered"] == {"X": True}
 
 
+def test_a_row_that_no_sink_can_keep_has_no_number(cluster: Cluster) -> None:
+    bad = [candle(2) | {"close": "abc"}, candle(2) | {"ts_end": None, "count": "3"}, candle(2) | {"interval": None}]
+    cluster.send("candles", candle(0), candle(1))
+    cluster.serve_with_tables()
+    (snapshot,), _ = follow(cluster.addresses[0], 1)
+    cluster.send("candles", *bad, candle(3), b"no json", candle(4))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles")) == 4)
+    cluster.serve()
+    for address in cluster.addresses:
+        (missed,), (ack,) = follow(address, 1, snapshot["cursor"])
+        assert ack["recovered"] == {"X": True}
+        assert starts([missed]) == [(3, 0), (4, 0)]
+    assert cluster.rows("SELECT seq FROM candles ORDER BY seq") == [(1,), (2,), (3,), (4,)]
+
+
 def test_forming_rows_and_rest(cluster: Cluster) -> None:
     cluster.send("candles", candle(0), candle(1, closed=False, count=1))
     cluster.send("trades", trade(1), {"venue": "binance", "symbol": "X", "ts_watermark": US + 5})

@@ -19,6 +19,7 @@ from tapeflow.bus.client import Bus
 from tapeflow.bus.publisher import Message, Publisher
 from tapeflow.bus.topics import ensure
 from tapeflow.settings import ApiSettings, BusSettings, PostgresSettings, RunSettings, StoreSettings
+from tapeflow.stores.postgres.store import PostgresStore
 
 US = 1_700_000_000_000_000
 CHANNELS = ("trades", "candles", "coverage", "quarantine")
@@ -73,6 +74,11 @@ class Cluster:
         self.running.append((gateway, thread))
         self.until(lambda: len(self.addresses) > before)
         return gateway
+
+    def serve_with_tables(self) -> Gateway:
+        """A gateway where no sink has written yet."""
+        PostgresStore(self.url, CHANNELS).close()
+        return self.serve()
 
     def end(self, part: Sink | Gateway) -> None:
         """Stop one of those that run."""

@@ -80,7 +80,8 @@ class Gateway:
         settings = self.settings
         url, schema = settings.postgres.address, settings.postgres.schema
         self.store = PostgresStore(url, settings.store.channels, name=schema, read_only=True)
-        ensure(self._bus, [*event_topics(self._own), *sink_topics(self._own, settings.store.channels)])
+        topics = [*event_topics(self._own), *sink_topics(self._own, settings.store.channels)]
+        ensure(self._bus, topics, self._own.replication)
         follower = self._follower()
         past = GatewayPast(self.present, self.store, self.is_live)
         self.hub = Hub(settings.venue, past, self._watch)
@@ -155,7 +156,7 @@ class Gateway:
                     self.present.recall(channel, record.value)
                 else:
                     self.present.take(channel, record.value, finished, moved)
-            except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+            except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError):
                 self._unreadable += 1  # the sink keeps it as a dead letter
         finished.names = self.present.names
         if finished.size:

@@ -14,11 +14,13 @@ from tapeflow.app.live import stored_since
 from tapeflow.stores.channels import CHANNELS, NUMBERED
 from tapeflow.stores.encoded import Encoded
 from tapeflow.stores.postgres.store import PostgresStore
+from tapeflow.stores.postgres.text import check
 from tapeflow.stores.series import Counts, is_forming, is_time, series_of
 
 #: Of these only the newest row of a symbol matters.
 NEWEST = ("quotes", "book", "tickers")
 
+_KINDS = {name: CHANNELS[name] for name in NUMBERED}
 _TRADE = tuple(name for name, _ in CHANNELS["trades"].fields)
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -47,13 +49,16 @@ class Present:
         return found
 
     def take(self, channel: str, value: bytes, finished: Encoded, forming: set[tuple[str, Any]]) -> None:
-        """One row of a channel: to the finished ones, or to those of windows that are still open."""
+        """One row of a channel: to the finished ones, or to those of windows that are still open; raises `Unfit`."""
         row = _decode(value)
         symbol = row["symbol"]
         if channel == "trades":
             self._watermark(symbol, row)
             if is_time(row):
                 return
+        if channel in _KINDS:
+            check(_KINDS[channel], row)  # a sink keeps no such row and does not count it: nor may we
+        if channel == "trades":
             value = _encode({name: row.get(name) for name in _TRADE})
         number = self.number(symbol)
         code = self._topics.code_of_row(channel, row, number)

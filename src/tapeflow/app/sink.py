@@ -27,9 +27,9 @@ from tapeflow.domain.errors import BusError, OwnerError, StoreError
 from tapeflow.domain.time import parse_span
 from tapeflow.feed.recorder import Say
 from tapeflow.settings import BusSettings, RunSettings
-from tapeflow.stores.channels import CHANNELS, Channel, numbered
+from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
 from tapeflow.stores.postgres.store import PostgresStore
-from tapeflow.stores.postgres.text import Unfit
+from tapeflow.stores.postgres.text import Unfit, check
 from tapeflow.stores.series import Counts, is_forming, is_time
 
 #: Messages of one transaction at most, and how long is waited for the first.
@@ -253,7 +253,7 @@ class Sink:
             rows = value["data"] if channel == "coverage" else [value]
             rows = [row for row in rows if not is_time(row) and not is_forming(row)]
             for row in rows:
-                _check_key(self._kinds[channel], row)
+                _check(self._kinds[channel], row)
         except (msgspec.DecodeError, Unfit, KeyError, TypeError) as error:
             self._dead.add(record, f"{type(error).__name__}: {error}")
             return []
@@ -328,7 +328,10 @@ class _Stopped(Exception):
     """The sink is to end, and what it is at cannot be done."""
 
 
-def _check_key(channel: Channel, row: Any) -> None:
+def _check(channel: Channel, row: Any) -> None:
+    """Raise `Unfit` for what cannot be of the channel; values of trades and the like are looked at when written."""
+    if channel.name in REVISED:  # whose rows are compared before
+        check(channel, row)
     if not isinstance(row, dict):
         raise Unfit(f"expected an object, got {type(row).__name__}")
     for name in (*channel.key, "symbol"):

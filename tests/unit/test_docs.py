@@ -207,6 +207,8 @@ def test_every_place_in_a_data_folder_is_documented() -> None:
 
 def test_every_test_that_shows_a_fault_survived_is_there() -> None:
     rows = [line for line in text("docs/reference/faults.md").splitlines() if line.startswith("| ")][1:]
+    cluster = text("docs/cluster.md").partition("## Faults")[2]
+    rows += [line for line in cluster.splitlines() if line.startswith("| ")][1:]
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     for row in rows:
         named = re.findall(r"`(test_\w+)`", row)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from tapeflow.domain.number import decimal_text
 from tapeflow.engine.columns import LEVEL, NONE_TIME
 from tapeflow.engine.kernels import COMPILED
-from tapeflow.stores.channels import Channel, Kind
+from tapeflow.stores.channels import CHANNELS, Channel, Kind
 from tapeflow.stores.render import ndjson
 
 #: Rows rendered as JSON at a time: enough to be quick, few enough to bound memory.
@@ -141,7 +141,7 @@ class Table:
 
     def json_lines(self) -> Iterator[bytes]:
         """One JSON object a row; a field without a value is null."""
-        if COMPILED is not None and len(self) >= MANY and {kind for _, kind in self.channel.fields} <= _PLAIN:
+        if COMPILED is not None and len(self) >= MANY and self._is_plain:
             yield from self._lines()
             return
         encode = msgspec.json.Encoder().encode
@@ -151,6 +151,11 @@ class Table:
             columns = [self._json(kind, self.columns[name][part]) for name, kind in self.channel.fields]
             for values in zip(*columns, strict=True):
                 yield encode(dict(zip(names, values, strict=True)))
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether Arrow holds all that may be in it; the integers of a fold of one's own may be of any size."""
+        return self.channel.name in CHANNELS and {kind for _, kind in self.channel.fields} <= _PLAIN
 
     def _lines(self) -> Iterator[bytes]:
         """The same by the kernel, from columns of Arrow: quicker where there are many."""

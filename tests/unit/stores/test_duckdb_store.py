@@ -201,7 +201,8 @@ def test_a_statement_gives_its_memory_to_a_commit_that_lacks_it(
         return plain(*given, **more)
 
     monkeypatch.setattr(store, "_write", write)
-    time.sleep(0.3)
+    while not store._statements._running:  # however busy the machine is
+        time.sleep(0.01)
     assert store.commit(source.take(trade(1), trade(2)), 2) == 2
     asking.join()
     assert "the store needs" in said[0]

@@ -44,7 +44,7 @@ def command(data: Path, *words: str, check: bool = True) -> str:
         [sys.executable, "-m", "tapeflow", "stack", *words, "--data", str(data)],
         capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
-    if "mvn could not fetch" in done.stderr:
+    if "mvn could not fetch" in done.stderr and not os.environ.get("CI"):
         pytest.skip(f"no registry of jars can be reached here: {done.stderr[-300:]}")
     assert done.returncode == 0 or not check, done.stdout + done.stderr
     return done.stdout

@@ -62,7 +62,6 @@ class Gateway:
         self.described: dict[str, dict[str, Any]] = {}
         self.is_live = threading.Event()
         self._stopping = threading.Event()
-        self._watched: frozenset[str] = frozenset()
         self._problem = ""
         self._unreadable = 0
         self._started = time.monotonic()

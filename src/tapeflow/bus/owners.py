@@ -7,7 +7,7 @@ still does is refused by the brokers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -60,16 +60,6 @@ def claim(bus: Bus, topic: str, collector: str, keys: Sequence[str], *, take_ove
             continue  # somebody else claimed meanwhile
         return set(others.values())
     raise OwnerError("other collectors claim symbols all the time; start one after the other")
-
-
-def release(bus: Bus, topic: str, collector: str, keys: Collection[str]) -> None:
-    """Own these no more."""
-    gate = Publisher(bus, topic)
-    gate.open()
-    known = owners(bus, topic)
-    mine = [Message(topic, key.encode(), None) for key in keys if known.get(key) == collector]
-    if mine:
-        gate.commit([(topic, mine)])
 
 
 def _claim(topic: str, key: str, collector: str) -> Message:

@@ -56,7 +56,7 @@ def terms(channel: Channel) -> list[str]:
 def _named_terms(channel: Channel) -> list[tuple[str, str]]:
     """The terms with the columns that they are of; that of the time has no name, for it may be of two."""
     kinds = dict(channel.fields)
-    named = [(name, _term(name, kinds.get(name, "int"))) for name in _names(channel)]
+    named = [(name, _term(name, kinds.get(name, "int"))) for name in key_names(channel)]
     return [("", f"epoch_us({time_term(channel)})"), *named]
 
 
@@ -143,7 +143,7 @@ def _parsed(db: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
 def _most(asked: _Asked) -> float:
     """How many rows there can be: as many as windows, where one interval of one series is asked for, and a range."""
     start = asked.start if asked.start is not None else int(asked.after[0]) if asked.after else None
-    is_one = "interval" in asked.key and all(name in asked.key for name in _names(asked.channel))
+    is_one = "interval" in asked.key and all(name in asked.key for name in key_names(asked.channel))
     if start is None or asked.end is None or not is_one or asked.channel.name == "klines":
         return math.inf
     return -(-max(0, asked.end - start) // parse_span(str(asked.key["interval"])))
@@ -208,7 +208,7 @@ def _where(asked: _Asked) -> tuple[str, list[str | int]]:
 
 def is_position(channel: Channel, position: Position) -> bool:
     """Whether these values can be a place in the order of a channel."""
-    kinds = [int, *(int if _is_number(channel, name) else str for name in _names(channel))]
+    kinds = [int, *(int if _is_number(channel, name) else str for name in key_names(channel))]
     return (
         len(position) == len(kinds)
         and all(isinstance(value, kind) for value, kind in zip(position, kinds, strict=True))
@@ -217,7 +217,8 @@ def is_position(channel: Channel, position: Position) -> bool:
     )
 
 
-def _names(channel: Channel) -> list[str]:
+def key_names(channel: Channel) -> list[str]:
+    """The columns that tell rows of the same time apart."""
     return [name for name in channel.key or _CONTENT[channel.name] if name not in ("ts_start", "ts_recv")]
 
 

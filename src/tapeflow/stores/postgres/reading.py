@@ -10,16 +10,10 @@ import psycopg
 import pyarrow as pa
 
 from tapeflow.stores.channels import REVISED, Channel
-from tapeflow.stores.pages import Page, Position, time_term
+from tapeflow.stores.pages import Page, Position, key_names, time_term
 from tapeflow.stores.postgres.writing import time_of
 from tapeflow.stores.render import schema_of, table_of
 from tapeflow.stores.schema import revised_name, table_name
-
-#: What tells rows of the same time apart in a channel without a key.
-_CONTENT = {
-    "coverage": ("venue", "symbol", "stream", "first_id", "last_id", "state", "guarantee", "ts_end"),
-    "quarantine": ("venue", "symbol", "rowid"),
-}
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -115,8 +109,7 @@ def _plain(value: Any) -> int | str:
 def terms(channel: Channel) -> list[str]:
     """The order of a channel's pages as integers and texts without null: time first, then its key."""
     kinds = dict(channel.fields)
-    names = [n for n in channel.key or _CONTENT[channel.name] if n not in ("ts_start", "ts_recv")]
-    return [us(time_term(channel)), *(_term(name, kinds.get(name, "int")) for name in names)]
+    return [us(time_term(channel)), *(_term(name, kinds.get(name, "int")) for name in key_names(channel))]
 
 
 def _term(name: str, kind: str) -> str:

@@ -252,11 +252,8 @@ def check(
     is_quiet = name == "quiet"
     made = flow(**SHORT) if is_quiet else flow()  # type: ignore[arg-type]
     wanted = answer(made, raws, quiet_us=QUIET_US if is_quiet else 0)
-    prefix = f"{name}-{parallelism}-{time.time_ns() // 1_000_000 % 10**7}"
-    topics = {channel: f"{prefix}.{channel}" for channel in RESULTS}
-    spec = Spec(prefix, folds_of(made, 8, 8), f"{prefix}.trades", topics, bus.servers, parallelism=parallelism,
-                checkpoint_ms=2000, transaction_timeout_ms=60_000)  # fmt: skip
-    bus.make([spec.source, *topics.values()], 4)
+    spec = spec_of(bus, name, made, parallelism)
+    bus.make([spec.source, *spec.topics.values()], 4)
     try:
         spec = msgspec.structs.replace(spec, **more)
         if killed is not None:
@@ -269,7 +266,35 @@ def check(
         print(f"{name}, parallelism {parallelism}: {rows}; {took}", file=sys.stderr)
         return differences(bus, spec, wanted)
     finally:
-        bus.remove([spec.source, *topics.values()])
+        bus.remove([spec.source, *spec.topics.values()])
+
+
+def spec_of(bus: Bus, name: str, made: Flow, parallelism: int) -> Spec:
+    """A job with topics of its own."""
+    prefix = f"{name}-{parallelism}-{time.time_ns() // 1_000_000 % 10**7}"
+    topics = {channel: f"{prefix}.{channel}" for channel in RESULTS}
+    return Spec(prefix, folds_of(made, 8, 8), f"{prefix}.trades", topics, bus.servers, parallelism=parallelism,
+                checkpoint_ms=2000, transaction_timeout_ms=60_000)  # fmt: skip
+
+
+def first_rows(bus: Bus, address: str, raws: Sequence[Raw]) -> set[str]:
+    """Which channels have rows of a job that makes no checkpoint in all that time, which writes at least once."""
+    wanted = answer(flow(), raws)
+    spec = msgspec.structs.replace(
+        spec_of(bus, "prompt", flow(), 2), guarantee="at_least_once", checkpoint_ms=3_600_000, latency_ms=100
+    )
+    bus.make([spec.source, *spec.topics.values()], 4)
+    client = Client(service.python(CACHE), service.connector(CACHE))
+    job = submit(spec, address, client, _say)
+    try:
+        bus.write(spec.source, wanted.topic)
+        until, found = time.monotonic() + PATIENCE_S, set[str]()
+        while time.monotonic() < until and len(found) < len(RESULTS):
+            found = {channel for channel, topic in spec.topics.items() if next(bus.read(topic), None)}
+            time.sleep(0.3)
+        return found
+    finally:
+        Rest(address).cancel(job)
 
 
 def main() -> None:

@@ -163,7 +163,11 @@ async def arrivals(address: str, seconds: float) -> dict[tuple[str, int, int], i
 
 
 def latencies(arrived: dict[tuple[str, int, int], int], pushes: Sequence[Row]) -> list[float]:
-    """Milliseconds from the receipt of the newest push in a row to the row's arrival, sorted."""
+    """Milliseconds from the receipt of the newest push in a row to the row's arrival, sorted.
+
+    Not of rows that were there before the first came: a client is given the open windows as they stand.
+    """
+    began = min(arrived.values(), default=0)
     received: dict[tuple[str, int], list[int]] = defaultdict(list)
     for row in pushes:
         if row.get("ts_event") is not None and row.get("ts_recv") is not None:
@@ -172,7 +176,7 @@ def latencies(arrived: dict[tuple[str, int, int], int], pushes: Sequence[Row]) -
     return sorted(
         (now - received[symbol, start][count - 1]) / 1000
         for (symbol, start, count), now in arrived.items()
-        if len(received[symbol, start]) >= count
+        if len(received[symbol, start]) >= count and received[symbol, start][count - 1] > began
     )
 
 

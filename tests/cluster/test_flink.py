@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.flink_answer import CACHE, Bus, check
+from cluster.flink_answer import CACHE, RESULTS, Bus, check, first_rows
 from servers import Servers
 from tapeflow.stack.service import Place
 from tapeflow.stack.stack import Stack
@@ -30,3 +30,8 @@ def test_kills_of_task_manager_and_job_manager_lose_and_double_nothing(servers: 
     bus, address, data = flink(servers)
     killed = (Stack(Place(data, CACHE)), ("flink-taskmanager", "flink-jobmanager"))
     assert check(bus, address, "killed", market(6, 3000, late=0.05, late_s=60.0), 1, killed=killed) == []
+
+
+def test_rows_come_without_a_checkpoint(servers: Servers) -> None:
+    bus, address, _ = flink(servers)
+    assert first_rows(bus, address, market(7, 2000, late=0.0)) == set(RESULTS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tapeflow.app.pipeline import Pipeline
+from tapeflow.app.pipeline import Pace, Pipeline
 from tapeflow.app.published import OWNERS, STATUS, SYMBOLS, Published, event_topics
 from tapeflow.app.run import Reload, Run, averages_klines
 from tapeflow.app.served import Served
@@ -29,6 +29,8 @@ from tapeflow.settings import BusSettings, RunSettings
 
 #: How often others are told how it is, and what its symbols are.
 STATUS_S, SYMBOLS_S = 1.0, 30.0
+#: Whoever computes with the events waits for each transaction.
+PUBLISHED = Pace(0.02, 1)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -73,6 +75,7 @@ class Collector(Run):
             tell=self._told,
             closings=Closings(windows_of(self.whole, "trades")),
             pushes=Pushes(windows_of(self.whole, "klines"), self.whole.horizon_us),
+            pace=PUBLISHED,
         )
 
     def _open_served(self) -> Served | None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -46,9 +46,6 @@ PLAY_S = 0.2
 LIVE_S = 0.01
 #: The store is written at least this often while the tape grows, also without rows, so that a restart is short.
 COMMIT_S = 1.0
-#: Transactions begin so far apart, and one in so many times what the last took: each costs milliseconds whatever it
-#: holds, and what is live waits for none of them but has to share the processor with it.
-APART_S, SHARE = 0.1, 4
 #: How often it is looked for windows that our trades do not cover.
 LOOK_S = 1.0
 #: State is kept at most this often, and takes at most a twentieth of the time.
@@ -63,6 +60,17 @@ T = TypeVar("T")
 
 #: Takes the rows of a batch, and whether they are of windows that are still forming.
 Publish = Callable[[Results, bool], None]
+
+
+class Pace(NamedTuple):
+    """Transactions begin so many seconds apart, and so many times what the last one took."""
+
+    apart_s: float
+    share: float
+
+
+#: Each costs milliseconds whatever it holds; what is live waits for none, but has to share the processor with it.
+STORED = Pace(0.1, 4)
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -107,6 +115,7 @@ class Pipeline:
         closings: Closings | None = None,
         pushes: Pushes | None = None,
         state_s: float = STATE_S,
+        pace: Pace = STORED,
     ) -> None:
         self._flow = flow
         self._venue = venue
@@ -122,6 +131,7 @@ class Pipeline:
         self._closings = closings
         self._pushes = pushes
         self._state_s = state_s
+        self._pace = pace
         self._pending: dict[str, Fetch] = {}
         self._warmed: set[str] = set()
         self.progress = Progress()
@@ -453,7 +463,7 @@ class Pipeline:
     def _commit(self, *, with_state: bool = False) -> None:
         """Have what is held committed, with the state as of now if it is to be kept."""
         started = time.monotonic()
-        self._commit_after = started + max(APART_S, SHARE * self._committer.took_s)
+        self._commit_after = started + max(self._pace.apart_s, self._pace.share * self._committer.took_s)
         state = self._state() if with_state else None
         held = self._results(self._stored) if self._held is None else self._held
         results, self._held, self._held_rows = held, None, 0

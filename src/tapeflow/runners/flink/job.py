@@ -35,8 +35,9 @@ def main(path: str) -> None:
         tables.execute_sql(statement)
     folds = request.spec.folds
     # Between two plans there is a stream: what is computed before it is computed once for all that read it.
-    results = tables.to_data_stream(tables.sql_query(sql.CHANGES))
-    tables.create_temporary_view("results", tables.from_data_stream(results))
+    changes = tables.to_changelog_stream(tables.from_path("computed"))
+    tables.create_temporary_view("changes", tables.from_changelog_stream(changes))
+    tables.create_temporary_view("results", tables.sql_query(sql.CHANGES))
     wanted = tables.create_statement_set()
     for statement in sql.inserts(request.spec):
         wanted.add_insert_sql(statement)

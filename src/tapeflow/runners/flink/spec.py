@@ -63,6 +63,10 @@ class Folds(msgspec.Struct, frozen=True):
         return tuple(made)
 
 
+#: Of the state that our plans and steps keep: another one where a job cannot go on from what an older Tapeflow left.
+LAYOUT = 2
+
+
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A job. ``source`` is the topic of trades and time rows, ``pushes`` that of klines, ``topics`` those of results.
 
@@ -96,6 +100,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def fingerprint(self) -> str:
         """Two jobs with the same one can take each other's state: what is computed, from and to which topics, how."""
         of_state = (
+            LAYOUT,
             self.folds,
             self.source,
             self.pushes if self.folds.push_means else "",

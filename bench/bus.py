@@ -27,7 +27,7 @@ from tapeflow.app.published import Published, event_topics
 from tapeflow.app.sink import Sink, sink_topics
 from tapeflow.bus.client import Bus
 from tapeflow.bus.follower import read_all
-from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.publisher import Message, Publisher, message
 from tapeflow.bus.topics import TopicSpec, ensure
 from tapeflow.engine.closings import Closings
 from tapeflow.flow.catalogue import default
@@ -75,10 +75,9 @@ def produced(bus: Bus, topic: str, messages: list[Message]) -> float:
     ensure(bus, [TopicSpec(topic, 4)])
     publisher = Publisher(bus, f"{topic}.bench")
     publisher.open()
-    moved = [Message(topic, one.key, one.value) for one in messages]
     began = time.perf_counter()
-    for at in range(0, len(moved), 20_000):
-        publisher.commit([(topic, moved[at : at + 20_000])])
+    for at in range(0, len(messages), 20_000):
+        publisher.commit([(topic, messages[at : at + 20_000])])
     return time.perf_counter() - began
 
 
@@ -128,7 +127,7 @@ def main() -> None:
         folder = Path(work)
         took = publish(tape_of(count, folder), folder, kafka, count)
         records = list(read_all(bus, kafka.topic("trades")))
-        messages = [Message(one.topic, one.key or b"", one.value) for one in records]
+        messages = [message(one.key or b"", one.value) for one in records]
         plain = produced(bus, f"{prefix}plain", messages)
         found = [msgspec.json.decode(one.value or b"") for one in records]
         rows = [row | {"seq": at} for at, row in enumerate(found) if "id" in row]

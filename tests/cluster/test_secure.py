@@ -15,7 +15,7 @@ import pytest
 from servers import Servers
 from tapeflow.bus.client import Bus
 from tapeflow.bus.follower import read_all
-from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.publisher import Publisher, message
 from tapeflow.bus.topics import TopicSpec, ensure
 from tapeflow.domain.errors import BusError
 from tapeflow.stack.kafka import Kafka
@@ -107,7 +107,7 @@ def test_rows_go_and_come_by_tls_with_a_password(broker: Bus) -> None:
             break
     publisher = Publisher(broker, "secure")
     publisher.open()
-    assert publisher.commit([("t", [Message("t", b"k", b"v")])]) == 1
+    assert publisher.commit([("t", [message(b"k", b"v")])]) == 1
     assert [record.value for record in read_all(broker, "t")] == [b"v"]
     for client in (
         {**broker.client, "sasl.password": "wrong"},

@@ -16,7 +16,7 @@ from tapeflow.app.gateway import Gateway
 from tapeflow.app.published import event_topics
 from tapeflow.app.sink import Sink, sink_topics
 from tapeflow.bus.client import Bus
-from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.publisher import Publisher, message
 from tapeflow.bus.topics import ensure
 from tapeflow.settings import ApiSettings, BusSettings, PostgresSettings, RunSettings, StoreSettings
 from tapeflow.stores.postgres.store import PostgresStore
@@ -51,12 +51,10 @@ class Cluster:
         return self.bus_settings.topic(channel)
 
     def send(self, channel: str, *rows: Any) -> None:
-        topic = self.topic(channel)
         messages = [
-            Message(topic, f"binance:{row['symbol']}".encode() if isinstance(row, dict) else b"?", _bytes(row))
-            for row in rows
+            message(f"binance:{row['symbol']}".encode() if isinstance(row, dict) else b"?", _bytes(row)) for row in rows
         ]
-        self.producer.commit([(topic, messages)])
+        self.producer.commit([(self.topic(channel), messages)])
 
     def start(self) -> Sink:
         sink = Sink(self.settings, self.said.append)

@@ -16,7 +16,7 @@ import msgspec
 from tapeflow.bus.client import Bus
 from tapeflow.bus.follower import read_all
 from tapeflow.bus.owners import producer_id
-from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.publisher import Message, Publisher, message
 from tapeflow.bus.topics import TopicSpec
 from tapeflow.domain.errors import BusError
 from tapeflow.domain.time import parse_span
@@ -104,48 +104,42 @@ class Published:
         place = msgspec.structs.replace(self._place, position=position)
         batches = [(self._settings.topic(name), self._messages(results, name)) for name in self._channels]
         covered = self._coverage(results.venue, coverage)
-        rest = [*covered, *self._rest(), self._place_message(place)]
-        count = self._publisher.commit([*batches, *((one.topic, [one]) for one in rest)])
+        changed = [message(key.encode(), value) for key, value in covered.items()]
+        rest = [(self._settings.topic(COVERAGE), changed), *self._rest(), self._placed(place)]
+        count = self._publisher.commit([*batches, *rest])
         self._place = place
-        self._covered |= {one.key.decode(): one.value or b"" for one in covered}
-        return count - len(rest)
+        self._covered |= covered
+        return count - sum(len(made) for _, made in rest)
 
     def _messages(self, results: Results, channel: str) -> list[Message]:
-        topic, venue = self._settings.topic(channel), results.venue
-        keys: dict[str, bytes] = {}
-        made = []
-        for symbol, line in lines(results, channel):
-            key = keys.get(symbol)
-            if key is None:
-                key = keys[symbol] = f"{venue}:{symbol}".encode()
-            made.append(Message(topic, key, line))
-        return made
+        symbols, made = lines(results, channel)
+        keys = {symbol: f"{results.venue}:{symbol}".encode() for symbol in set(symbols)}
+        return [{"key": keys[symbol], "value": line} for symbol, line in zip(symbols, made, strict=True)]
 
-    def _coverage(self, venue: str, rows: list[dict[str, Any]] | None) -> list[Message]:
-        """What has changed of the coverage: one message for each stream of a symbol, with all of its rows."""
+    def _coverage(self, venue: str, rows: list[dict[str, Any]] | None) -> dict[str, bytes]:
+        """What has changed of the coverage, by key: a value for each stream of a symbol, with all of its rows."""
         if not rows or not self._has_coverage:
-            return []
+            return {}
         of_stream: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
             key = f"{venue}:{row['symbol']}:{row['stream']}:{row['guarantee']}"
             told = {"venue": venue, **row, **{name: _text(row.get(name)) for name in ("first_id", "last_id")}}
             of_stream.setdefault(key, []).append(told)
-        topic = self._settings.topic(COVERAGE)
-        made = (Message(topic, key.encode(), _encode({"data": found})) for key, found in of_stream.items())
-        return [one for one in made if self._covered.get(one.key.decode()) != one.value]
+        made = {key: _encode({"data": found}) for key, found in of_stream.items()}
+        return {key: value for key, value in made.items() if self._covered.get(key) != value}
 
-    def _rest(self) -> list[Message]:
-        return [Message(self._settings.topic(topic), key.encode(), value) for topic, key, value in self._more()]
+    def _rest(self) -> list[tuple[str, list[Message]]]:
+        return [(self._settings.topic(name), [message(key.encode(), value)]) for name, key, value in self._more()]
 
-    def _place_message(self, place: Place) -> Message:
-        return Message(self._settings.topic(POSITIONS), self._settings.name.encode(), _encode(place))
+    def _placed(self, place: Place) -> tuple[str, list[Message]]:
+        """What says so, and its topic."""
+        return self._settings.topic(POSITIONS), [message(self._settings.name.encode(), _encode(place))]
 
     def _say(self, **changes: Any) -> None:
         if not self._publisher.is_open:
             self._place = self._found()
         place = msgspec.structs.replace(self._place, **changes)
-        message = self._place_message(place)
-        self._publisher.commit([(message.topic, [message])])
+        self._publisher.commit([self._placed(place)])
         self._place = place
 
     def renew(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from tapeflow.bus.client import LARGEST, Bus, module
 from tapeflow.bus.follower import Record, read_all
-from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.publisher import Publisher, message
 from tapeflow.domain.errors import BusError
 
 _FLUSH_S = 10.0
@@ -87,10 +87,8 @@ def put_back(bus: Bus, topic: str, wanted: Callable[[Letter], bool], *, drop: bo
         return 0
     publisher = Publisher(bus, f"{topic}.put-back")
     publisher.open()
-    gone = [Message(topic, letter.name.encode(), None) for letter in chosen]
-    back = (
-        [] if drop else [(one.topic, [Message(one.topic, _bytes(one.key) or b"", _bytes(one.value))]) for one in chosen]
-    )
+    gone = [message(letter.name.encode(), None) for letter in chosen]
+    back = [] if drop else [(one.topic, [message(_bytes(one.key) or b"", _bytes(one.value))]) for one in chosen]
     publisher.commit([*back, (topic, gone)])
     return len(chosen)
 

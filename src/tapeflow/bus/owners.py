@@ -13,7 +13,7 @@ import msgspec
 
 from tapeflow.bus.client import Bus
 from tapeflow.bus.follower import read_all
-from tapeflow.bus.publisher import Message, Publisher
+from tapeflow.bus.publisher import Message, Publisher, message
 from tapeflow.domain.errors import OwnerError
 
 _ATTEMPTS = 5
@@ -55,15 +55,15 @@ def claim(bus: Bus, topic: str, collector: str, keys: Sequence[str], *, take_ove
             Publisher(bus, producer_id(topic, other)).open()  # it is fenced from here on
         fresh = [key for key in keys if known.get(key) != collector]
         try:
-            gate.commit([(topic, [_claim(topic, key, collector) for key in fresh])] if fresh else [])
+            gate.commit([(topic, [_claim(key, collector) for key in fresh])] if fresh else [])
         except OwnerError:
             continue  # somebody else claimed meanwhile
         return set(others.values())
     raise OwnerError("other collectors claim symbols all the time; start one after the other")
 
 
-def _claim(topic: str, key: str, collector: str) -> Message:
-    return Message(topic, key.encode(), msgspec.json.encode(Owner(collector)))
+def _claim(key: str, collector: str) -> Message:
+    return message(key.encode(), msgspec.json.encode(Owner(collector)))
 
 
 def _said(others: dict[str, str]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from tapeflow.bus.client import LARGEST, Bus, module, raised
 from tapeflow.domain.errors import BusError
@@ -15,12 +15,13 @@ PAGE, WAITING = 5_000, 200_000
 TRANSACTION_S = 15.0
 
 
-class Message(NamedTuple):
-    """Of one topic; without a value it deletes what its key had."""
+#: As the library takes it: ``key`` and ``value``. Without a value it deletes what its key had.
+Message = dict[str, bytes | None]
 
-    topic: str
-    key: bytes
-    value: bytes | None
+
+def message(key: bytes, value: bytes | None) -> Message:
+    """A message for a topic."""
+    return {"key": key, "value": value}
 
 
 class Publisher:
@@ -62,7 +63,7 @@ class Publisher:
             raise raised(f"Kafka at {self._bus.servers} does not answer", error) from error
         self._producer = made
 
-    def commit(self, batches: Iterable[tuple[str, Sequence[Message]]]) -> int:
+    def commit(self, batches: Iterable[tuple[str, list[Message]]]) -> int:
         """Write all messages as one, topic by topic; how many. Raises `BusError`, `OwnerError`: nothing was written."""
         kafka = module()
         failures: list[str] = []
@@ -80,16 +81,16 @@ class Publisher:
         self.delivered += count
         return count
 
-    def _send(self, topic: str, messages: Sequence[Message], failures: list[str]) -> int:
+    def _send(self, topic: str, messages: list[Message], failures: list[str]) -> int:
         def told(error: Any, _: Any) -> None:
             if error is not None:
                 failures.append(f"{topic}: {error.str()}")
 
         for at in range(0, len(messages), PAGE):
-            page = [{"key": one.key, "value": one.value} for one in messages[at : at + PAGE]]
+            page = messages[at : at + PAGE]
             while page and not failures:
-                self._producer.produce_batch(topic, page, on_delivery=told)
-                page = [{"key": one["key"], "value": one["value"]} for one in page if "_error" in one]
+                taken = self._producer.produce_batch(topic, page, on_delivery=told)
+                page = [] if taken == len(page) else [_again(one) for one in page if "_error" in one]
                 self._producer.poll(0.05 if page else 0)  # full: let it send
         return len(messages)
 
@@ -107,6 +108,10 @@ class Publisher:
     def close(self) -> None:
         """Let go; nothing waits between two batches."""
         self._producer = None
+
+
+def _again(refused: Message) -> Message:
+    return message(refused["key"] or b"", refused["value"])
 
 
 def _refuse(failures: list[str]) -> None:

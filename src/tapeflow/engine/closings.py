@@ -9,7 +9,7 @@ after is a revision. The rows are a function of the events and their stamps, wha
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -24,8 +24,11 @@ class Closings:
 
     def __init__(self, windows: Sequence[Window]) -> None:
         self._windows = sorted(set(windows))
-        self._grid = math.gcd(*(window.pane_us for window in self._windows)) if self._windows else 0
+        self._grids = [(window, window.origin_us, window.pane_us) for window in self._windows]
+        self._grid = math.gcd(*(pane_us for _, _, pane_us in self._grids)) if self._windows else 0
         self._waiting: dict[int, list[int]] = {}
+        #: The pane of each window that the last event of a symbol was in.
+        self._panes: dict[int, list[int | None]] = {}
 
     def add(
         self,
@@ -41,9 +44,9 @@ class Closings:
         if not self._grid:
             return []
         found: list[tuple[int, int, int]] = []
-        for symbol in np.unique(symbols).tolist():
-            at = np.flatnonzero(symbols == symbol)
-            self._events(symbol, at, ts_event[at], stamps[at], found)
+        order = np.argsort(symbols, kind="stable")
+        for at in np.split(order, np.flatnonzero(np.diff(symbols[order])) + 1) if len(order) else ():
+            self._events(int(symbols[at[0]]), at, ts_event[at], stamps[at], found)
         end = len(symbols)
         for symbol, waiting in self._waiting.items():
             ts_watermark = watermarks.get(symbol, NONE_TIME)
@@ -78,12 +81,17 @@ class Closings:
 
     def _wait(self, symbol: int, ts_event: int, stamp: int) -> None:
         waiting = self._waiting.setdefault(symbol, [])
-        for window in self._windows:
+        panes = self._panes.setdefault(symbol, [None] * len(self._windows))
+        for at, (window, origin_us, pane_us) in enumerate(self._grids):
+            pane = (ts_event - origin_us) // pane_us
+            if pane == panes[at]:  # the same windows as of the event before, which wait or are closed
+                continue
+            panes[at] = pane
             for end in window.ends(ts_event):
                 if end > stamp:
                     place = bisect_left(waiting, end)
                     if place == len(waiting) or waiting[place] != end:
-                        insort(waiting, end)
+                        waiting.insert(place, end)
 
     def state(self) -> list[tuple[int, list[int]]]:
         """The state as a value."""
@@ -91,3 +99,4 @@ class Closings:
 
     def restore(self, state: Sequence[tuple[int, Sequence[int]]]) -> None:
         self._waiting = {symbol: list(waiting) for symbol, waiting in state}
+        self._panes = {}

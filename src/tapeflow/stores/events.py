@@ -2,64 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import msgspec
 
 from tapeflow.stores.channels import EVENTS, PUSHES
 from tapeflow.stores.results import Results
 from tapeflow.stores.table import Table
 
-#: (symbol, row as JSON)
-Line = tuple[str, bytes]
+#: Symbols, and their rows as JSON.
+Lines = tuple[list[str], list[bytes]]
 
 _encode = msgspec.json.Encoder().encode
 
 
-def lines(results: Results, channel: str) -> Iterator[Line]:
+def lines(results: Results, channel: str) -> Lines:
     """The rows of a channel as they came; trades with their stamps, and with the `time` rows among them."""
     if channel == "trades":
         return _trades(results)
     if channel == "klines":
         return _klines(results)
-    return _plain(results, channel)
-
-
-def _plain(results: Results, channel: str) -> Iterator[Line]:
     table = results.whole(channel)
-    if table is None:
-        return iter(())
-    return zip(_symbols(table), table.json_lines(), strict=True)
+    return ([], []) if table is None else (_symbols(table), list(table.json_lines()))
 
 
-def _klines(results: Results) -> Iterator[Line]:
+def _klines(results: Results) -> Lines:
     rows = results.values("klines")
     pushed = results.table_in_order(PUSHES, [row for row in rows if "interval" in row]).json_lines()
-    for row in rows:
-        is_time = "interval" not in row
-        yield row["symbol"], _encode({"venue": results.venue, **row}) if is_time else next(pushed)
+    made = [next(pushed) if "interval" in row else _encode({"venue": results.venue, **row}) for row in rows]
+    return [row["symbol"] for row in rows], made
 
 
-def _trades(results: Results) -> Iterator[Line]:
+def _trades(results: Results) -> Lines:
     table, times = results.whole("trades"), results.raw("time")
-    marks = [] if times is None else times[["place", "symbol", "ts_watermark"]].tolist()
-    at = 0
+    symbols, made = [], []
     if table is not None:
         table.channel = EVENTS
-        for place, line in enumerate(zip(_symbols(table), table.json_lines(), strict=True)):
-            while at < len(marks) and marks[at][0] <= place:
-                yield _time(results, *marks[at][1:])
-                at += 1
-            yield line
-    for _, symbol, instant in marks[at:]:
-        yield _time(results, symbol, instant)
+        symbols, made = _symbols(table), list(table.json_lines())
+    if times is None:
+        return symbols, made
+    return _among(results, symbols, made, times[["place", "symbol", "ts_watermark"]].tolist())
 
 
-def _symbols(table: Table) -> Sequence[str]:
+def _among(results: Results, symbols: list[str], made: list[bytes], marks: list[tuple[int, int, int]]) -> Lines:
+    """Events with time rows between them, each before the event at its place."""
+    all_symbols: list[str] = []
+    all_made: list[bytes] = []
+    at = 0
+    for place, symbol, instant in marks:
+        all_symbols += symbols[at:place]
+        all_made += made[at:place]
+        at = place
+        name = results.names[symbol]
+        all_symbols.append(name)
+        all_made.append(_encode({"venue": results.venue, "symbol": name, "ts_watermark": instant}))
+    return all_symbols + symbols[at:], all_made + made[at:]
+
+
+def _symbols(table: Table) -> list[str]:
     column = table.columns["symbol"]
     return column if isinstance(column, list) else column.tolist()  # type: ignore[return-value]
-
-
-def _time(results: Results, symbol: int, instant: int) -> Line:
-    name = results.names[symbol]
-    return name, _encode({"venue": results.venue, "symbol": name, "ts_watermark": instant})

@@ -88,7 +88,7 @@ def published(given: list[tuple[int, bytes]], batch: int) -> dict[str, list[dict
         closed_among(results, engine.watermarks(), closings, pushes)
         held.append(results)
         for channel, rows in out.items():
-            rows += [json.loads(line) for _, line in lines(results, channel)]
+            rows += [json.loads(line) for line in lines(results, channel)[1]]
     return out
 
 

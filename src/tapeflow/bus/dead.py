@@ -33,6 +33,16 @@ class Letter(msgspec.Struct, frozen=True):
         """Its origin as one word, the key of its row."""
         return f"{self.topic}:{self.partition}:{self.offset}"
 
+    @property
+    def begins(self) -> str:
+        """How it begins, in one line."""
+        return in_a_line((_bytes(self.value) or b"")[:80].decode("utf-8", "replace"))
+
+
+def in_a_line(text: str) -> str:
+    """A text from anywhere as a terminal may have it: what is not printable is written as its escape."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
 
 class DeadLetters:
     """Writes them; the same one again replaces itself."""

@@ -31,13 +31,11 @@ def ls(config: Config, json: Json = False) -> None:
 
     Example: tapeflow dead ls run.toml
     """
-    import base64
-
     import msgspec
 
     from tapeflow.app.collector import bus, bus_settings
     from tapeflow.app.sink import DEAD
-    from tapeflow.bus.dead import letters
+    from tapeflow.bus.dead import in_a_line, letters
     from tapeflow.settings import load_run
 
     settings = load_run(config)
@@ -49,8 +47,7 @@ def ls(config: Config, json: Json = False) -> None:
 
     for one in found:
         at = datetime.fromtimestamp(one.ts / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        value = base64.b64decode(one.value or "")[:80].decode("utf-8", "replace")
-        sys.stdout.write(f"{one.name}  {at}  {one.reason}\n    {value}\n")
+        sys.stdout.write(f"{one.name}  {at}  {in_a_line(one.reason)}\n    {one.begins}\n")
     sys.stderr.write(f"{len(found)} dead letters\n")
 
 

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import random
 
-from cluster.flink_answer import CACHE, RESULTS, Bus
+from cluster.flink_answer import Bus
+from servers import CACHE
 from tapeflow.flow import catalogue
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
@@ -29,7 +30,7 @@ from tapeflow.runners.flink.rest import Rest
 from tapeflow.runners.flink.spec import Spec, folds_of
 from tapeflow.runners.flink.submit import Client, submit
 from tapeflow.stack import flink as service
-from topic import Raw, answer
+from topic import RESULTS, Raw, answer
 
 PARTITIONS = 4
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
 import pytest
 
+from tapeflow.stack.plan import is_running
+from tapeflow.stack.service import Place
+from tapeflow.stack.stack import Stack
+
+#: Where what is fetched is kept.
+CACHE = Path(os.environ.get("TAPEFLOW_CACHE", "~/.cache/tapeflow/stack")).expanduser()
+
 
 class Servers:
-    """Kafka and PostgreSQL."""
+    """Kafka, PostgreSQL and Flink."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
@@ -32,8 +41,7 @@ class Servers:
         if service not in self._services:
             self._command("up", "--services", service)
             self._services.add(service)
-            lines = self._command("env").splitlines()
-            self._found = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+            self._found = self.stack.variables()
         return self._found
 
     def _command(self, *words: str) -> str:
@@ -46,19 +54,41 @@ class Servers:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    @property
+    def stack(self) -> Stack:
+        """The stack itself."""
+        return Stack(Place(self._data, CACHE))
+
     def kafka(self) -> str:
         """The brokers."""
-        return self._up("kafka")["KAFKA_BOOTSTRAP_SERVERS"].strip("'")
+        return self._up("kafka")["KAFKA_BOOTSTRAP_SERVERS"]
+
+    def flink(self) -> str:
+        """The address of the job manager."""
+        return self._up("flink")["TAPEFLOW_FLINK"]
 
     def database(self) -> str:
         """The address of a new database."""
         import psycopg  # noqa: PLC0415 - only where it is used
 
-        url = self._up("postgres")["DATABASE_URL"].strip("'")
+        url = self._up("postgres")["DATABASE_URL"]
         name = f"t{uuid.uuid4().hex[:12]}"
         with psycopg.connect(url, autocommit=True) as db:
             db.execute(f"CREATE DATABASE {name}")
         return f"{url.rpartition('/')[0]}/{name}"
+
+    def kill(self, service: str) -> None:
+        """SIGKILL for all servers of a service; return when they are gone. Only of a stack that nobody else uses."""
+        for server in self.stack.servers():
+            if server.service == service:
+                os.kill(server.pid, signal.SIGKILL)
+                while is_running(server):
+                    time.sleep(0.02)
+
+    def revive(self) -> None:
+        """Start again whatever was killed, where it was."""
+        self._command("up")
+        assert self.stack.variables() == self._found, "servers are elsewhere"
 
     def close(self) -> None:
         if self._folder is not None:

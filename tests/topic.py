@@ -1,21 +1,32 @@
-"""The topic of trades as a collector writes it, from trades in memory; and what the embedded engine gives for them."""
+"""Topics of events as a collector writes them, from trades in memory; and what the embedded engine gives for them."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from tapeflow import venues
+from tapeflow.app.collector import windows_of
+from tapeflow.app.pipeline import closed_among
 from tapeflow.domain.number import decimal_text
 from tapeflow.engine.closings import Closings
 from tapeflow.engine.columns import NONE_TIME, TRADE, Rows
 from tapeflow.engine.embedded import Engine
-from tapeflow.flow.nodes import Candles, Flow, Mean
+from tapeflow.engine.frames import Frames
+from tapeflow.engine.pushes import Pushes
+from tapeflow.flow.nodes import Flow
+from tapeflow.stores.events import lines
 from tapeflow.stores.results import Results
+
+#: What topics hold, and what is computed from it.
+EVENTS, RESULTS = ("trades", "klines"), ("candles", "moving_average", "indicators")
+
+SECOND = 1_000_000
 
 
 class Raw(msgspec.Struct, frozen=True):
@@ -32,68 +43,116 @@ class Raw(msgspec.Struct, frozen=True):
     coarse: bool = False
 
 
-class Heard:
-    """A sink that keeps trades as they were stamped beside the rows of the other channels."""
+class Push(msgspec.Struct, frozen=True):
+    """A push of the venue's own candle as it came."""
 
-    def __init__(self, results: Results) -> None:
-        self.results = results
-        self.trades: list[Rows] = []
+    symbol: str
+    interval: str
+    close: int
+    ts_event: int
+    ts_recv: int
+
+    def frame(self) -> bytes:
+        """It as the venue sends it; of a candle without trades, which stands in for none of ours."""
+        close = decimal_text(self.close, 8)
+        candle = {"t": self.ts_event // SECOND * SECOND, "T": self.ts_event // SECOND * SECOND + SECOND - 1}
+        candle |= {"s": self.symbol, "i": self.interval, "f": -1, "L": -1, "n": 0, "x": False}
+        candle |= dict.fromkeys("ochl", close) | dict.fromkeys("vqVQB", "0")
+        return msgspec.json.encode({"e": "kline", "E": self.ts_event, "s": self.symbol, "k": candle})
+
+
+class Heard:
+    """A sink that keeps events apart from what is computed with them, and has them as rows of their topics."""
+
+    def __init__(self, flow: Flow, venue: venues.Venue) -> None:
+        self._new = lambda channels: Results(
+            flow, venue.name, channels, price_scale=venue.price_scale, size_scale=venue.size_scale
+        )
+        self.results, self._events = self._new(RESULTS), self._new(EVENTS)
+        self._closings = Closings(windows_of(flow, "trades"))
+        self._pushes = Pushes(windows_of(flow, "klines"), flow.horizon_us)
 
     def columns(self, channel: str, rows: Rows) -> None:
-        if channel == "trades":
-            self.trades.append(rows.copy())
+        self._events.columns(channel, rows.copy())
         self.results.columns(channel, rows)
 
-    def taken(self) -> Rows:
-        """The trades since the last time."""
-        found, self.trades = np.concatenate(self.trades or [np.zeros(0, TRADE)]), []
-        return found
+    def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
+        self._events.rows(channel, rows)
+        self.results.rows(channel, rows)
+
+    def taken(self, engine: Engine) -> list[list[dict[str, Any]]]:
+        """The rows of each topic of events since the last time, those of time among them."""
+        events, self._events = self._events, self._new(EVENTS)
+        events.names = self.results.names = engine.symbols
+        closed_among(events, engine.watermarks(), self._closings, self._pushes)
+        return [[msgspec.json.decode(line) for line in lines(events, channel)[1]] for channel in EVENTS]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.results, name)
 
 
 class Answer(msgspec.Struct):
-    """What the embedded engine gives: rows of the topic of trades in order, and the last row of every key.
+    """What the embedded engine gives: rows of the topics of trades and klines in order, and the last row of each key.
 
-    ``pause`` is the place in the topic before which all symbols were quiet, 0 if they never were.
+    ``pauses`` are the places in the topics before which all symbols were quiet, 0 if they never were.
     """
 
     topic: list[dict[str, Any]]
+    pushes: list[dict[str, Any]]
     rows: dict[str, list[dict[str, Any]]]
-    pause: int = 0
+    pauses: tuple[int, int] = (0, 0)
 
 
 def answer(
     flow: Flow, raws: Sequence[Raw], *, batch: int = 997, compiled: bool | None = None, quiet_us: int = 0
 ) -> Answer:
-    """Run trades through the embedded engine; with ``quiet_us`` all symbols are quiet for so long in the middle."""
+    """Run trades through the embedded engine; with ``quiet_us`` all symbols are quiet for so long in the middle.
+
+    A flow that reads klines is given pushes of them too, at the times and prices of most trades.
+    """
     venue = venues.create("binance")
-    channels = ("trades", "candles", "moving_average", "indicators")
-    scales = {"price_scale": venue.price_scale, "size_scale": venue.size_scale}
-    sink = Heard(Results(flow, venue.name, channels, **scales, all_revisions=False))
-    engine = Engine(flow, venue, sink, channels=channels, compiled=compiled)
-    closings = Closings([node.window for node in (*flow.of(Candles), *flow.of(Mean))])
-    topic: list[dict[str, Any]] = []
+    sink = Heard(flow, venue)
+    engine = Engine(flow, venue, sink, channels=(*EVENTS, *RESULTS), compiled=compiled)
     half = len(raws) // 2 if quiet_us else len(raws)
     _feed(engine, raws[:half], batch)
+    trades: list[dict[str, Any]] = []
+    pushes: list[dict[str, Any]] = []
     if quiet_us:
         engine.tick(max(raw.ts_recv or 0 for raw in raws[:half]) + quiet_us)
         engine.flush()
-        topic += _topic(engine, closings, sink.taken())
-    pause = len(topic)
+        trades, pushes = sink.taken(engine)
+    pauses = (len(trades), len(pushes))
     _feed(engine, [_moved(raw, quiet_us) for raw in raws[half:]], batch)
     engine.finish()
-    topic += _topic(engine, closings, sink.taken())
-    sink.results.names = engine.symbols
+    rest = sink.taken(engine)
     decode = msgspec.json.decode
-    rows = {name: [decode(line) for line in sink.results.table(name).json_lines()] for name in channels[1:]}
-    return Answer(topic, rows, pause)
+    rows = {name: [decode(line) for line in sink.results.table(name).json_lines()] for name in RESULTS}
+    return Answer(trades + rest[0], pushes + rest[1], rows, pauses)
 
 
 def _feed(engine: Engine, raws: Sequence[Raw], batch: int) -> None:
+    has_klines = any(node.input == "klines" for node in engine.flow.nodes)
     for at in range(0, len(raws), batch):
-        engine.feed_trades(_packed(engine, raws[at : at + batch]))
+        part = raws[at : at + batch]
+        if not has_klines:
+            engine.feed_trades(_packed(engine, part))
+            continue
+        for is_pushed, several in groupby(part, _is_pushed):
+            together = list(several)
+            engine.feed_trades(_packed(engine, together))
+            if is_pushed:
+                pushes = [push_of(raw) for raw in together]
+                engine.feed(Frames.of([(push.ts_recv, push.frame()) for push in pushes]))
+
+
+def _is_pushed(raw: Raw) -> bool:
+    return raw.id % 8 < 5
+
+
+def push_of(raw: Raw) -> Push:
+    """A push that comes with a trade and is stamped up to 0.2 s after it: late if it is, twice if it is there twice."""
+    ts_event = raw.ts_event + raw.id % 4 * 70_000
+    return Push(raw.symbol, "3m" if raw.id % 3 else "15m", raw.price, ts_event, raw.ts_recv or raw.ts_event)
 
 
 def _moved(raw: Raw, by_us: int) -> Raw:
@@ -110,42 +169,6 @@ def _packed(engine: Engine, raws: Sequence[Raw]) -> Rows:
         made[at]["price"], made[at]["size"], made[at]["ts_event"] = raw.price, raw.size, raw.ts_event
         made[at]["ts_recv"] = NONE_TIME if raw.ts_recv is None else raw.ts_recv
     return made
-
-
-def _topic(engine: Engine, closings: Closings, trades: Rows) -> Iterator[dict[str, Any]]:
-    names, now = engine.symbols, engine.watermarks()
-    marks = {number: now[name] for number, name in enumerate(names) if name in now}
-    symbols = trades["symbol"].astype(np.int64)
-    times = closings.add(symbols, trades["ts_event"], trades["ts_watermark"], marks)
-    at = 0
-    for place in range(len(trades)):
-        while at < len(times) and times[at][0] <= place:
-            yield _time(names, times[at])
-            at += 1
-        yield _row(names, trades[place])
-    for row in times[at:]:
-        yield _time(names, row)
-
-
-def _time(names: Sequence[str], row: tuple[int, int, int]) -> dict[str, Any]:
-    return {"venue": "binance", "symbol": names[row[1]], "ts_watermark": row[2]}
-
-
-def _row(names: Sequence[str], row: Any) -> dict[str, Any]:
-    made = {
-        "venue": "binance",
-        "symbol": names[row["symbol"]],
-        "id": str(row["id"]),
-        "price": decimal_text(int(row["price"]), 8),
-        "size": decimal_text(int(row["size"]), 8),
-        "side": "sell" if row["side"] else "buy",
-        "ts_event": int(row["ts_event"]),
-        "ts_recv": None if row["ts_recv"] == NONE_TIME else int(row["ts_recv"]),
-        "ts_watermark": None if row["ts_watermark"] == NONE_TIME else int(row["ts_watermark"]),
-    }
-    if row["aggregate"]:
-        made |= {"first_id": str(row["first_id"]), "last_id": str(row["last_id"])}
-    return made | ({"coarse": True} if row["coarse"] else {})
 
 
 def market(

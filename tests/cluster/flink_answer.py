@@ -22,6 +22,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from servers import CACHE
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
 from tapeflow.runners.flink.rest import Rest
@@ -32,10 +33,8 @@ from tapeflow.stack.plan import Wanted, is_running
 from tapeflow.stack.service import Place
 from tapeflow.stack.stack import Stack
 from tapeflow.stores.channels import CHANNELS
-from topic import Answer, Raw, answer, market
+from topic import RESULTS, Answer, Raw, answer, market
 
-RESULTS = ("candles", "moving_average", "indicators")
-CACHE = Path(os.environ.get("TAPEFLOW_CACHE", "~/.cache/tapeflow/stack")).expanduser()
 PATIENCE_S = 240.0
 #: Behind the newest time of a market, and how much a revision that nothing follows takes to be shown.
 SETTLED_S = 3.0
@@ -45,12 +44,13 @@ OUTAGE_US, QUIET_US, QUIET_S = 2_000_000, 60_000_000, 20.0
 
 
 def flow(horizon: str = "10m", intervals: Sequence[str] = ("1s", "5s", "1m", "1w")) -> Flow:
-    """Intervals with every kind of step, and two sliding means, one of which is no whole number of slides."""
+    """Intervals with every kind of step; of trades and of klines two means each, one no whole number of slides."""
     made = Builder("answer", lateness="2s", horizon=horizon)
     candles = made.trades().candles(*intervals)
     for name in ("sma_3", "ema_5", "rsi_3", "macd_3_6_2", "bollinger_4_2"):
         candles.indicator(name)
     made.trades().moving_average("3s", "500ms").moving_average("1100ms", "500ms")
+    made.klines().moving_average("2s", "500ms").moving_average("700ms", "500ms")
     return made.build()
 
 
@@ -73,6 +73,8 @@ POISON = (
     b'{"venue":"binance","symbol":"S00USDT","id":"x1","price":"1","size":"1","side":"buy","ts_event":1}',
     b'{"venue":"binance","symbol":"S00USDT","id":"1","price":"abc","size":"1","side":"buy","ts_event":1}',
     b'{"venue":"binance","symbol":"S00USDT","id":"1","price":"1","size":"1","side":"buy","ts_event":"soon"}',
+    b'{"venue":"binance","symbol":"S00USDT","interval":"1m","close":"1","ts_event":null}',
+    b'{"venue":"binance","symbol":"S00USDT","interval":"1m","close":"abc","ts_event":1}',
 )
 
 
@@ -139,14 +141,17 @@ def run(bus: Bus, address: str, spec: Spec, wanted: Answer, own: str = "") -> di
     """Have a job read all of its topic, then stop it; what it took."""
     client = Client(service.python(CACHE), service.connector(CACHE))
     began = time.monotonic()
-    bus.write(spec.source, wanted.topic[: wanted.pause or None])
+    trades, pushes = wanted.pauses
+    bus.write(spec.source, wanted.topic[: trades or None])
+    bus.write(spec.pushes, wanted.pushes[: pushes or None])
     job = submit(spec, address, client, _say, own=own)
     ready = time.monotonic()
     try:
-        if wanted.pause:
+        if trades:
             wait_for(bus, spec, address, job)
             time.sleep(QUIET_S)
-            bus.write(spec.source, wanted.topic[wanted.pause :])
+            bus.write(spec.source, wanted.topic[trades:])
+            bus.write(spec.pushes, wanted.pushes[pushes:])
         wait_for(bus, spec, address, job)
     except BaseException:
         Rest(address).cancel(job)
@@ -157,8 +162,8 @@ def run(bus: Bus, address: str, spec: Spec, wanted: Answer, own: str = "") -> di
     return {"submit_s": ready - began, "read_s": read - ready}
 
 
-def run_killed(bus: Bus, spec: Spec, topic: Sequence[Mapping[str, Any]], stack: Stack, victims: Sequence[str]) -> None:
-    """Have a job read a topic that grows while servers of Flink are killed and started again; then stop it.
+def run_killed(bus: Bus, spec: Spec, wanted: Answer, stack: Stack, victims: Sequence[str]) -> None:
+    """Have a job read topics that grow while servers of Flink are killed and started again; then stop it.
 
     A task manager that comes again is given its job back; a job manager has forgotten it, and it is submitted again.
     """
@@ -167,13 +172,16 @@ def run_killed(bus: Bus, spec: Spec, topic: Sequence[Mapping[str, Any]], stack: 
     def address() -> str:
         return stack.variables()["TAPEFLOW_FLINK"]
 
-    pieces = len(victims) + 1
-    size = -(-len(topic) // pieces)
-    bus.write(spec.source, topic[:size])
+    def write(at: int) -> None:
+        for topic, rows in ((spec.source, wanted.topic), (spec.pushes, wanted.pushes)):
+            size = -(-len(rows) // (len(victims) + 1))
+            bus.write(topic, rows[at * size : (at + 1) * size])
+
+    write(0)
     job = submit(spec, address(), client, _say)
     for at, victim in enumerate(victims, 1):
         time.sleep(spec.checkpoint_ms / 1000 * 2.5)  # some of it is committed, some not
-        bus.write(spec.source, topic[at * size : (at + 1) * size])
+        write(at)
         time.sleep(1.0)
         server = next(server for server in stack.servers() if server.name == victim)
         os.kill(server.pid, signal.SIGKILL)
@@ -194,15 +202,13 @@ def _say(text: str) -> None:
 
 
 def wait_for(bus: Bus, spec: Spec, address: str, job: str) -> None:
-    """Wait until a checkpoint holds all of the topic."""
+    """Wait until a checkpoint holds all of its topics."""
     until = time.monotonic() + PATIENCE_S
-    while True:
-        ends, done = bus.ends(spec.source, spec.name)
-        if all(a == b for a, b in zip(ends, done, strict=True)):
-            return
-        if time.monotonic() > until:
-            raise RuntimeError(f"job {job} has read {done} of {ends}: {Rest(address).error(job)}")
-        time.sleep(0.3)
+    for topic in (spec.source, spec.pushes):
+        while (read := bus.ends(topic, spec.name))[0] != read[1]:
+            if time.monotonic() > until:
+                raise RuntimeError(f"job {job} has read {read[1]} of {read[0]}: {Rest(address).error(job)}")
+            time.sleep(0.3)
 
 
 def last(rows: Iterator[tuple[int, bytes | None, dict[str, Any]]], channel: str) -> tuple[dict[Any, Any], list[str]]:
@@ -254,28 +260,34 @@ def check(
     made = own[0] if own else flow(**SHORT) if is_quiet else flow()  # type: ignore[arg-type]
     wanted = answer(made, raws, quiet_us=QUIET_US if is_quiet else 0)
     spec = spec_of(bus, name, made, parallelism)
-    bus.make([spec.source, *spec.topics.values()], 4)
+    bus.make(spec_topics(spec), 4)
     try:
         spec = msgspec.structs.replace(spec, **more)
         if killed is not None:
-            run_killed(bus, spec, wanted.topic, *killed)
+            run_killed(bus, spec, wanted, *killed)
             return differences(bus, spec, wanted)
         if is_quiet:
             spec = msgspec.structs.replace(spec, outage_us=OUTAGE_US)
         took = run(bus, address, spec, wanted, own[1] if own else "")
         rows = f"{len(wanted.topic)} rows, {sum('id' not in row for row in wanted.topic)} of time"
+        rows += f"; {len(wanted.pushes)} of klines, {sum('interval' not in row for row in wanted.pushes)} of time"
         print(f"{name}, parallelism {parallelism}: {rows}; {took}", file=sys.stderr)
         return differences(bus, spec, wanted)
     finally:
-        bus.remove([spec.source, *spec.topics.values()])
+        bus.remove(spec_topics(spec))
 
 
 def spec_of(bus: Bus, name: str, made: Flow, parallelism: int) -> Spec:
     """A job with topics of its own."""
     prefix = f"{name}-{parallelism}-{time.time_ns() // 1_000_000 % 10**7}"
     topics = {channel: f"{prefix}.{channel}" for channel in RESULTS}
-    return Spec(prefix, folds_of(made, 8, 8), f"{prefix}.trades", topics, bus.servers, parallelism=parallelism,
-                checkpoint_ms=2000, transaction_timeout_ms=60_000)  # fmt: skip
+    return Spec(prefix, folds_of(made, 8, 8), f"{prefix}.trades", topics, bus.servers, pushes=f"{prefix}.klines",
+                parallelism=parallelism, checkpoint_ms=2000, transaction_timeout_ms=60_000)  # fmt: skip
+
+
+def spec_topics(spec: Spec) -> list[str]:
+    """All topics of a job."""
+    return [spec.source, spec.pushes, *spec.topics.values()]
 
 
 def first_rows(bus: Bus, address: str, raws: Sequence[Raw]) -> set[str]:
@@ -284,11 +296,12 @@ def first_rows(bus: Bus, address: str, raws: Sequence[Raw]) -> set[str]:
     spec = msgspec.structs.replace(
         spec_of(bus, "prompt", flow(), 2), guarantee="at_least_once", checkpoint_ms=3_600_000, latency_ms=100
     )
-    bus.make([spec.source, *spec.topics.values()], 4)
+    bus.make(spec_topics(spec), 4)
     client = Client(service.python(CACHE), service.connector(CACHE))
     job = submit(spec, address, client, _say)
     try:
         bus.write(spec.source, wanted.topic)
+        bus.write(spec.pushes, wanted.pushes)
         until, found = time.monotonic() + PATIENCE_S, set[str]()
         while time.monotonic() < until and len(found) < len(RESULTS):
             found = {channel for channel, topic in spec.topics.items() if next(bus.read(topic), None)}

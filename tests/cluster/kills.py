@@ -33,10 +33,11 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cluster.cluster import Role, rows, settings, wrong_trades
-from cluster.flink_answer import CACHE, last
 from cluster.flink_answer import Bus as Topics
+from cluster.flink_answer import last
 from live.running import Venue
 from live.truth import _candles, _truth
+from servers import CACHE
 from tapeflow.stack.plan import is_running
 from tapeflow.stack.service import Place
 from tapeflow.stack.stack import Stack

@@ -29,7 +29,7 @@ from typing import Any
 
 import aiohttp
 
-from cluster.flink_answer import CACHE
+from servers import CACHE
 from tapeflow.stack.plan import is_running
 from tapeflow.stack.service import Place
 from tapeflow.stack.stack import Stack

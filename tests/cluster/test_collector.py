@@ -12,11 +12,15 @@ import pytest
 from cluster.cluster import Role, fresh_prefix, rows, settings, wrong_trades
 from live.running import Venue
 from servers import Servers
+from tapeflow.app.published import event_topics
 from tapeflow.bus.client import Bus
 from tapeflow.bus.owners import owners
+from tapeflow.settings import BusSettings
 
 pytestmark = pytest.mark.slow
 
+#: Longer than a transaction, its retries and the waits between them.
+OUTAGE_S = 20.0
 SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
 
@@ -49,6 +53,43 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, venue: Venue, servers: Se
         assert stamps == sorted(stamps), "a watermark never goes back"
         instants = [row["ts_watermark"] for row in found if row["symbol"] == symbol and "id" not in row]
         assert len(instants) == len(set(instants)) > 3, "an instant is said once, over all lives"
+
+
+def test_a_broker_that_is_away_for_a_while(tmp_path: Path, venue: Venue, breakable: Servers) -> None:
+    bootstrap, prefix = breakable.kafka(), fresh_prefix()
+    collector = Role(tmp_path / "c", venue, SYMBOLS, "collector", settings(bootstrap, prefix))
+    collector.start()
+    collector.until_live()
+    collector.until(lambda s: s["delivered"] > 200)
+    breakable.kill("kafka")
+    began_us = time.time_ns() // 1000
+    before = collector.until(lambda s: s["ts"] > began_us)
+    away = collector.until(lambda s: s["store_error"], OUTAGE_S)
+    assert "Kafka" in away["store_error"]
+    during = collector.until(lambda s: s["ts"] > began_us + OUTAGE_S * 1_000_000)
+    ended_us = time.time_ns() // 1000
+    assert during["delivered"] == before["delivered"], "what is not committed is not delivered"
+    assert during["committed"] == before["committed"]
+    assert during["position"] > before["position"] + 1000, "the tape grows"
+    assert all(connection["is_open"] for connection in during["connections"])
+    breakable.revive()
+    collector.until(lambda s: not s["store_error"] and s["committed"] > during["position"])
+    collector.until_whole()
+    assert collector.stop() == 0
+    told = [text for _, text in collector.said if "Kafka" in text]
+    assert 1 <= len(told) < 5, "told once, not at every try"
+    assert any("can be written again" in text for _, text in collector.said)
+    found = rows(bootstrap, f"{prefix}trades")
+    count, wrong = wrong_trades(venue, found)
+    assert not wrong
+    for symbol in SYMBOLS:
+        trades = [row for row in found if row["symbol"] == symbol and "id" in row]
+        ids = [int(row["id"]) for row in trades]
+        assert ids == sorted(ids), "in order"
+        assert sum(began_us < row["ts_event"] < ended_us for row in trades) > 100, "what came meanwhile is there"
+    topics = [topic.name for topic in event_topics(BusSettings(bootstrap=bootstrap, prefix=prefix, partitions=2))]
+    kept = sum(len(rows(bootstrap, topic)) for topic in topics if topic != f"{prefix}owners")
+    assert collector.status()["delivered"] == kept > count, "all that is committed, and nothing else"
 
 
 def test_a_symbol_has_one_owner(tmp_path: Path, venue: Venue, servers: Servers) -> None:

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.flink_answer import CACHE, RESULTS, Bus, check, first_rows
+from cluster.flink_answer import Bus, check, first_rows
 from servers import Servers
 from tapeflow import indicators
 from tapeflow.flow.builder import Builder
-from tapeflow.stack.service import Place
 from tapeflow.stack.stack import Stack
-from topic import market
+from topic import RESULTS, market
 
 OWN = '''"""How much the close is above that of some bars before.
 
@@ -56,10 +55,9 @@ class Climb(msgspec.Struct, frozen=True):
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
 
 
-def flink(servers: Servers) -> tuple[Bus, str, Path]:
+def flink(servers: Servers) -> tuple[Bus, str, Stack]:
     kafka = servers.kafka()
-    address = servers._up("flink")["TAPEFLOW_FLINK"].strip("'")
-    return Bus(kafka), address, servers._data
+    return Bus(kafka), servers.flink(), servers.stack
 
 
 def test_one_answer(servers: Servers) -> None:
@@ -68,8 +66,8 @@ def test_one_answer(servers: Servers) -> None:
 
 
 def test_kills_of_task_manager_and_job_manager_lose_and_double_nothing(servers: Servers) -> None:
-    bus, address, data = flink(servers)
-    killed = (Stack(Place(data, CACHE)), ("flink-taskmanager", "flink-jobmanager"))
+    bus, address, stack = flink(servers)
+    killed = (stack, ("flink-taskmanager", "flink-jobmanager"))
     assert check(bus, address, "killed", market(6, 3000, late=0.05, late_s=60.0), 1, killed=killed) == []
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from servers import Servers
+from servers import CACHE, Servers
 from tapeflow.bus.client import Bus
 from tapeflow.bus.follower import read_all
 from tapeflow.bus.publisher import Publisher, message
@@ -24,7 +24,6 @@ from tapeflow.stack.service import HOST, Place, Server
 pytestmark = pytest.mark.slow
 
 PASSWORD = "a-secret"
-CACHE = Path("~/.cache/tapeflow/stack").expanduser()
 MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
 SETTINGS = f"""
 listener.security.protocol.map=CLIENT:SASL_SSL,CONTROLLER:PLAINTEXT

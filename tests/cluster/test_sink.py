@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -153,3 +154,42 @@ def test_a_database_that_is_away_for_a_while(cluster: Cluster) -> None:
     cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 49)
     assert any("can be written again" in text for text in cluster.said)
     assert sum("trying again" in text for text in cluster.said) < 4, "told once, not at every try"
+
+
+def test_a_database_that_is_killed_and_away_for_a_minute(breakable: Servers, tmp_path: Path) -> None:
+    cluster = Cluster(breakable, str(tmp_path))
+    symbols, sent = [f"S{n}" for n in range(6)], 0
+
+    def send() -> None:
+        nonlocal sent
+        cluster.send("trades", *[trade(sent + n, symbol) for symbol in symbols for n in range(10)])
+        sent += 10
+
+    try:
+        sinks = [cluster.start(), cluster.start()]
+        for _ in range(5):
+            send()
+        cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == len(symbols) * sent)
+        cluster.until(lambda: all(sink.status()["partitions"] for sink in sinks))
+        send()  # some of it is written, some not
+        breakable.kill("postgres")
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            send()
+            time.sleep(1)
+        assert all(thread.is_alive() for _, thread in cluster.running)
+        assert all(sink.status()["problem"] for sink in sinks)
+        breakable.revive()
+        send()
+        cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) >= len(symbols) * sent)
+        query = "SELECT symbol, count(*), count(DISTINCT id), max(seq), count(DISTINCT seq) FROM trades GROUP BY 1"
+        found = cluster.rows(query)
+        assert sorted(found) == [(symbol, *[sent] * 4) for symbol in symbols]
+        told = Counter(text for text in cluster.said if "trying again" in text)
+        assert len(told) < 4, told
+        assert max(told.values()) <= len(sinks), "each says a thing once, not at every try"
+        print(told)
+        assert sum("can be written again" in text for text in cluster.said) == len(sinks)
+        cluster.until(lambda: not any(sink.status()["problem"] for sink in sinks))
+    finally:
+        cluster.stop()

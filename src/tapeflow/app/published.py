@@ -100,7 +100,8 @@ class Published:
         if not self._publisher.is_open:
             self._place = self._found()
         if position <= self._place.position and results.size:
-            return 0  # what seemed to fail had been committed
+            self._publisher.confirm()  # what seemed to fail had been committed
+            return 0
         place = msgspec.structs.replace(self._place, position=position)
         batches = [(self._settings.topic(name), self._messages(results, name)) for name in self._channels]
         covered = self._coverage(results.venue, coverage)

@@ -31,6 +31,7 @@ class Publisher:
         self._bus = bus
         self._id = id
         self._producer: Any = None
+        self._doubtful = 0
         #: Messages that are committed, since the start.
         self.delivered = 0
 
@@ -64,13 +65,18 @@ class Publisher:
         self._producer = made
 
     def commit(self, batches: Iterable[tuple[str, list[Message]]]) -> int:
-        """Write all messages as one, topic by topic; how many. Raises `BusError`, `OwnerError`: nothing was written."""
+        """Write all messages as one, topic by topic; how many. Raises `BusError`, `OwnerError`.
+
+        Nothing was written then, unless brokers failed at the very end: what stands in the batch itself tells.
+        """
         kafka = module()
         failures: list[str] = []
+        self._doubtful = 0
         try:
             self._producer.begin_transaction()
             count = sum(self._send(topic, messages, failures) for topic, messages in batches)
             _refuse(failures)
+            self._doubtful = count
             self._producer.commit_transaction(TRANSACTION_S)
         except kafka.KafkaException as error:
             self._give_up()
@@ -78,8 +84,13 @@ class Publisher:
         except BaseException:
             self._give_up()
             raise
-        self.delivered += count
+        self.confirm()
         return count
+
+    def confirm(self) -> None:
+        """The last batch is committed, also if that failed when all of it had been written: it is delivered."""
+        self.delivered += self._doubtful
+        self._doubtful = 0
 
     def _send(self, topic: str, messages: list[Message], failures: list[str]) -> int:
         def told(error: Any, _: Any) -> None:

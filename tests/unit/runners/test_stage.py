@@ -34,7 +34,7 @@ def flow(*intervals: str) -> Flow:
 
 
 def tick(row: dict[str, Any]) -> Tick:
-    place = f"{row.get('first_id', row['id']):0>19}{row['price']}"
+    place = f"{row['first_id'] or row['id']:0>19}{row['price']}"
     ts = row["ts_event"]
     return Tick(f"{ts:016}{place}", f"{ts // 1000:016}{place}", row.get("coarse", False))
 

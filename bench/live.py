@@ -25,6 +25,7 @@ import numpy as np
 
 from steady import seed_of
 from tapeflow.app.run import Run
+from tapeflow.cli.even import even
 from tapeflow.settings import EndpointSettings, FeedFileSettings, RunSettings
 from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.records import Kind
@@ -123,7 +124,7 @@ def main() -> None:
     options.add_argument("--rates", default="500,5000")
     options.add_argument("--symbols", type=int, default=20)
     chosen = options.parse_args()
-    sys.setswitchinterval(0.0002)  # as the command does
+    even()
     for number, rate in enumerate(chosen.rates.split(",")):
         measure(float(rate), chosen.symbols, chosen.seconds, has_past=number == 0)
 

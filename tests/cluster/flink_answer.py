@@ -137,14 +137,14 @@ class Bus:
         reader.close()
 
 
-def run(bus: Bus, address: str, spec: Spec, wanted: Answer) -> dict[str, float]:
+def run(bus: Bus, address: str, spec: Spec, wanted: Answer, own: str = "") -> dict[str, float]:
     """Have a job read all of its topic, then stop it; what it took."""
     client = Client(service.python(CACHE), service.connector(CACHE))
     began = time.monotonic()
     trades, pushes = wanted.pauses
     bus.write(spec.source, wanted.topic[: trades or None])
     bus.write(spec.pushes, wanted.pushes[: pushes or None])
-    job = submit(spec, address, client, _say)
+    job = submit(spec, address, client, _say, own=own)
     ready = time.monotonic()
     try:
         if trades:
@@ -252,11 +252,12 @@ def check(
     parallelism: int,
     *,
     killed: tuple[Stack, Sequence[str]] | None = None,
+    own: tuple[Flow, str] | None = None,
     **more: Any,
 ) -> list[str]:
-    """One case; what differs."""
+    """One case; what differs. ``own`` is a flow with indicators of a folder, and the folder."""
     is_quiet = name == "quiet"
-    made = flow(**SHORT) if is_quiet else flow()  # type: ignore[arg-type]
+    made = own[0] if own else flow(**SHORT) if is_quiet else flow()  # type: ignore[arg-type]
     wanted = answer(made, raws, quiet_us=QUIET_US if is_quiet else 0)
     spec = spec_of(bus, name, made, parallelism)
     bus.make(spec_topics(spec), 4)
@@ -267,7 +268,7 @@ def check(
             return differences(bus, spec, wanted)
         if is_quiet:
             spec = msgspec.structs.replace(spec, outage_us=OUTAGE_US)
-        took = run(bus, address, spec, wanted)
+        took = run(bus, address, spec, wanted, own[1] if own else "")
         rows = f"{len(wanted.topic)} rows, {sum('id' not in row for row in wanted.topic)} of time"
         rows += f"; {len(wanted.pushes)} of klines, {sum('interval' not in row for row in wanted.pushes)} of time"
         print(f"{name}, parallelism {parallelism}: {rows}; {took}", file=sys.stderr)

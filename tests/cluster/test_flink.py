@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from cluster.flink_answer import Bus, check, first_rows
 from servers import Servers
+from tapeflow import indicators
+from tapeflow.flow.builder import Builder
 from tapeflow.stack.stack import Stack
 from topic import RESULTS, market
+
+OWN = '''"""How much the close is above that of some bars before.
+
+First value: at bar ``bars``.
+"""
+from typing import ClassVar
+import msgspec
+from tapeflow.domain.step import Step
+
+class Climb(msgspec.Struct, frozen=True):
+    """>>> Climb(1).name
+    'climb_1'
+    """
+    bars: int = 2
+    kind: ClassVar[str] = "climb"
+    fields: ClassVar[tuple[str, ...]] = ("climb",)
+
+    @property
+    def name(self) -> str:
+        return f"climb_{self.bars}"
+
+    @property
+    def lookback(self) -> int:
+        return self.bars
+
+    def zero(self) -> tuple:
+        return ()
+
+    def on_event(self, state, close):
+        state = (*state, close)
+        if len(state) <= self.bars:
+            return state, None
+        return state[1:], {"climb": close - state[0]}
+
+    def on_time(self, state, instant):
+        return state, None
+'''
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
 
@@ -31,3 +74,23 @@ def test_kills_of_task_manager_and_job_manager_lose_and_double_nothing(servers: 
 def test_rows_come_without_a_checkpoint(servers: Servers) -> None:
     bus, address, _ = flink(servers)
     assert first_rows(bus, address, market(7, 2000, late=0.0)) == set(RESULTS)
+
+
+@pytest.fixture
+def _own() -> Iterator[None]:
+    """What the test adds is gone after it."""
+    before = list(indicators.__path__)
+    yield
+    indicators.__path__[:] = before
+    sys.modules.pop("tapeflow.indicators.climb", None)
+
+
+@pytest.mark.usefixtures("_own")
+def test_an_indicator_of_ones_own(servers: Servers, tmp_path: Path) -> None:
+    (tmp_path / "climb.py").write_text(OWN)
+    indicators.add_folder(str(tmp_path))
+    made = Builder("own", horizon="10m")
+    made.trades().candles("1s").indicator("climb_3")
+    bus, address, _ = flink(servers)
+    raws = market(8, 2000, late=0.03, late_s=30.0)
+    assert check(bus, address, "own", raws, 2, own=(made.build(), str(tmp_path))) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
@@ -36,6 +37,23 @@ def test_rows_are_numbered_and_a_restart_goes_on(cluster: Cluster) -> None:
     found = cluster.rows("SELECT symbol, id, seq FROM trades ORDER BY symbol, seq")
     assert found == [*[("X", str(n), n + 1) for n in range(8)], ("Y", "1", 1)]
     assert dict(cluster.rows("SELECT series, count FROM series")) == {"binance:X": 8, "binance:Y": 1}
+
+
+def test_many_rows_at_once_are_the_same_rows(cluster: Cluster) -> None:
+    few, more = [trade(n, "XYZ"[n % 3]) for n in range(300)], [trade(n, "XYZ"[n % 3]) for n in range(300, 600)]
+    time_row = {"venue": "binance", "symbol": "X", "ts_watermark": US}
+    cluster.send("trades", *few, time_row)
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 300)
+    # One that is there already, one that nobody can keep, and the rest.
+    cluster.send("trades", few[7], *more[:150], trade(1, price="abc"), *more[150:])
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 600)
+    found = cluster.rows("SELECT id::bigint, symbol, price, extract(epoch FROM ts_event) * 1000000 FROM trades")
+    assert sorted(found) == [(n, "XYZ"[n % 3], Decimal("1.5"), US + n) for n in range(600)]
+    assert dict(cluster.rows("SELECT series, max(count) FROM series GROUP BY 1")) == {
+        "binance:X": 200, "binance:Y": 201, "binance:Z": 200
+    }  # fmt: skip
+    assert len(list(letters(cluster.bus, cluster.topic("dead_letters")))) == 1
 
 
 def test_rows_are_dropped_when_they_are_older_than_the_settings_say(servers: Servers, tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def submit(
             service.fetch(place, progress)
     client = Client(flink.python(cache), flink.connector(cache))
     more = settings.flink.properties
-    job = submitted(spec, server, client, say, savepoint=savepoint, anew=anew, more=more)
+    own = (settings.flow.own_indicators if settings.flow else None) or ""
+    job = submitted(spec, server, client, say, savepoint=savepoint, anew=anew, more=more, own=own)
     say(f"{spec.name}: runs on {server}, into {', '.join(spec.topics.values())}")
     return job
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tapeflow import files
 from tapeflow.app.collector import bus, bus_settings
@@ -27,13 +30,16 @@ from tapeflow.domain.errors import BusError, OwnerError, StoreError
 from tapeflow.domain.time import parse_span
 from tapeflow.feed.recorder import Say
 from tapeflow.settings import BusSettings, RunSettings
-from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
+from tapeflow.stores.channels import CHANNELS, NUMBERED, REVISED, Channel, numbered
+from tapeflow.stores.postgres.columns import Columns, for_copy, is_plain, read
 from tapeflow.stores.postgres.store import PostgresStore
 from tapeflow.stores.postgres.text import Unfit, check
 from tapeflow.stores.series import Counts, is_forming, is_time
 
 #: Messages of one transaction at most, and how long is waited for the first.
-BATCH, WAIT_S = 10_000, 0.2
+BATCH, WAIT_S = 20_000, 0.2
+#: So many of a channel are read as columns.
+MANY = 64
 #: A store that fails is tried again after so long, twice as long each time.
 RETRY_S, LONGEST_S = 0.5, 15.0
 STATUS_S, RETAIN_S = 1.0, 600.0
@@ -45,16 +51,17 @@ _decode = msgspec.json.Decoder().decode
 class Batch(msgspec.Struct):
     """Rows by channel, and what they change of positions and counts."""
 
-    rows: dict[str, list[dict[str, Any]]] = msgspec.field(default_factory=dict)
+    rows: dict[str, list[dict[str, Any]] | Columns] = msgspec.field(default_factory=dict)
     positions: dict[Partition, tuple[int, int]] = msgspec.field(default_factory=dict)
     counts: dict[tuple[str, str], tuple[int, int]] = msgspec.field(default_factory=dict)
 
 
 class _Flying(NamedTuple):
-    """A batch that is being written: its records, the counts before it, what its writing gives."""
+    """A batch that is being written: its records, counts and places before it, what its writing gives."""
 
     records: list[Record]
     before: dict[tuple[str, str], int]
+    places: dict[Partition, int]
     done: Future[int]
 
 
@@ -156,7 +163,7 @@ class Sink:
 
     def _step(self) -> None:
         """Have what has come written, if anything has, once what came before it is."""
-        found = [record for message in self._consume() if (record := self._record(message)) is not None]
+        found = self._records(self._consume())
         try:
             if not found:
                 self._land()
@@ -167,8 +174,9 @@ class Sink:
             if self._land():  # the counts and places that this batch begins with are others now
                 before = dict(self._counts.counts)
                 batch = self._batch(found)
+            places = {place: first for place, (first, _) in batch.positions.items()}
             self._next |= {place: after for place, (_, after) in batch.positions.items()}
-            self._flying = _Flying(found, before, self._pool.submit(self._take, batch))
+            self._flying = _Flying(found, before, places, self._pool.submit(self._take, batch))
         except OwnerError as error:
             self._say(f"{error}; looking again where to go on")
             self._again()
@@ -182,7 +190,7 @@ class Sink:
             flying.done.result()
         except Unfit:
             self._counts = Counts(flying.before)
-            self._next |= {(one.topic, one.partition): one.offset for one in reversed(flying.records)}
+            self._next |= flying.places  # not the first record's: the end of a transaction has an offset too
             self._write(flying.records)
             return True
         return False
@@ -194,14 +202,22 @@ class Sink:
         except kafka.KafkaException as error:
             raise raised("cannot read from Kafka", error) from error
 
-    def _record(self, message: Any) -> Record | None:
-        kafka, error = module(), message.error()
-        if error is None:
-            record = Record(message.topic(), message.partition(), message.offset(), message.key(), message.value())
-            return record if record.offset >= self._next.get((record.topic, record.partition), 1 << 62) else None
+    def _records(self, messages: list[Any]) -> list[Record]:
+        """What is to be written of messages: not what was given again after a change of partitions."""
+        found = []
+        for one in messages:
+            if one.error() is not None:
+                self._look_at(one.error())
+                continue
+            record = Record(one.topic(), one.partition(), one.offset(), one.key(), one.value())
+            if record.offset >= self._next.get(record[:2], 1 << 62):
+                found.append(record)
+        return found
+
+    def _look_at(self, error: Any) -> None:
+        kafka = module()
         if error.code() != kafka.KafkaError._PARTITION_EOF and not error.retriable():  # noqa: SLF001
             self._fail(raised("cannot read from Kafka", kafka.KafkaException(error)))
-        return None
 
     def _take(self, batch: Batch) -> int:
         """Write a batch, as often as it takes."""
@@ -231,18 +247,43 @@ class Sink:
 
     def _batch(self, records: Sequence[Record]) -> Batch:
         made = Batch()
+        of_channel: dict[str, list[Record]] = {}
         for record in records:
             place = (record.topic, record.partition)
             before = made.positions.get(place, (self._next.get(place, 0), 0))[0]
             made.positions[place] = (before, record.offset + 1)
-            channel = self._channels[record.topic]
+            of_channel.setdefault(self._channels[record.topic], []).append(record)
+        for channel, found in of_channel.items():
+            if len(found) < MANY or not is_plain(CHANNELS[channel]) or not self._add_columns(made, channel, found):
+                self._add_rows(made, channel, found)
+        return made
+
+    def _add_rows(self, made: Batch, channel: str, records: Sequence[Record]) -> None:
+        added = made.rows[channel] = list[dict[str, Any]]()
+        for record in records:
             for row in self._rows(channel, record):
                 numbered = self._counts.next(channel, row)
                 if numbered is not None:
                     row["seq"] = numbered[1]
                     made.counts[channel, numbered[0]] = (record.partition, numbered[1])
-                made.rows.setdefault(channel, []).append(row)
-        return made
+                added.append(row)
+
+    def _add_columns(self, made: Batch, channel: str, records: Sequence[Record]) -> bool:
+        """The same for many at once; False, and nothing is done, where not each of them is as it should be."""
+        found = read(CHANNELS[channel], [record.value or b"" for record in records])
+        if found is None:
+            return False
+        rows, is_event = found
+        if channel in NUMBERED:
+            names = pc.binary_join_element_wise(rows["venue"], rows["symbol"], ":").combine_chunks().dictionary_encode()
+            series, codes = names.dictionary.to_pylist(), names.indices.to_numpy()
+            rows = rows.append_column("seq", pa.array(self._counts.many(channel, series, codes)))
+            partitions = np.array([record.partition for record in records])[is_event.to_numpy(zero_copy_only=False)]
+            first = np.unique(codes, return_index=True)[1]
+            for name, at in zip(series, first.tolist(), strict=True):
+                made.counts[channel, name] = (int(partitions[at]), self._counts.get(channel, name))
+        made.rows[channel] = for_copy(self._kinds[channel], rows)
+        return True
 
     def _rows(self, channel: str, record: Record) -> list[dict[str, Any]]:
         """The rows of a record that a table takes; what cannot be read is a dead letter."""

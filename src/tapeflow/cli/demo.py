@@ -8,6 +8,8 @@ from typing import Annotated
 
 from typer import Option
 
+from tapeflow.cli.even import even
+
 Port = Annotated[
     int | None,
     Option("--port", help="The port of the page. 8600, or the next free one, unless given.", min=0, max=65_535),
@@ -41,7 +43,6 @@ def demo(
 
     Example: tapeflow demo --data tapeflow-demo
     """
-    import gc
 
     from tapeflow.app.log import say, setup
     from tapeflow.app.market import opened
@@ -53,8 +54,7 @@ def demo(
             _open(f"{address}/")
 
     setup()
-    gc.set_threshold(100_000, 20, 100)  # as `tapeflow run` does, and for its reasons
-    sys.setswitchinterval(0.0002)
+    even()
     say(f"a simulated market of {symbols} symbols, data in {data}; Ctrl-C stops")
     with opened(data, seed, symbols) as venue:
         from tapeflow.app.demo import Demo, run  # takes a while, in which the venue starts

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
+
+from tapeflow.cli.even import even
 
 if TYPE_CHECKING:
     from tapeflow.settings import RunSettings
@@ -44,7 +45,6 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
         rest = "http://127.0.0.1:9200"
     """
     import asyncio
-    import gc
 
     import msgspec
 
@@ -74,8 +74,7 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
         _other_role(str(role), settings, config, data)
         return
 
-    gc.set_threshold(100_000, 20, 100)  # frames make no cycles: look for garbage seldom
-    sys.setswitchinterval(0.0002)  # five threads hand each frame on: none may wait long for another
+    even()
     say(f"following {', '.join(settings.symbols[:20])} of {settings.venue}; data in {settings.data}; Ctrl-C stops")
     asyncio.run(work())
     say("stopped; everything that arrived is kept")

@@ -38,6 +38,10 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
+#: For a million keys; what it is by default, 128 MiB, is half of the heap of one of three.
+_CLEANER_BYTES = 32 << 20
+
+
 def _heap_mib(size: int) -> int:
     return 512 if size == 1 else 256
 
@@ -162,6 +166,7 @@ def _common(size: int) -> dict[str, str]:
         **{f"{topic}.replication.factor": copies for topic in own},
         **{f"{topic}.min.isr": least for topic in own[1:]},
         **{f"{topic}.num.partitions": str(_PARTITIONS) for topic in own},
+        "log.cleaner.dedupe.buffer.size": str(_CLEANER_BYTES),
         "group.initial.rebalance.delay.ms": "0",  # a single consumer need not wait three seconds for others
     }
 

@@ -5,8 +5,11 @@ Whoever reads a topic in order counts the same rows, so a number means the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from tapeflow.stores.channels import NUMBERED
 
@@ -50,6 +53,17 @@ class Counts:
         number = self.counts.get((channel, series), 0) + 1
         self.counts[channel, series] = number
         return series, number
+
+    def many(self, channel: str, series: Sequence[str], codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The numbers of the next rows, of each of which ``codes`` tells the place of its series in ``series``."""
+        order = np.argsort(codes, kind="stable")
+        counted = np.bincount(codes, minlength=len(series))
+        numbers = np.empty(len(codes), np.int64)
+        numbers[order] = np.arange(len(codes)) - np.repeat(np.cumsum(counted) - counted, counted) + 1
+        numbers += np.array([self.get(channel, name) for name in series], np.int64)[codes]
+        for name, count in zip(series, counted.tolist(), strict=True):
+            self.counts[channel, name] = self.get(channel, name) + count
+        return numbers
 
     def get(self, channel: str, series: str) -> int:
         """How many rows a series has had."""

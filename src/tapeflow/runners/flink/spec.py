@@ -10,12 +10,12 @@ import msgspec
 
 from tapeflow.domain.errors import SettingsError
 from tapeflow.flow.nodes import Candles, CustomFold, Flow, Indicator, Mean
-from tapeflow.indicators import parse
+from tapeflow.indicators import code, parse
 
 Guarantee = Literal["exactly_once", "at_least_once"]
 
 #: The form of the state that a job keeps; a state of another form is not restored.
-FORM = 2
+FORM = 3
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -44,6 +44,8 @@ class Folds(msgspec.Struct, frozen=True):
     price_scale: int = 8
     size_scale: int = 8
     form: int = FORM
+    #: What tells one version of the code of an indicator of one's own from another, by its name.
+    codes: Mapping[str, str] = {}
 
     @property
     def reads_trades(self) -> bool:
@@ -61,10 +63,6 @@ class Folds(msgspec.Struct, frozen=True):
         if any(interval.steps for interval in self.intervals):
             made.append("indicators")
         return tuple(made)
-
-
-#: Of the state that our plans and steps keep: another one where a job cannot go on from what an older Tapeflow left.
-LAYOUT = 2
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,7 +98,6 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def fingerprint(self) -> str:
         """Two jobs with the same one can take each other's state: what is computed, from and to which topics, how."""
         of_state = (
-            LAYOUT,
             self.folds,
             self.source,
             self.pushes if self.folds.push_means else "",
@@ -116,8 +113,11 @@ def folds_of(flow: Flow, price_scale: int, size_scale: int) -> Folds:
     if problems:
         raise SettingsError(f"flow {flow.name} cannot run on Flink:\n  " + "\n  ".join(problems))
     steps: dict[str, list[str]] = {}
+    codes: dict[str, str] = {}
     for node in flow.of(Indicator):
         steps.setdefault(node.input, []).append(node.step.name)
+        if own := code(node.step):
+            codes[node.step.name] = own
     intervals = tuple(
         Interval(node.interval, node.window.size_us, node.window.origin_us, tuple(steps.get(node.id, ())))
         for node in flow.of(Candles)
@@ -126,7 +126,7 @@ def folds_of(flow: Flow, price_scale: int, size_scale: int) -> Folds:
         tuple(Sliding(n.window.size_us, n.window.slide_us) for n in flow.of(Mean) if n.input == source)
         for source in ("trades", "klines")
     )
-    return Folds(intervals, means, pushes, flow.horizon_us, price_scale, size_scale)
+    return Folds(intervals, means, pushes, flow.horizon_us, price_scale, size_scale, codes=codes)
 
 
 def _problems(flow: Flow) -> Iterator[str]:
@@ -138,6 +138,6 @@ def _problems(flow: Flow) -> Iterator[str]:
         except SettingsError:
             known = False
         if not known:
-            yield f"{node.id}: {node.step.name} is not one of the indicators that Tapeflow brings along"
+            yield f"{node.id}: {node.step.name} is no indicator by name: make it a file of `own_indicators`"
     if not any(flow.of(Candles)) and not any(flow.of(Mean)):
         yield "it has neither candles nor a moving average; Flink computes these and what is computed from them"

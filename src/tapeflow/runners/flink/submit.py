@@ -34,14 +34,16 @@ class Client(msgspec.Struct, frozen=True):
     connector: Path
 
 
-def pack(to: Path) -> None:
-    """Write the modules that run inside Flink into a zip."""
+def pack(to: Path, own: str = "") -> None:
+    """Write the modules that run inside Flink into a zip, the files of a folder of indicators beside ours."""
     root = Path(__file__).parents[2]
     with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as packed:
         for name in PACKED:
             place = root / name
             for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
                 packed.writestr(zipfile.ZipInfo(f"tapeflow/{path.relative_to(root)}"), path.read_bytes())
+        for path in sorted(Path(own).glob("*.py")) if own else ():
+            packed.writestr(zipfile.ZipInfo(f"tapeflow/indicators/{path.name}"), path.read_bytes())
 
 
 def submit(
@@ -53,11 +55,13 @@ def submit(
     savepoint: str = "",
     anew: bool = False,
     more: Mapping[str, str] | None = None,
+    own: str = "",
 ) -> str:
     """Submit a job and wait until it runs; its id. Raises `RunnerError`.
 
     A running job of the same name is stopped and the new one takes its state where that fits. Where none runs, it goes
-    on from the newest state that an earlier one has left, from ``savepoint``, or with ``anew`` from none.
+    on from the newest state that an earlier one has left, from ``savepoint``, or with ``anew`` from none. ``own`` is a
+    folder of indicators.
     """
     rest = Rest(address)
     running = rest.running(spec.name)
@@ -70,7 +74,7 @@ def submit(
     if savepoint:
         say(f"{spec.name}: goes on from {savepoint}")
     given = {**where.properties, **(more or {})}
-    job = call(Request(spec, rest.address, "", str(client.connector), savepoint, more=given), client)
+    job = call(Request(spec, rest.address, "", str(client.connector), savepoint, more=given), client, own)
     rest.wait_for_tasks(job, _START_S)
     return job
 
@@ -94,11 +98,11 @@ def _stopped(rest: Rest, running: Job, spec: Spec, say: Say) -> str:
     return ""
 
 
-def call(request: Request, client: Client) -> str:
+def call(request: Request, client: Client, own: str = "") -> str:
     """Have the Flink environment do a request; the last line that it prints."""
     with tempfile.TemporaryDirectory(prefix="tapeflow-flink-") as work:
         package, path = Path(work) / "tapeflow.zip", Path(work) / "request.json"
-        pack(package)
+        pack(package, own)
         path.write_bytes(msgspec.json.encode(msgspec.structs.replace(request, package=str(package))))
         command = (str(client.python), "-m", "tapeflow.runners.flink.job", str(path))
         # The jar as a URL; and no Flink of the surroundings may be taken for that of the environment.

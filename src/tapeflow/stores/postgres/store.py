@@ -16,6 +16,7 @@ from tapeflow.domain.errors import OwnerError, StoreError
 from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
 from tapeflow.stores.pages import Page, Position, time_term
 from tapeflow.stores.postgres import reading, schema
+from tapeflow.stores.postgres.columns import Columns
 from tapeflow.stores.postgres.text import Unfit
 from tapeflow.stores.postgres.writing import Connection, Writer, cover, time_of
 from tapeflow.stores.render import objects, schema_of
@@ -169,7 +170,7 @@ class PostgresStore:
 
     def take(
         self,
-        rows: Mapping[str, Sequence[dict[str, Any]]],
+        rows: Mapping[str, Sequence[dict[str, Any]] | Columns],
         positions: Mapping[Place, tuple[int, int]],
         counts: Mapping[tuple[str, str], tuple[int, int]],
     ) -> int:
@@ -182,7 +183,9 @@ class PostgresStore:
         with self._said("cannot write to the store"), self._transaction():
             self._move(positions)
             for channel, found in rows.items():
-                if channel == "coverage":
+                if isinstance(found, Columns):
+                    count += self._writer(channel).write_columns(found)
+                elif channel == "coverage":
                     count += cover(self._db, self._writer(channel), found)
                 else:
                     count += self._writer(channel).write(found)

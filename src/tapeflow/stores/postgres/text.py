@@ -18,7 +18,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _encode = msgspec.json.Encoder().encode
 
 #: The largest and the least time that PostgreSQL and Python both have, in microseconds.
-_LEAST, _MOST = -62_000_000_000_000_000, 250_000_000_000_000_000
+LEAST, MOST = -62_000_000_000_000_000, 250_000_000_000_000_000
 
 
 class Unfit(ValueError):
@@ -63,7 +63,7 @@ def _int(value: Any) -> str:
 
 
 def _time(value: Any) -> str:
-    if type(value) is not int or not _LEAST < value < _MOST:
+    if type(value) is not int or not LEAST < value < MOST:
         raise Unfit(f"expected a time in microseconds, got {value!r:.80}")
     return str(value)
 

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 
 from tapeflow.stores.channels import REVISED, Channel
+from tapeflow.stores.postgres.columns import Columns
 from tapeflow.stores.postgres.schema import CONTENT, column_type
 from tapeflow.stores.postgres.text import copy_text
 from tapeflow.stores.schema import revised_name, table_name
@@ -65,14 +67,23 @@ class Writer:
             self._replace(again=again)
         return len(rows)
 
+    def write_columns(self, made: Columns) -> int:
+        """The same for events that were made ready before."""
+        if len(made.rows) and not self._put("(FORMAT csv)", made.csv):
+            return self.write(made.rows.to_pylist())
+        return len(made.rows)
+
     def _append(self, rows: Sequence[Row]) -> bool:
         """Put rows where they belong, at once; False if one of them is there, and then nothing was done."""
+        return self._put("", copy_text(self._channel, rows, with_times=True))
+
+    def _put(self, options: str, text: str | pa.Buffer) -> bool:
         try:
             with (
                 self._db.transaction(),
-                self._db.cursor().copy(f"COPY {self._table} ({self._names}) FROM STDIN") as copy,
+                self._db.cursor().copy(f"COPY {self._table} ({self._names}) FROM STDIN {options}") as copy,
             ):
-                copy.write(copy_text(self._channel, rows, with_times=True))
+                copy.write(text)
         except psycopg.errors.UniqueViolation:
             return False
         return True

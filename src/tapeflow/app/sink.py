@@ -291,8 +291,8 @@ class Sink:
             return []
         try:
             value = _decode(record.value)
-            rows = value["data"] if channel == "coverage" else [value]
-            rows = [row for row in rows if not is_time(row) and not is_forming(row)]
+            rows = _object(value)["data"] if channel == "coverage" else [value]
+            rows = [row for row in map(_object, rows) if not is_time(row) and not is_forming(row)]
             for row in rows:
                 _check(self._kinds[channel], row)
         except (msgspec.DecodeError, Unfit, KeyError, TypeError) as error:
@@ -369,12 +369,16 @@ class _Stopped(Exception):
     """The sink is to end, and what it is at cannot be done."""
 
 
-def _check(channel: Channel, row: Any) -> None:
+def _object(row: Any) -> dict[str, Any]:
+    if not isinstance(row, dict):
+        raise Unfit(f"expected an object, got {type(row).__name__}")
+    return row
+
+
+def _check(channel: Channel, row: dict[str, Any]) -> None:
     """Raise `Unfit` for what cannot be of the channel; values of trades and the like are looked at when written."""
     if channel.name in REVISED:  # whose rows are compared before
         check(channel, row)
-    if not isinstance(row, dict):
-        raise Unfit(f"expected an object, got {type(row).__name__}")
     for name in (*channel.key, "symbol"):
         if row.get(name) is None and name not in ("ts_event",):
             raise Unfit(f"{name} is missing")

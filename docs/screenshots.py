@@ -23,6 +23,8 @@ from playwright.sync_api import Page, sync_playwright
 
 IMAGES = Path(__file__).resolve().parent / "images"
 WARM_S = 30
+#: A machine may have other work.
+PATIENCE_MS = 120_000
 WIDE, PHONE = (1440, 900), (390, 844)
 _VIEW = "symbol=BTCUSDT&interval=1m"
 _RICH = f"{_VIEW}&show=bollinger_20_2,ema_20,rsi_14,macd_12_26_9"
@@ -84,8 +86,8 @@ def demo() -> Iterator[str]:
 
 def settled(page: Page) -> None:
     """Wait until history stands and the trust bar says that it is live."""
-    page.wait_for_selector("#loading", state="hidden")
-    page.wait_for_selector("#t-connection[data-tone=good]")
+    page.wait_for_selector("#loading", state="hidden", timeout=PATIENCE_MS)
+    page.wait_for_selector("#t-connection[data-tone=good]", timeout=PATIENCE_MS)
     page.wait_for_timeout(2500)
 
 
@@ -98,7 +100,7 @@ def take(address: str, only: tuple[str, ...]) -> None:
             if only and name not in only:
                 continue
             page = browser.new_page(viewport={"width": width, "height": height}, device_scale_factor=1)
-            page.goto(f"{address.rstrip('/')}/#{view}")
+            page.goto(f"{address.rstrip('/')}/#{view}", timeout=PATIENCE_MS)
             settled(page)
             page.screenshot(path=IMAGES / f"{name}.png")
             page.close()
@@ -106,7 +108,7 @@ def take(address: str, only: tuple[str, ...]) -> None:
             if only and name not in only:
                 continue
             page = browser.new_page(viewport={"width": WIDE[0], "height": WIDE[1]})
-            page.goto(f"{address.rstrip('/')}/#{view}")
+            page.goto(f"{address.rstrip('/')}/#{view}", timeout=PATIENCE_MS)
             settled(page)
             does(page)
             page.screenshot(path=IMAGES / f"{name}.png")

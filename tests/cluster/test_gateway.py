@@ -125,3 +125,6 @@ def test_forming_rows_and_rest(cluster: Cluster) -> None:
     assert following["data"][0]["ts_start"] == US + 1_000_000
     refused = ask("/v1/sql?q=SELECT+1")
     assert refused.status in (400, 404)
+    about = ask("/v1/about").json
+    assert (about["has_sql"], about["has_alerts"]) == (False, False)
+    assert ask("/v1/alerts").status == 404

@@ -288,14 +288,24 @@ def test_what_fires_is_told_and_stays(shown: Shown, ruled: Demo) -> None:
     assert not shown.errors
 
 
-def test_without_alerts_nothing_of_them_is_seen(shown: Shown, demo: Demo) -> None:
-    missing = {"title": "Not found", "status": 404, "detail": "alerts are off"}
-    shown.page.route("**/v1/alerts*", lambda route: route.fulfill(status=404, json=missing))
+def test_where_a_gateway_keeps_no_alerts_nothing_of_them_is_seen_or_asked_for(shown: Shown, demo: Demo) -> None:
+    about = demo.ask("/v1/about")
+    assert about["has_alerts"]
+    shown.page.route("**/v1/about", lambda route: route.fulfill(json=about | {"has_alerts": False, "has_sql": False}))
+    asked: list[str] = []
+    shown.page.on("request", lambda request: asked.append(request.url))
     shown.open(demo, VIEW)
     shown.page.wait_for_timeout(1000)
     hover(shown, 0.5)
     assert not shown.page.is_visible("#alerts-menu")
     assert not shown.page.is_visible("#alarm-add")
+    shown.page.keyboard.press("Alt+a")
+    assert "keeps no alerts" in shown.text("#toast")
+    shown.page.click("#share-menu > summary")
+    assert shown.page.is_visible("[data-copy=python]")
+    assert not shown.page.is_visible("[data-copy=sql]")
+    assert not [url for url in asked if "/v1/alerts" in url]
+    assert not shown.errors
 
 
 def test_it_is_drawn_no_oftener_than_is_seen(shown: Shown, demo: Demo) -> None:

@@ -62,6 +62,7 @@ async function begin(): Promise<void> {
   const names = rows.map((row) => row.symbol);
   if (!names.includes(view.symbol)) view.symbol = names.includes("BTCUSDT") ? "BTCUSDT" : (names[0] ?? "");
   if (!about.intervals.includes(view.interval)) view.interval = about.intervals.includes("1m") ? "1m" : (about.intervals[0] ?? "1m");
+  for (const button of document.querySelectorAll<HTMLElement>('[data-copy="sql"]')) button.hidden = !about.has_sql;
   write(at("version"), about.version === "unknown" ? "Tapeflow" : `Tapeflow ${about.version}`);
 
   const stream = new Stream((state) => {
@@ -94,7 +95,7 @@ async function begin(): Promise<void> {
     written();
     void chart.indicate();
   });
-  const rules = new Rules(() => {
+  const rules = new Rules(about.has_alerts, () => {
     levels.show();
     alarms.show();
   });

@@ -23,7 +23,7 @@ class Limits(msgspec.Struct, frozen=True):
     statements: int = 2
     turn_s: float = 2.0
     has_sql: bool = True
-    #: There is a desk of alerts: what the OpenAPI document has to describe.
+    #: There is a desk of alerts: what `/v1/about` tells and the OpenAPI document has to describe.
     has_alerts: bool = False
     #: Nobody is let in without a key: what examples have to show.
     needs_key: bool = False

@@ -280,6 +280,7 @@ _ABOUT = {
     "indicators": ["sma_20", "rsi_14"],
     "timezone": "UTC",
     "has_sql": True,
+    "has_alerts": True,
     "needs_key": False,
 }
 _CATALOGUE = msgspec.to_builtins(Catalogue(indicators.catalogue()[:1]))

@@ -39,6 +39,7 @@ class About(msgspec.Struct, frozen=True):
     indicators: tuple[str, ...]
     timezone: str
     has_sql: bool
+    has_alerts: bool
     needs_key: bool
 
 
@@ -52,6 +53,7 @@ def about(source: Source, limits: Limits) -> About:
         source.indicators,
         source.timezone,
         limits.has_sql,
+        limits.has_alerts,
         limits.needs_key,
     )
 

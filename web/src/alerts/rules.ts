@@ -4,7 +4,6 @@ import { toast } from "../dom";
 
 /** How often the rules are asked for: `tapeflow alert` and other pages change them. */
 const POLL_MS = 10_000;
-const NOT_FOUND = 404;
 
 export type Price = Extract<api.AlertDraft["when"], { kind: "price" }>;
 export type PriceRule = api.Alert & { when: Price };
@@ -19,22 +18,23 @@ const draft = (rule: api.Alert): api.AlertDraft => ({
 
 export class Rules {
   all: api.Alert[] = [];
-  /** Null: not known yet. */
-  isServed: boolean | null = null;
 
-  constructor(private readonly changed: () => void) {
+  constructor(
+    /** A gateway of a cluster keeps none. */
+    readonly isServed: boolean,
+    private readonly changed: () => void,
+  ) {
     window.setInterval(() => {
-      if (!document.hidden && this.isServed !== false) void this.load();
+      if (!document.hidden) void this.load();
     }, POLL_MS);
   }
 
   async load(): Promise<void> {
+    if (!this.isServed) return;
     try {
       this.all = await api.alerts();
-      this.isServed = true;
-    } catch (error) {
-      if (!(error instanceof api.ProblemError)) return; // the server is gone: they are kept
-      if (error.status === NOT_FOUND) this.isServed = false;
+    } catch {
+      return; // the server is gone: they are kept
     }
     this.changed();
   }

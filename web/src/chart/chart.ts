@@ -1,8 +1,8 @@
 /** The chart: history by REST, what is new by the stream, one crosshair over all panes. */
 import {
   AreaSeries, BarSeries, CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, LineSeries, LineStyle,
-  PriceScaleMode, createChartEx, createSeriesMarkers,
-  type IChartApiBase, type ISeriesApi, type ISeriesMarkersPluginApi, type SeriesMarker, type SeriesType, type Time, type UTCTimestamp,
+  PriceScaleMode, createChartEx,
+  type IChartApiBase, type ISeriesApi, type SeriesType, type Time,
 } from "lightweight-charts";
 import { Axis } from "./axis";
 import { at, framed, isCalm, mark, toast, write } from "../dom";
@@ -16,6 +16,7 @@ import type { Pick } from "./names";
 import { Newest } from "./newest";
 import { Panes } from "./panes";
 import { Past, type Change } from "./past";
+import { Revised } from "./revised";
 import { isEnough, wanted, type Stretch } from "./stretch";
 import type { Stream } from "../stream";
 import type { CandleRow } from "../types/rows";
@@ -57,7 +58,7 @@ export class Chart {
   private readonly volume: ISeriesApi<"Histogram">;
   private main: Main;
   private gaps: Gaps;
-  private markers: ISeriesMarkersPluginApi<Time>;
+  private revised: Revised;
   private readonly line = new CandleLine();
   private leave: (() => void)[] = [];
   private readonly waiting = new Map<number, CandleRow>();
@@ -103,7 +104,8 @@ export class Chart {
     this.hand = new Hand(at("canvas"), () => this.stretchSoon());
     this.gaps = new Gaps(colours.warn);
     this.main.attachPrimitive(this.gaps);
-    this.markers = createSeriesMarkers(this.main, []);
+    this.revised = new Revised(colours.warn);
+    this.main.attachPrimitive(this.revised);
     this.overlays = new Indicators({
       chart: this.chart, stream, view, colours: () => this.colours, history: () => this.history, isLive: () => this.past.isLive,
       drawn: () => this.history.times.slice(this.stretch.from, this.stretch.to), isDrawn: (time) => this.isDrawn(time),
@@ -232,7 +234,8 @@ export class Chart {
     this.main.setSeriesOrder(0);
     this.gaps = new Gaps(this.colours.warn);
     this.main.attachPrimitive(this.gaps);
-    this.markers = createSeriesMarkers(this.main, []);
+    this.revised = new Revised(this.colours.warn);
+    this.main.attachPrimitive(this.revised);
     this.attached(this.main);
     this.newest.attach(this.main);
     this.dress(this.colours);
@@ -381,10 +384,10 @@ export class Chart {
   private decorate(): void {
     this.gaps.set(this.history.shades(this.stretch), this.colours.warn);
     const revised = this.history.drawn(this.stretch).flatMap(({ row }) => (row && row.revision > 0 ? [row] : [])).slice(-500);
-    this.markers.setMarkers(
-      revised.map((row): SeriesMarker<Time> => ({
-        time: (row.ts_start / 1e6) as UTCTimestamp, position: "belowBar", shape: "circle", color: this.colours.warn, size: 0.3,
-      })),
+    const isLine = this.view.style === "line" || this.view.style === "area";
+    this.revised.set(
+      revised.map((row) => ({ time: row.ts_start / 1e6, from: Number(isLine ? row.close : row.high), edge: Number(isLine ? row.close : row.low) })),
+      this.colours.warn,
     );
   }
 

@@ -1,7 +1,7 @@
 /** Alerts on the chart: each price rule of the shown symbol is a dashed line that is dragged, moved by keys, removed. */
 import { LineStyle, type IPriceLine, type ISeriesApi, type ISeriesPrimitive, type SeriesType, type Time } from "lightweight-charts";
 import type { Chart } from "./chart";
-import { at, make, mark, write } from "../dom";
+import { at, make, mark, toast, write } from "../dom";
 import { decimals } from "../format";
 import type { Price, PriceRule, Rules } from "../alerts/rules";
 import type { Colours, View } from "../view";
@@ -80,8 +80,12 @@ export class Levels {
 
   /** A rule at the crosshair; without one at the last price, where the keys move it on. */
   add(): void {
+    if (!this.rules.isServed) {
+      toast("This server keeps no alerts: a gateway only reads, `tapeflow run` has them");
+      return;
+    }
     const price = this.hovered === null ? this.last : this.chart.priceAt(this.hovered);
-    if (price === null || !Number.isFinite(price) || !this.rules.isServed) return;
+    if (price === null || !Number.isFinite(price)) return;
     const isByKeys = this.hovered === null;
     void this.rules.make(this.view.symbol, this.text(price), this.crosses(price)).then((isDone) => {
       if (isDone && isByKeys) this.levels.at(-1)?.handle.focus();
@@ -170,7 +174,7 @@ export class Levels {
 
   private point(y: number | null): void {
     this.hovered = y;
-    const isSeen = y !== null && this.rules.isServed === true && this.chart.priceAt(y) !== null;
+    const isSeen = y !== null && this.rules.isServed && this.chart.priceAt(y) !== null;
     this.adder.hidden = !isSeen;
     if (!isSeen) return;
     this.adder.style.transform = `translateY(${y}px)`;

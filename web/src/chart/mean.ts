@@ -13,7 +13,7 @@ const TICKS = 5;
 const STEPS_S = [10, 15, 30, 60, 120, 300, 600];
 const RIGHT = 74;
 /** A line that moves eight pixels in a second needs no more frames than these. */
-const DRAW_MS = 200;
+const DRAW_MS = 250;
 
 interface Point {
   ts: number;

@@ -9,7 +9,7 @@ import type { View } from "../view";
 
 const LEVELS = 10;
 /** Trades are read line by line: oftener than this nobody follows. */
-const TRADES_MS = 300;
+const TRADES_MS = 375;
 const GROUP_KEY = "tapeflow.group";
 const TRADES = 60;
 /** Trades kept, so that the size filter has some to show. */

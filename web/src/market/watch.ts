@@ -34,9 +34,9 @@ const OFFERED = 8;
 const LISTED_MOST = 1000;
 
 const FLASH_MS = 1000;
-const FLASHING_MS = 400;
+const FLASHING_MS = 350;
 /** Rows are read one at a time: oftener than this nobody follows; a sparkline of a day moves slower still. */
-const DRAW_MS = 300;
+const DRAW_MS = 375;
 const SKETCH_MS = 2000;
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -175,7 +175,7 @@ export class Watch {
       write(entry.price, shown);
       const ratio = Number(entry.last) / entry.open - 1;
       write(entry.change, Number.isFinite(ratio) ? percent(ratio) : "–");
-      mark(entry.change, "tone", ratio < 0 ? "down" : "up");
+      mark(entry.change, "tone", Number.isFinite(ratio) ? (ratio < 0 ? "down" : "up") : "");
       if (now - entry.sketched > SKETCH_MS) this.sketch(entry, now);
     }
     this.moved.clear();

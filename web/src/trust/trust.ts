@@ -1,4 +1,4 @@
-/** How far what is shown can be trusted: always visible, judged each quarter of a second, never kinder than what is known. */
+/** How far what is shown can be trusted: always visible, judged some times a second, never kinder than what is known. */
 import * as api from "../api";
 import { at, framed, write } from "../dom";
 import { clock, moment, reason, span } from "../format";
@@ -13,7 +13,7 @@ const DELAYED_S = 1;
 const RECENT_US = 12 * 3_600_000_000;
 
 /** How often ages are told anew. */
-const SHOW_MS = 300;
+const SHOW_MS = 375;
 
 export class Trust {
   /** Server time of the newest quote or trade of the shown symbol, microseconds. */

@@ -299,6 +299,7 @@ export interface paths {
                          *       ],
                          *       "timezone": "UTC",
                          *       "has_sql": true,
+                         *       "has_alerts": true,
                          *       "needs_key": false
                          *     }
                          */
@@ -3239,6 +3240,7 @@ export interface components {
          */
         About: {
             channels: string[];
+            has_alerts: boolean;
             has_sql: boolean;
             indicators: string[];
             intervals: string[];

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -93,7 +95,6 @@ def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) ->
         trade(4, ts_event=1 << 62),
         {"venue": "binance", "symbol": "X", "id": "5"},
     ]
-    dead_of_bad = 3  # of the last one what is missing is null
     odd = [b"", b"null", b"3", b'"text"', b"[1, 2]", b"[{}]"]  # JSON, or nothing, and no row
     cluster.send("trades", trade(1))
     cluster.start()
@@ -104,18 +105,40 @@ def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) ->
     cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles")) == 1)
     cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) >= 3)
     dead = cluster.topic("dead_letters")
-    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == dead_of_bad + 2 * len(odd))
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == len(bad) + 2 * len(odd))
     assert all(thread.is_alive() for _, thread in cluster.running)
     assert not any("another sink" in text for text in cluster.said)
     found = [letter for letter in letters(cluster.bus, dead) if letter.topic == cluster.topic("trades")]
     reasons = " ".join(letter.reason for letter in found)
     assert "malformed" in reasons
     assert "'abc'" in reasons
-    assert [row[0] for row in cluster.rows("SELECT id FROM trades ORDER BY id")][:2] == ["1", "2"]
+    assert cluster.rows("SELECT id FROM trades ORDER BY id") == [("1",), ("2",), ("6",)]
     first = min(found, key=lambda letter: letter.offset)
     assert put_back(cluster.bus, dead, lambda letter: letter.name == first.name) == 1
     cluster.until(lambda: all(letter.name != first.name for letter in letters(cluster.bus, dead)))
-    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == dead_of_bad + 2 * len(odd))  # it is no better now
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == len(bad) + 2 * len(odd))  # it is no better now
+
+
+def test_a_dead_letter_that_is_not_there_is_no_silent_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    own = cluster.bus_settings
+    config.write_text(f'symbols = ["X"]\n[bus]\nbootstrap = "{own.bootstrap}"\nprefix = "{own.prefix}"\n')
+    cluster.send("trades", b"no json")
+    cluster.start()
+    dead = cluster.topic("dead_letters")
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == 1)
+    known = next(letters(cluster.bus, dead)).name
+
+    def back(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tapeflow", "dead", "back", str(config), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    unknown = back("trades:7:7", known)
+    assert unknown.returncode == 2
+    assert "no dead letter trades:7:7" in unknown.stderr
+    assert len(list(letters(cluster.bus, dead))) == 1
+    assert back(known, "--drop").stderr == "1 dead letters were dropped\n"
+    assert list(letters(cluster.bus, dead)) == []
 
 
 def test_two_sinks_share_the_work_and_one_takes_over(cluster: Cluster) -> None:

@@ -33,7 +33,7 @@ from tapeflow.settings import BusSettings, RunSettings
 from tapeflow.stores.channels import CHANNELS, NUMBERED, REVISED, Channel, numbered
 from tapeflow.stores.postgres.columns import Columns, for_copy, is_plain, read
 from tapeflow.stores.postgres.store import PostgresStore
-from tapeflow.stores.postgres.text import Unfit, check
+from tapeflow.stores.postgres.text import Unfit, check, look
 from tapeflow.stores.series import Counts, is_forming, is_time
 
 #: Messages of one transaction at most, and how long is waited for the first.
@@ -379,9 +379,7 @@ def _check(channel: Channel, row: dict[str, Any]) -> None:
     """Raise `Unfit` for what cannot be of the channel; values of trades and the like are looked at when written."""
     if channel.name in REVISED:  # whose rows are compared before
         check(channel, row)
-    for name in (*channel.key, "symbol"):
-        if row.get(name) is None and name not in ("ts_event",):
-            raise Unfit(f"{name} is missing")
+    look(channel, row)
 
 
 def sink_topics(settings: BusSettings, channels: Sequence[str]) -> list[TopicSpec]:

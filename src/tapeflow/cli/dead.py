@@ -59,10 +59,13 @@ def back(config: Config, names: Names = None, drop: Drop = False) -> None:
     """
     from tapeflow.app.collector import bus, bus_settings
     from tapeflow.app.sink import DEAD
-    from tapeflow.bus.dead import put_back
+    from tapeflow.bus.dead import letters, put_back
+    from tapeflow.domain.errors import SettingsError
     from tapeflow.settings import load_run
 
     settings = load_run(config)
     topic = bus_settings(settings).topic(DEAD)
+    if missing := sorted(set(names or ()) - {one.name for one in letters(bus(settings), topic)}):
+        raise SettingsError(f"no dead letter {', '.join(missing)}: `tapeflow dead ls {config}` lists those there are")
     count = put_back(bus(settings), topic, lambda one: not names or one.name in names, drop=drop)
     sys.stderr.write(f"{count} dead letters were {'dropped' if drop else 'put back'}\n")

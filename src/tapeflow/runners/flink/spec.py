@@ -95,6 +95,12 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise SettingsError(f"job {self.name}: a mean of klines needs their topic")
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The topics that it reads."""
+        trades, pushes = self.folds.reads_trades, bool(self.folds.push_means)
+        return tuple(topic for topic, reads in ((self.source, trades), (self.pushes, pushes)) if reads)
+
+    @property
     def fingerprint(self) -> str:
         """Two jobs with the same one can take each other's state: what is computed, from and to which topics, how."""
         of_state = (

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import csv, json
 
 from tapeflow.stores.channels import Channel, Kind
-from tapeflow.stores.postgres.text import LEAST, MOST
+from tapeflow.stores.postgres.text import LEAST, MOST, needed
 
 _TYPES: dict[Kind, pa.DataType] = {
     "text": pa.string(),
@@ -67,8 +67,8 @@ def read(channel: Channel, values: Sequence[bytes]) -> tuple[pa.Table, pa.Array]
 
 
 def _is_right(channel: Channel, rows: pa.Table) -> bool:
-    """Whether each row has its key, and values that the columns of PostgreSQL take as they are."""
-    if any(rows[name].null_count for name in (*channel.key, "symbol") if name != "ts_event"):
+    """Whether each row has what it must, and values that the columns of PostgreSQL take as they are."""
+    if any(rows[name].null_count for name in needed(channel)):
         return False
     return all(_is_kind(kind, rows[name]) for name, kind in channel.fields)
 

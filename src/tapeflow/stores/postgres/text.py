@@ -42,10 +42,21 @@ def check(channel: Channel, row: Any) -> None:
     """Raise `Unfit` where a row lacks its key or has values of other kinds."""
     if not isinstance(row, dict):
         raise Unfit(f"expected an object, got {type(row).__name__}")
-    for name in channel.key or ("symbol",):
+    look(channel, row)
+    copy_text(channel, [row])
+
+
+def look(channel: Channel, row: Mapping[str, Any]) -> None:
+    """Raise `Unfit` where a row lacks what `needed` says."""
+    for name in needed(channel):
         if row.get(name) is None:
             raise Unfit(f"{name} is missing")
-    copy_text(channel, [row])
+
+
+def needed(channel: Channel) -> tuple[str, ...]:
+    """What each row must have: its key, as far as the venue tells it, and what engines compute with."""
+    key = tuple(name for name in channel.key if name != "ts_event")
+    return (*key, *(("price", "size", "ts_event") if channel.name == "trades" else ())) or ("symbol",)
 
 
 def _text(value: Any) -> str:

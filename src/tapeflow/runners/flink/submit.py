@@ -93,7 +93,8 @@ def _stopped(rest: Rest, running: Job, spec: Spec, say: Say) -> str:
         return place
     say(
         f"{spec.name}: begins anew at the start of {' and '.join(spec.inputs)}: its windows, steps, topics or "
-        f"guarantee are others than those of the job that ran, and state of these does not fit; the old state stays in {place}"
+        f"guarantee are others than those of the job that ran, and state of these does not fit; the "
+        f"old state stays in {place}"
     )
     return ""
 

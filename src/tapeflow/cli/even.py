@@ -8,6 +8,5 @@ import sys
 
 def even() -> None:
     """Small pauses for garbage, and threads that give way to each other at once."""
-    gc.freeze()  # what was imported stays
     gc.set_threshold(10_000, 20, 100)  # each look is at so many objects, and takes some milliseconds
     sys.setswitchinterval(0.0002)  # five threads hand each frame on: none may wait long for another

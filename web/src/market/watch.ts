@@ -42,6 +42,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export class Watch {
   private readonly entries = new Map<string, Entry>();
+  /** Symbols that are being removed. */
+  private readonly leaving = new Set<string>();
   private readonly moved = new Set<Entry>();
   private readonly flush = framed(() => this.draw(), DRAW_MS);
   private readonly flashing = new Set<Entry>();
@@ -115,7 +117,7 @@ export class Watch {
   /** The last 24 hours, by the hour: the sparkline, and what the change is against. */
   private async load(symbol: string): Promise<void> {
     const entry = this.entries.get(symbol);
-    if (!this.hasHours) return;
+    if (!this.hasHours || this.leaving.has(symbol)) return;
     const page = await api.candles({ symbol, interval: "1h", limit: 24, forming: true }).catch(() => null);
     const [first] = page?.data ?? [];
     if (!entry || !page || !first) return;
@@ -333,6 +335,7 @@ export class Watch {
   private async remove(symbol: string): Promise<void> {
     const element = this.entries.get(symbol)?.element;
     const next = (element?.nextElementSibling ?? element?.previousElementSibling) as HTMLElement | null | undefined;
+    this.leaving.add(symbol); // nothing is asked of it any more
     try {
       await api.unfollow(symbol);
       await this.refresh();
@@ -340,6 +343,8 @@ export class Watch {
       if (document.activeElement === document.body) this.focus(next?.dataset["symbol"]);
     } catch (error) {
       toast((error as Error).message);
+    } finally {
+      this.leaving.delete(symbol);
     }
   }
 }

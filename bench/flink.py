@@ -30,7 +30,7 @@ from tapeflow.runners.flink.rest import Rest
 from tapeflow.runners.flink.spec import Spec, folds_of
 from tapeflow.runners.flink.submit import Client, submit
 from tapeflow.stack import flink as service
-from topic import RESULTS, Raw, answer
+from topic import RESULTS, Raw, topic_of
 
 PARTITIONS = 4
 
@@ -77,28 +77,29 @@ def measured(bus: Bus, topic: str, group: str) -> float:
         time.sleep(0.2)
 
 
-def cpu_s(group: int) -> float:
-    """What the processes of a group have worked."""
-    ticks = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
+def cpu_s() -> float:
+    """What the task managers of this machine, and their Python, have worked."""
+    ticks, groups = {}, set()
+    for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            fields = path.read_text("utf-8", "replace").rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12]) if group and int(fields[2]) == group else 0
-    return ticks / os.sysconf("SC_CLK_TCK")
+            fields = (path / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+            ticks[path.name] = (int(fields[2]), int(fields[11]) + int(fields[12]))
+            if b"TaskManagerRunner" in (path / "cmdline").read_bytes():
+                groups.add(int(fields[2]))
+    return sum(worked for group, worked in ticks.values() if group in groups) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
     reading = argparse.ArgumentParser()
     reading.add_argument("-n", type=int, default=1_000_000)
     reading.add_argument("--only", default="plain,folds,steps,default")
-    reading.add_argument("--group", type=int, default=0, help="pid of the task manager: its CPU time is told too")
     asked = reading.parse_args()
     bus, address = Bus(os.environ["TAPEFLOW_KAFKA"]), os.environ["TAPEFLOW_FLINK"]
     client = Client(service.python(CACHE), service.connector(CACHE))
     made, stamp = flows(), time.time_ns() // 10**6 % 10**8
     source = f"bench{stamp}.trades"
     bus.make([source], PARTITIONS)
-    rows = answer(made["folds"] if "default" not in asked.only else made["default"], trades(asked.n)).topic
+    rows = topic_of(made["folds"] if "default" not in asked.only else made["default"], trades(asked.n))
     print(f"{asked.n} trades, {len(rows) - asked.n} time rows", flush=True)
     bus.write(source, rows)
     for name in asked.only.split(","):
@@ -116,10 +117,9 @@ def main() -> None:
             spec = Spec(job_name, folds_of(made[name], 8, 8), source, topics, bus.servers, checkpoint_ms=1000,
                         transaction_timeout_ms=60_000)  # fmt: skip
             job = submit(spec, address, client, print, anew=True)
-        began = cpu_s(asked.group)
+        began = cpu_s()
         found = {"job": name, "rows_per_s": round(measured(bus, source, job_name))}
-        if asked.group:
-            found["cpu_us_per_row"] = round((cpu_s(asked.group) - began) / len(rows) * 1e6, 1)
+        found["cpu_us_per_row"] = round((cpu_s() - began) / len(rows) * 1e6, 1)
         state = Rest(address).get(f"/jobs/{job}/checkpoints")["latest"]["completed"]["state_size"]
         print(json.dumps({**found, "state_mib": round(state / 2**20, 1)}), flush=True)
         Rest(address).cancel(job)

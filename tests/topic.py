@@ -19,6 +19,7 @@ from tapeflow.engine.columns import NONE_TIME, TRADE, Rows
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
 from tapeflow.engine.pushes import Pushes
+from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
 from tapeflow.stores.events import lines
 from tapeflow.stores.results import Results
@@ -128,6 +129,18 @@ def answer(
     decode = msgspec.json.decode
     rows = {name: [decode(line) for line in sink.results.table(name).json_lines()] for name in RESULTS}
     return Answer(trades + rest[0], pushes + rest[1], rows, pauses)
+
+
+def topic_of(flow: Flow, raws: Sequence[Raw], *, batch: int = 997) -> list[dict[str, Any]]:
+    """The rows of the topic of trades that a flow is computed from, without what it computes."""
+    events = Builder("events")
+    events.trades()
+    venue = venues.create("binance")
+    sink = Heard(flow, venue)
+    engine = Engine(events.build(), venue, sink, channels=EVENTS)
+    _feed(engine, raws, batch)
+    engine.finish()
+    return sink.taken(engine)[0]
 
 
 def _feed(engine: Engine, raws: Sequence[Raw], batch: int) -> None:

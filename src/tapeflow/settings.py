@@ -216,7 +216,7 @@ class TapeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep: str = "7d"
     keep_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 50 << 30
     segment_bytes: Annotated[int, msgspec.Meta(ge=1 << 16)] = 256 << 20
-    commit: str = "5ms"
+    commit: str = "2ms"
     sync: str = "1s"
     #: What may wait in memory while the disk refuses; then the sockets are no longer read.
     waiting_bytes: Annotated[int, msgspec.Meta(ge=1 << 20)] = 64 << 20

@@ -1,8 +1,9 @@
 """The stream: WebSocket clients of the hub. One `Client` is one connection.
 
-Frames go to the socket as they are made, the same bytes to all who follow a topic. A client that reads too slowly
-for lossless topics is closed with its cursors, and comes again with them; what of newest values it cannot take is left
-out, and counted.
+Messages are the same bytes to all who follow a topic; those of one turn of the loop leave as one write, because each
+write lets other threads have the interpreter, and the next message would wait until it is given back. A client that
+reads too slowly for lossless topics is closed with its cursors, and comes again with them; what of newest values it
+cannot take is left out, and counted.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class Client(WSListener):
         self._transport: WSTransport | None = None
         self._requests: asyncio.Queue[bytes] = asyncio.Queue(REQUESTS)
         self._cursors: dict[Topic, str] = {}
+        self._leaving: list[bytes] = []  # frames of this turn of the loop, head and body
+        self._leaving_bytes = 0
         self._waiting: dict[Topic, bytes] = {}
         self._left_out: dict[Topic, int] = {}
         self._drained = asyncio.Event()
@@ -154,6 +157,7 @@ class Client(WSListener):
         for topic in self._cursors:
             self._hub.leave(topic, self)
         number = code if isinstance(code, int) else int(code.value)
+        self._flush()
         transport.send(WSMsgType.CLOSE, number.to_bytes(2, "big") + reason.encode()[:120])
         asyncio.get_running_loop().call_later(FAREWELL_S, self._cut, transport)
 
@@ -167,10 +171,8 @@ class Client(WSListener):
         """A message that must not be left out: a client that cannot take it is closed."""
         if self._is_closing or self._transport is None:
             return
-        self._send(message)
         self._cursors[topic] = cursor
-        if self._transport.underlying_transport.get_write_buffer_size() > MOST:
-            self._too_slow()
+        self._send(message)
 
     def show(self, topic: Topic, message: bytes) -> None:
         """The newest value; the one before is left out if it could not be sent yet."""
@@ -184,6 +186,7 @@ class Client(WSListener):
         self._waiting[topic] = message
 
     async def ready(self) -> None:
+        self._flush()
         await self._drained.wait()
         if self._transport is None:
             raise ConnectionError("the client has gone")
@@ -205,8 +208,25 @@ class Client(WSListener):
         ][:200]
 
     def _send(self, message: bytes) -> None:
-        if self._transport is not None:
-            self._transport.send(WSMsgType.TEXT, message)
+        """A text message: it leaves at the end of this turn of the loop, or at once with much before it."""
+        if self._transport is None:
+            return
+        if not self._leaving:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._leaving += (_head(len(message)), message)
+        self._leaving_bytes += len(message)
+        if self._leaving_bytes > FEW:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what is to leave; a client that has not taken much more than that before is closed."""
+        if self._transport is None or not self._leaving:
+            return
+        frames, self._leaving, self._leaving_bytes = b"".join(self._leaving), [], 0
+        socket = self._transport.underlying_transport
+        socket.write(frames)
+        if not self._is_closing and socket.get_write_buffer_size() > MOST:
+            self._too_slow()
 
     def _say(self, message: dict[str, Any]) -> None:
         if not self._is_closing:
@@ -346,6 +366,15 @@ class Client(WSListener):
             self._waiting.pop(topic, None)
         symbols = list(dict.fromkeys(topic.symbol for topic in topics))
         self._say({"type": "ack", "req_id": req_id, "result": {"channel": topics[0].channel, "symbols": symbols}})
+
+
+def _head(size: int) -> bytes:
+    """The head of a text message of a server (RFC 6455, 5.2)."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
 def _read(payload: bytes) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Pace(NamedTuple):
 
 
 #: Each costs milliseconds whatever it holds; what is live waits for none, but has to share the processor with it.
-STORED = Pace(0.1, 4)
+STORED = Pace(0.1, 12)
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -37,7 +37,7 @@ class Spool:
         self,
         writer: TapeWriter,
         *,
-        commit_ms: float = 5,
+        commit_ms: float = 2,
         sync_ms: float = 1000,
         limit_bytes: int = 64 << 20,
         on_commit: Callable[[int], None] | None = None,

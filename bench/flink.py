@@ -63,10 +63,12 @@ def flows() -> dict[str, Flow]:
     return {"folds": folds.build(), "steps": steps.build(), "default": catalogue.default()}
 
 
-def measured(bus: Bus, topic: str, group: str) -> float:
+def measured(bus: Bus, topic: str, group: str, job: str, rest: Rest) -> float:
     """Rows a second between the first checkpoint that holds a tenth of the topic and the first that holds all."""
     first: tuple[float, int] | None = None
     while True:
+        if (state := rest.get(f"/jobs/{job}")["state"]) not in ("INITIALIZING", "CREATED", "RUNNING"):
+            sys.exit(f"{group} is {state}: {rest.get(f'/jobs/{job}/exceptions')['exceptionHistory']['entries'][:1]}")
         ends, done = bus.ends(topic, group)
         now, read = time.monotonic(), sum(done)
         if first is None and read > sum(ends) // 10:
@@ -101,7 +103,7 @@ def main() -> None:
     bus.make([source], PARTITIONS)
     rows = topic_of(made["folds"] if "default" not in asked.only else made["default"], trades(asked.n))
     print(f"{asked.n} trades, {len(rows) - asked.n} time rows", flush=True)
-    bus.write(source, rows)
+    bus.write(source, rows, poison=())
     for name in asked.only.split(","):
         job_name = f"bench{stamp}-{name}"
         topics = {channel: f"{job_name}.{channel}" for channel in RESULTS}
@@ -118,7 +120,7 @@ def main() -> None:
                         transaction_timeout_ms=60_000)  # fmt: skip
             job = submit(spec, address, client, print, anew=True)
         began = cpu_s()
-        found = {"job": name, "rows_per_s": round(measured(bus, source, job_name))}
+        found = {"job": name, "rows_per_s": round(measured(bus, source, job_name, job, Rest(address)))}
         found["cpu_us_per_row"] = round((cpu_s() - began) / len(rows) * 1e6, 1)
         state = Rest(address).get(f"/jobs/{job}/checkpoints")["latest"]["completed"]["state_size"]
         print(json.dumps({**found, "state_mib": round(state / 2**20, 1)}), flush=True)

@@ -93,15 +93,16 @@ class Bus:
         for future in self._admin.delete_topics(list(names)).values():
             future.result()
 
-    def write(self, topic: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, topic: str, rows: Sequence[Mapping[str, Any]], poison: Sequence[bytes] = POISON) -> None:
+        """Rows, and between them now and then one that cannot be read."""
         producer = Producer(
             {"bootstrap.servers": self.servers, "enable.idempotence": True, "partitioner": "murmur2_random",
              "queue.buffering.max.messages": 1_000_000, "linger.ms": 20}
         )  # fmt: skip
         for at, row in enumerate(rows):
             producer.produce(topic, msgspec.json.encode(row), f"{row['venue']}:{row['symbol']}")
-            if at % 500 == 250:
-                producer.produce(topic, POISON[at // 500 % len(POISON)], f"{row['venue']}:{row['symbol']}")
+            if poison and at % 500 == 250:
+                producer.produce(topic, poison[at // 500 % len(poison)], f"{row['venue']}:{row['symbol']}")
             if at % 10_000 == 0:
                 producer.poll(0)
         if producer.flush(60):

@@ -5,7 +5,7 @@ import { Catalogue } from "./chart/catalogue";
 import { Chart } from "./chart/chart";
 import { buttons as found, choices, keys, places, typeInto } from "./palette/commands";
 import { GoTo } from "./chart/date";
-import { at, framed, make, mark, toast, write } from "./dom";
+import { at, make, mark, toast, write } from "./dom";
 import { decimals, padded, percent, placeVenue, zoneName } from "./format";
 import { listen } from "./palette/keys";
 import { Levels } from "./chart/levels";
@@ -25,6 +25,7 @@ import type { CandleRow } from "./types/rows";
 import { Undo } from "./undo";
 import * as views from "./view";
 import { Watch } from "./market/watch";
+import { framed } from "./ticks";
 
 const ZONES = ["utc", "local", "exchange"] as const;
 /** The title of a tab is read at a glance. */

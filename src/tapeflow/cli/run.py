@@ -39,6 +39,7 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
 
     Example, with the simulated venue in another terminal (tapeflow simulate binance --port 9200):
 
+    \b
         symbols = ["BTCUSDT", "ETHUSDT"]
         [endpoints]
         websocket = "ws://127.0.0.1:9200"

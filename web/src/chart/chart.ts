@@ -5,7 +5,7 @@ import {
   type IChartApiBase, type ISeriesApi, type SeriesType, type Time,
 } from "lightweight-charts";
 import { Axis } from "./axis";
-import { at, framed, isCalm, mark, toast, write } from "../dom";
+import { at, hide, isCalm, mark, toast, write } from "../dom";
 import { decimals, moment, secondsOf, zoneName } from "../format";
 import { Gaps } from "./gaps";
 import { Hand } from "./hand";
@@ -19,6 +19,7 @@ import { Past, type Change } from "./past";
 import { Revised } from "./revised";
 import { isEnough, wanted, type Stretch } from "./stretch";
 import type { Stream } from "../stream";
+import { framed } from "../ticks";
 import type { CandleRow } from "../types/rows";
 import { fade, type Colours, type View } from "../view";
 
@@ -497,7 +498,7 @@ export class Chart {
     if (box.children.length !== own.length || own.some((line, index) => box.children[index] !== line)) box.replaceChildren(...own);
     mark(box, "ts", row ? String(row.ts_start) : "");
     this.panes.legends(lines.filter((one) => one.pane > 0));
-    box.hidden = !this.panes.isSeen(0);
+    hide(box, !this.panes.isSeen(0));
   }
 
   // -- moving about --

@@ -1,11 +1,11 @@
 /** Indicators over the candles and in panes of their own: streamed where the run computes them, else asked for. */
 import { HistogramSeries, LineSeries, LineStyle, type IChartApiBase, type ISeriesApi, type Time } from "lightweight-charts";
 import * as api from "../api";
-import { framed } from "../dom";
 import type { History } from "./history";
 import { IndicatorLine } from "./legend";
 import { read, type Pick } from "./names";
 import type { Stream } from "../stream";
+import { framed } from "../ticks";
 import type { IndicatorRow } from "../types/rows";
 import { fade, type Colours, type View } from "../view";
 

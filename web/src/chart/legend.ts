@@ -1,5 +1,5 @@
 /** The legend: the exact values under the crosshair, or the newest. Made once; only texts change. */
-import { make, write } from "../dom";
+import { hide, make, write } from "../dom";
 import { moment, percent, reason, secondsOf, type Zone } from "../format";
 import type { Shade } from "./gaps";
 import { title, type Pick } from "./names";
@@ -16,7 +16,7 @@ export interface Shown {
 const PRICES = [["O", "open"], ["H", "high"], ["L", "low"], ["C", "close"]] as const;
 
 function show(element: HTMLElement, text: string | undefined): void {
-  element.hidden = text === undefined;
+  hide(element, text === undefined);
   if (text !== undefined) write(element, text);
 }
 
@@ -30,7 +30,7 @@ class Pair {
   }
 
   show(text: string | undefined, tone = ""): void {
-    this.element.hidden = text === undefined;
+    hide(this.element, text === undefined);
     if (text === undefined) return;
     write(this.value, text);
     if (this.value.className !== tone) this.value.className = tone;

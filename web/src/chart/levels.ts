@@ -1,7 +1,7 @@
 /** Alerts on the chart: each price rule of the shown symbol is a dashed line that is dragged, moved by keys, removed. */
 import { LineStyle, type IPriceLine, type ISeriesApi, type ISeriesPrimitive, type SeriesType, type Time } from "lightweight-charts";
 import type { Chart } from "./chart";
-import { at, make, mark, toast, write } from "../dom";
+import { at, hide, make, mark, toast, write } from "../dom";
 import { decimals } from "../format";
 import type { Price, PriceRule, Rules } from "../alerts/rules";
 import type { Colours, View } from "../view";
@@ -168,14 +168,14 @@ export class Levels {
     const y = found !== null && this.chart.priceAt(found) !== null && found >= 0 ? Math.round(found) : null;
     if (y === level.y) return;
     level.y = y;
-    level.element.hidden = y === null;
+    hide(level.element, y === null);
     if (y !== null) level.element.style.transform = `translateY(${y}px)`;
   }
 
   private point(y: number | null): void {
     this.hovered = y;
     const isSeen = y !== null && this.rules.isServed && this.chart.priceAt(y) !== null;
-    this.adder.hidden = !isSeen;
+    hide(this.adder, !isSeen);
     if (!isSeen) return;
     this.adder.style.transform = `translateY(${y}px)`;
     this.box.style.setProperty("--axis", `${this.chart.chart.priceScale("right").width()}px`);

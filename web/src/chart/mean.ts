@@ -1,8 +1,9 @@
 /** The sliding mean as a live line over a chosen last time, with its trend; drawn as it comes. */
 import * as api from "../api";
-import { at, framed, isCalm, write } from "../dom";
+import { at, isCalm, write } from "../dom";
 import { clock, decimals } from "../format";
 import type { Stream } from "../stream";
+import { framed } from "../ticks";
 import type { MovingAverageRow } from "../types/rows";
 import { MEANS, type Colours, type View } from "../view";
 

@@ -1,6 +1,6 @@
 /** The panes one below another: their shares of the height, their legends, one of them alone. */
 import type { IChartApiBase, Time } from "lightweight-charts";
-import { make } from "../dom";
+import { hide, make } from "../dom";
 
 const CANDLES = 4;
 const SEPARATOR_PX = 1;
@@ -63,7 +63,7 @@ export class Panes {
   }
 
   private place(box: HTMLElement, top: number, isSeen: boolean): void {
-    box.hidden = !isSeen;
+    hide(box, !isSeen);
     if (box.style.top !== `${top}px`) box.style.top = `${top}px`;
   }
 

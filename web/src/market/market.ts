@@ -1,9 +1,10 @@
 /** The order book and the trades of the shown symbol. */
 import * as api from "../api";
-import { at, framed, make, write } from "../dom";
+import { at, hide, make, write } from "../dom";
 import { clock, decimals, padded } from "../format";
 import { group, MULTIPLES, spread, type Step } from "./ladder";
 import type { Stream } from "../stream";
+import { framed } from "../ticks";
 import type { BookRow, QuoteRow, TradeRow } from "../types/rows";
 import type { View } from "../view";
 
@@ -27,7 +28,6 @@ interface Level {
 interface Line {
   element: HTMLElement;
   row: TradeRow | null;
-  place: number;
   price: HTMLElement;
   size: HTMLElement;
   time: HTMLElement;
@@ -48,7 +48,7 @@ function line(): Line {
   const size = make("span", "number");
   const time = make("time", "number");
   element.append(price, size, time);
-  return { element, row: null, place: -1, price, size, time };
+  return { element, row: null, price, size, time };
 }
 
 /** By time, then by id as a number. */
@@ -170,7 +170,7 @@ export class Market {
 
   private showBook(): void {
     if (!this.book) return;
-    at("book").classList.remove("absent");
+    if (at("book").classList.contains("absent")) at("book").classList.remove("absent");
     const { bids, asks } = this.book;
     const multiple = MULTIPLES[this.multiple] ?? 1;
     const sell = group(asks, "ask", this.tick, this.places, multiple).slice(0, LEVELS);
@@ -208,11 +208,10 @@ export class Market {
     if (this.zone !== this.view.zone) for (const one of this.lines) one.row = null;
     this.zone = this.view.zone;
     this.shift(shown);
-    shown.forEach((row, index) => this.showTrade(this.lines[index] as Line, row, index));
-    at("trade-rows").style.setProperty("--count", String(shown.length));
+    shown.forEach((row, index) => this.showTrade(this.lines[index] as Line, row));
     this.lines.slice(shown.length).forEach((one) => {
       one.row = null;
-      one.element.hidden = true;
+      hide(one.element, true);
     });
   }
 
@@ -229,12 +228,10 @@ export class Market {
     this.lines.unshift(...fresh);
   }
 
-  private showTrade(one: Line, row: TradeRow, place: number): void {
-    if (one.place !== place) one.element.style.transform = `translateY(${place * 100}%)`; // moved, not laid out anew
-    one.place = place;
+  private showTrade(one: Line, row: TradeRow): void {
     if (one.row?.id === row.id) return;
     one.row = row;
-    one.element.hidden = false;
+    hide(one.element, false);
     const isBuy = row.side === "buy";
     one.element.dataset["tone"] = isBuy ? "up" : "down";
     write(one.price, `${isBuy ? "▲" : "▼"} ${padded(row.price, this.places)}`);

@@ -1,8 +1,9 @@
 /** The watchlist: what is followed, its last price, its day; symbols come and go while the run goes on. */
 import * as api from "../api";
-import { at, framed, isCalm, make, mark, toast, write } from "../dom";
+import { at, isCalm, make, mark, toast, write } from "../dom";
 import { decimals, padded, percent } from "../format";
 import type { Stream } from "../stream";
+import { framed } from "../ticks";
 import type { CandleRow } from "../types/rows";
 
 const HOUR_US = 3_600_000_000;

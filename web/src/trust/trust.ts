@@ -1,9 +1,10 @@
 /** How far what is shown can be trusted: always visible, judged some times a second, never kinder than what is known. */
 import * as api from "../api";
-import { at, framed, write } from "../dom";
+import { at, hide, write } from "../dom";
 import { clock, moment, reason, span } from "../format";
 import type { Pulse } from "./pulse";
 import type { Stream } from "../stream";
+import { framed } from "../ticks";
 import type { View } from "../view";
 
 /** A price older than this does not look live. */
@@ -155,7 +156,7 @@ export class Trust {
     } else if (worst) {
       write(box, `${worst.name}: ${worst.detail}`);
     }
-    box.hidden = !this.goneAt && !worst;
+    hide(box, !this.goneAt && !worst);
   }
 
   private set(id: string, text: string, tone: string): void {

@@ -66,10 +66,10 @@ class Heard:
     """A sink that keeps events apart from what is computed with them, and has them as rows of their topics."""
 
     def __init__(self, flow: Flow, venue: venues.Venue) -> None:
-        self._new = lambda channels: Results(
+        self.new = lambda channels: Results(
             flow, venue.name, channels, price_scale=venue.price_scale, size_scale=venue.size_scale
         )
-        self.results, self._events = self._new(RESULTS), self._new(EVENTS)
+        self.results, self._events = self.new(RESULTS), self.new(EVENTS)
         self._closings = Closings(windows_of(flow, "trades"))
         self._pushes = Pushes(windows_of(flow, "klines"), flow.horizon_us)
 
@@ -83,7 +83,7 @@ class Heard:
 
     def taken(self, engine: Engine) -> list[list[dict[str, Any]]]:
         """The rows of each topic of events since the last time, those of time among them."""
-        events, self._events = self._events, self._new(EVENTS)
+        events, self._events = self._events, self.new(EVENTS)
         events.names = self.results.names = engine.symbols
         closed_among(events, engine.watermarks(), self._closings, self._pushes)
         return [[msgspec.json.decode(line) for line in lines(events, channel)[1]] for channel in EVENTS]
@@ -95,13 +95,15 @@ class Heard:
 class Answer(msgspec.Struct):
     """What the embedded engine gives: rows of the topics of trades and klines in order, and the last row of each key.
 
-    ``pauses`` are the places in the topics before which all symbols were quiet, 0 if they never were.
+    ``pauses`` are the places in the topics before which all symbols were quiet, 0 if they never were. ``forming`` are
+    the rows of indicators for windows that were open at the end.
     """
 
     topic: list[dict[str, Any]]
     pushes: list[dict[str, Any]]
     rows: dict[str, list[dict[str, Any]]]
     pauses: tuple[int, int] = (0, 0)
+    forming: list[dict[str, Any]] = []
 
 
 def answer(
@@ -128,7 +130,14 @@ def answer(
     rest = sink.taken(engine)
     decode = msgspec.json.decode
     rows = {name: [decode(line) for line in sink.results.table(name).json_lines()] for name in RESULTS}
-    return Answer(trades + rest[0], pushes + rest[1], rows, pauses)
+    return Answer(trades + rest[0], pushes + rest[1], rows, pauses, _forming(engine, sink.new(RESULTS)))
+
+
+def _forming(engine: Engine, results: Results) -> list[dict[str, Any]]:
+    engine.forming(range(len(engine.symbols)), results)
+    results.names = engine.symbols
+    rows = map(msgspec.json.decode, results.table("indicators").json_lines())
+    return [row | {"closed": False} for row in rows]
 
 
 def topic_of(flow: Flow, raws: Sequence[Raw], *, batch: int = 997) -> list[dict[str, Any]]:

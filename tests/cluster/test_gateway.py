@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from cluster.topics import US, Cluster, candle, trade
+from cluster.topics import CHANNELS, US, Cluster, candle, trade
 from servers import Servers
 from serving import Client
+from tapeflow.settings import CandlesSettings, FlowSettings
+from topic import Answer, Raw, answer
 
 pytestmark = pytest.mark.slow
 
@@ -30,14 +33,14 @@ Followed = tuple[list[dict[str, Any]], list[Any]]
 
 
 def follow(
-    url: str, count: int, resume: str | None = None, channel: str = "candles"
+    url: str, count: int, resume: str | None = None, channel: str = "candles", **more: str
 ) -> tuple[list[dict[str, Any]], list[Any]]:
     """The first messages with data, and the ack before them."""
-    return asyncio.run(_follow(url, count, resume, channel))
+    return asyncio.run(_follow(url, count, PARAMS | {"channel": channel} | more, resume))
 
 
-async def _follow(url: str, count: int, resume: str | None, channel: str) -> Followed:
-    params = PARAMS | {"channel": channel} | ({"resume": {"X": resume}} if resume else {})
+async def _follow(url: str, count: int, params: dict[str, Any], resume: str | None) -> Followed:
+    params = params | ({"resume": {"X": resume}} if resume else {})
     found: list[dict[str, Any]] = []
     acks: list[Any] = []
     async with aiohttp.ClientSession() as session, session.ws_connect(f"{url}/v1/stream") as ws:
@@ -128,3 +131,78 @@ def test_forming_rows_and_rest(cluster: Cluster) -> None:
     about = ask("/v1/about").json
     assert (about["has_sql"], about["has_alerts"]) == (False, False)
     assert ask("/v1/alerts").status == 404
+
+
+STEPS = ("sma_3", "macd_3_6_2")
+FORMING = FlowSettings(lateness="2s", candles=CandlesSettings(("1s",), STEPS))
+
+
+@pytest.fixture
+def computing(servers: Servers, tmp_path: Path) -> Iterator[Cluster]:
+    """One whose flow has indicators."""
+    made = Cluster(servers, str(tmp_path), flow=FORMING, channels=(*CHANNELS, "indicators"))
+    yield made
+    made.stop()
+
+
+def trades(count: int) -> list[Raw]:
+    """Four a second of a made-up market, in order but for a few that come five seconds late."""
+    chance, found = random.Random(5), []
+    for id in range(1, count + 1):
+        late = 5_000_000 if id % 37 == 0 else 0
+        ts = US + id * 250_000
+        found.append(Raw("X", id, chance.randint(90, 110) * 10**8, 10**8, id % 2, ts - late, ts))
+    return found
+
+
+def send(cluster: Cluster, found: Answer, known: Answer | None = None) -> None:
+    """What an engine publishes of this answer, but for what it had published before: forming rows of candles only."""
+    for channel in ("candles", "indicators"):
+        rows = found.rows[channel]
+        cluster.send(channel, *[row for row in rows if known is None or row not in known.rows[channel]])
+
+
+def bare(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, int], tuple[Any, ...]]:
+    """What an indicator says of each window."""
+    return {
+        (row["name"], row["ts_start"]): (row["ts_end"], row["values"], row["bars"], row["closed"], row["revision"])
+        for row in rows
+    }
+
+
+def test_forming_indicators_are_what_the_windows_close_with(computing: Cluster) -> None:
+    """Rows of topics are the embedded engine's; a gateway learns of them from the database, and from topics alone."""
+    cluster, flow = computing, FORMING.flow()
+    before, after, later = (answer(flow, trades(count)) for count in (199, 203, 221))
+    send(cluster, before)
+    sink = cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM indicators")) == len(before.rows["indicators"]))
+    cluster.serve()
+    url = cluster.addresses[0]
+    ask = Client(url)
+
+    def asked(*, closed: bool) -> dict[tuple[str, int], tuple[Any, ...]]:
+        rows = ask.rows("/v1/indicators?symbol=X&interval=1s&limit=1000&forming=true")
+        return bare([row for row in rows if row["closed"] is closed])
+
+    (_, told), _ = follow(url, 2, channel="indicators.forming", name="sma_3")  # the first has no rows: nobody followed
+    assert bare(told["data"]) == bare([row for row in before.forming if row["name"] == "sma_3"])
+    assert asked(closed=False) == bare(before.forming)
+    assert len(before.forming) == 3 * len(STEPS)
+    cluster.end(sink)  # from here on rows are in the topics only
+    send(cluster, after, before)
+    cluster.until(lambda: asked(closed=False) == bare(after.forming))
+    formed = {}
+    for name in STEPS:
+        (told,), _ = follow(url, 1, channel="indicators.forming", name=name)
+        formed |= bare(told["data"])
+    assert formed == bare(after.forming)
+
+    send(cluster, later, after)
+    cluster.start()
+    cluster.until(lambda: asked(closed=False) == bare(later.forming))
+    cluster.until(lambda: asked(closed=True) == bare(later.rows["indicators"]))
+    closed, newest = asked(closed=True), max(ts for _, ts in formed)
+    whole = {key: row[:3] for key, row in formed.items() if key[1] < newest}  # the newest lacked some of its trades
+    assert len(whole) == 2 * len(STEPS)
+    assert {key: closed[key][:3] for key in whole} == whole

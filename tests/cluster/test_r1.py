@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import time
 from collections.abc import Iterator
+from typing import Any
 
+import aiohttp
 import pytest
 
 from cluster.cluster import rows
 from cluster.r1 import KLINES, MEANS, SYMBOLS, Recipe, arrivals, closed, folder, in_words, latencies, means_of
 from paging import CHROMIUM, Shown, until
+from serving import Client
 from tapeflow.stack import machine
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
@@ -52,6 +57,7 @@ def recipe() -> Iterator[Recipe]:
 def test_r1_from_frame_to_page(recipe: Recipe) -> None:
     until(lambda: len(closed(rows(recipe.bootstrap, MEANS))) > 20 * len(SYMBOLS))
     _show(recipe)
+    _form(recipe.address)
     arrived = asyncio.run(arrivals(recipe.address, 20))
     pushes = rows(recipe.bootstrap, KLINES)
     expected = means_of(pushes)
@@ -68,6 +74,46 @@ def test_r1_from_frame_to_page(recipe: Recipe) -> None:
     print(f"\n{len(expected)} means compared; {in_words('exactly_once', found)}")
     assert recipe.stop() == 0, recipe.said.read_text()
     assert recipe.processes() == []
+
+
+STEPS = ("sma_20", "ema_20", "rsi_14")
+Key = tuple[str, str, int]
+
+
+def _form(address: str) -> None:
+    """Indicators form, by the stream and by REST, and windows close with what was told of them last."""
+    forming, closed = asyncio.run(_told(address, 30))
+    both = [key for key in closed if key in forming and forming[key]["revision"] == closed[key]["revision"]]
+    assert len(both) > 10 * len(SYMBOLS) * len(STEPS)
+    assert [key for key in both if forming[key]["bars"] != closed[key]["bars"]] == []
+    # What a window closes with may have come with its end; but it stays open two seconds longer than its trades do.
+    equal = [key for key in both if forming[key]["values"] == pytest.approx(closed[key]["values"], rel=1e-9)]
+    print(f"\n{len(equal)} of {len(both)} windows closed with the values that had formed")
+    assert len(equal) > 0.95 * len(both)
+    rows = Client(address).rows(f"/v1/indicators?symbol={SYMBOLS[0]}&interval=1s&forming=true&limit=100")
+    assert {row["name"] for row in rows if not row["closed"]} == set(STEPS)
+
+
+async def _told(address: str, seconds: float) -> tuple[dict[Key, Any], dict[Key, Any]]:
+    """The last forming row of each window that closed, and the first closed one, as a client of the stream has them."""
+    forming: dict[Key, Any] = {}
+    closed: dict[Key, Any] = {}
+    asked = {"symbols": list(SYMBOLS), "interval": "1s", "snapshot": 0}
+    async with aiohttp.ClientSession() as session, session.ws_connect(f"{address}/v1/stream") as ws:
+        for channel in ("indicators", "indicators.forming"):
+            await ws.send_json({"method": "subscribe", "params": asked | {"channel": channel}})
+        end = time.monotonic() + seconds
+        with contextlib.suppress(TimeoutError):
+            while time.monotonic() < end:
+                async with asyncio.timeout(seconds):
+                    message = await ws.receive_json()
+                for row in message["data"] if message["type"] in ("snapshot", "update") else ():
+                    key = (row["symbol"], row["name"], row["ts_start"])
+                    if row["closed"]:
+                        closed.setdefault(key, row)
+                    elif key not in closed:
+                        forming[key] = row
+    return forming, closed
 
 
 def _show(recipe: Recipe) -> None:
@@ -91,7 +137,7 @@ def _show(recipe: Recipe) -> None:
         until(changes)
         assert shown.text("#mean-window") == "3 s every 0.5 s"
         until(lambda: shown.page.evaluate(_TREND) > 20)
-        print("\nrefused to the page:", *sorted(refused), sep="\n  ")  # a gateway has no alerts and no forming steps
+        print("\nrefused to the page:", *sorted(refused), sep="\n  ")  # a gateway has no alerts
         assert [text for text in shown.errors if "Failed to load resource" not in text] == []
         assert shown.violations() == []
         browser.close()

@@ -18,7 +18,7 @@ from tapeflow.app.sink import Sink, sink_topics
 from tapeflow.bus.client import Bus
 from tapeflow.bus.publisher import Publisher, message
 from tapeflow.bus.topics import ensure
-from tapeflow.settings import ApiSettings, BusSettings, PostgresSettings, RunSettings, StoreSettings
+from tapeflow.settings import ApiSettings, BusSettings, FlowSettings, PostgresSettings, RunSettings, StoreSettings
 from tapeflow.stores.postgres.store import PostgresStore
 
 US = 1_700_000_000_000_000
@@ -28,7 +28,14 @@ CHANNELS = ("trades", "candles", "coverage", "quarantine")
 class Cluster:
     """One topic prefix and one database, sinks between them, and a producer."""
 
-    def __init__(self, servers: Servers, data: str, keep: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        data: str,
+        keep: dict[str, str] | None = None,
+        flow: FlowSettings | None = None,
+        channels: tuple[str, ...] = CHANNELS,
+    ) -> None:
         self.bus_settings = BusSettings(bootstrap=servers.kafka(), prefix=fresh_prefix(), partitions=2)
         self.bus = Bus(self.bus_settings.bootstrap)
         self.url = servers.database()
@@ -36,11 +43,12 @@ class Cluster:
             symbols=("X",),
             data=data,
             api=ApiSettings(port=0, requests_per_s=10_000),
-            store=StoreSettings(channels=CHANNELS, keep=keep or {}),
+            store=StoreSettings(channels=channels, keep=keep or {}),
+            flow=flow,
             bus=self.bus_settings,
             postgres=PostgresSettings(url=self.url),
         )
-        ensure(self.bus, [*sink_topics(self.bus_settings, CHANNELS), *event_topics(self.bus_settings)])
+        ensure(self.bus, [*sink_topics(self.bus_settings, channels), *event_topics(self.bus_settings)])
         self.producer = Publisher(self.bus, f"{self.bus_settings.prefix}test")
         self.producer.open()
         self.said: list[str] = []
@@ -75,7 +83,7 @@ class Cluster:
 
     def serve_with_tables(self) -> Gateway:
         """A gateway where no sink has written yet."""
-        PostgresStore(self.url, CHANNELS).close()
+        PostgresStore(self.url, self.settings.store.channels).close()
         return self.serve()
 
     def end(self, part: Sink | Gateway) -> None:

@@ -105,7 +105,7 @@ class Line:
 class Hub:
     """See the module. `offer` may be called from any thread, everything else in the loop."""
 
-    def __init__(self, venue: str, past: Past, watch: Callable[[frozenset[str]], None]) -> None:
+    def __init__(self, venue: str, past: Past, watch: Callable[[frozenset[Topic]], None]) -> None:
         self._venue = venue
         self._past = past
         self._watch = watch
@@ -345,7 +345,7 @@ class Hub:
             elif line in self._unnumbered:
                 self._unnumbered.remove(line)
         if line.topic.channel.endswith(FORMING):
-            self._watch(frozenset(topic.symbol for topic in self._lines if topic.channel.endswith(FORMING)))
+            self._watch(frozenset(topic for topic in self._lines if topic.channel.endswith(FORMING)))
 
     def _join_coverage(self, line: Line, member: Member, *, is_new: bool) -> None:
         line.members[member] = None

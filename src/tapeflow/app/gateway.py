@@ -20,6 +20,7 @@ from tapeflow.api.hub import Hub
 from tapeflow.api.server import Server
 from tapeflow.api.topics import Topics
 from tapeflow.app.collector import bus, bus_settings
+from tapeflow.app.forming import Forming
 from tapeflow.app.gateway_source import GatewaySource
 from tapeflow.app.present import GatewayPast, Present
 from tapeflow.app.published import COVERAGE, STATUS, SYMBOLS, event_topics
@@ -82,13 +83,16 @@ class Gateway:
         topics = [*event_topics(self._own), *sink_topics(self._own, settings.store.channels)]
         ensure(self._bus, topics, self._own.replication)
         follower = self._follower()
-        past = GatewayPast(self.present, self.store, self.is_live)
-        self.hub = Hub(settings.venue, past, self._watch)
+        self.indicators = Forming(self.flow, self.present, self.store, self._say)
+        past = GatewayPast(self.present, self.indicators, self.store, self.is_live)
+        self.hub = Hub(settings.venue, past, self.indicators.watch)  # all other forming rows come whoever follows them
         server = gateway_server(self, GatewaySource(self, past))
+        self.indicators.start()
         try:
             self._follow(follower, server)
         finally:
             server.stop()
+            self.indicators.stop()
             follower.close()
             self.store.close()
             self._write_status(is_running=False)
@@ -160,6 +164,7 @@ class Gateway:
         finished.names = self.present.names
         if finished.size:
             self.hub.offer(finished, False)  # noqa: FBT003 - of finished rows
+        self.indicators.take(finished, moved)
         self._form(moved)
 
     def _form(self, moved: set[tuple[str, Any]]) -> None:
@@ -167,6 +172,8 @@ class Gateway:
         for channel, code in moved:
             for row in (row for _, row in sorted(self.present.forming[channel, code].items())):
                 forming.add(channel, code, 0, row)
+        for code, row in self.indicators.moved():
+            forming.add("indicators", code, 0, row)
         if forming.size:
             self.hub.offer(forming, True)  # noqa: FBT003 - of forming rows
 
@@ -180,9 +187,6 @@ class Gateway:
             self.described[value["symbol"]] = value
         else:
             self.hub.offer_coverage(value["data"])
-
-    def _watch(self, symbols: frozenset[str]) -> None:
-        """Forming rows come whoever follows them."""
 
     # -- how it is ---------------------------------------------------------------------------------------
 
@@ -201,6 +205,7 @@ class Gateway:
             "gateway": {
                 "rows": self.present.rows,
                 "unreadable": self._unreadable,
+                "forming": self.indicators.status(),
                 "problem": self._problem,
                 "collectors": sorted(self.statuses),
             },

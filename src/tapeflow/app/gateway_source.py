@@ -79,12 +79,16 @@ class GatewaySource:
         return _decode(rows[-1]) if rows else None
 
     def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
-        symbol, topics = str(key["symbol"]), self._gateway.topics
+        symbol = str(key["symbol"])
         asked = {name: value for name, value in key.items() if name not in ("venue", "symbol")}
-        if channel == "indicators.forming" and "interval" not in asked:
-            return [row for one in topics.intervals for row in self.forming(channel, interval=one, **key)]
+        if channel != "indicators.forming":
+            return [_decode(row) for topic in self._find(channel, symbol, asked) for row in self._past.rows(topic)]
+        intervals = [asked.pop("interval")] if "interval" in asked else self._gateway.topics.intervals
+        found = [topic for one in intervals for topic in self._find(channel, symbol, asked | {"interval": one})]
+        return [_decode(row) for row in self._gateway.indicators.ask(found)]
+
+    def _find(self, channel: str, symbol: str, asked: dict[str, str | int]) -> list[Topic]:
         try:
-            found = topics.find({"channel": channel, "symbol": symbol, **asked}, [symbol])
+            return self._gateway.topics.find({"channel": channel, "symbol": symbol, **asked}, [symbol])
         except Refusal:
             return []  # what the flow does not make has no rows
-        return [_decode(row) for topic in found for row in self._past.rows(topic)]

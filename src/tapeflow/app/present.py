@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +16,9 @@ from tapeflow.stores.encoded import Encoded
 from tapeflow.stores.postgres.store import PostgresStore
 from tapeflow.stores.postgres.text import check
 from tapeflow.stores.series import Counts, is_forming, is_time, series_of
+
+if TYPE_CHECKING:
+    from tapeflow.app.forming import Forming
 
 #: Of these only the newest row of a symbol matters.
 NEWEST = ("quotes", "book", "tickers")
@@ -47,6 +50,10 @@ class Present:
             found = self._numbers[symbol] = len(self.names)
             self.names = [*self.names, symbol]  # others have the old list
         return found
+
+    def known(self, symbol: str) -> int | None:
+        """The number of a symbol that has one; from any thread."""
+        return self._numbers.get(symbol)
 
     def take(self, channel: str, value: bytes, finished: Encoded, forming: set[tuple[str, Any]]) -> None:
         """One row of a channel: to the finished ones, or to those of windows that are still open; raises `Unfit`."""
@@ -109,8 +116,9 @@ class Present:
 class GatewayPast:
     """A `tapeflow.api.hub.Past` over the database and the counts of this gateway."""
 
-    def __init__(self, present: Present, store: PostgresStore, is_live: threading.Event) -> None:
+    def __init__(self, present: Present, indicators: Forming, store: PostgresStore, is_live: threading.Event) -> None:
         self._present = present
+        self._indicators = indicators
         self._store = store
         self._is_live = is_live
         self.epoch = store.epoch
@@ -129,11 +137,17 @@ class GatewayPast:
         return self._present.counts.get(topic.channel, series_of(topic.channel, key))
 
     async def forming_rows(self, topic: Topic) -> list[bytes]:
-        return self.rows(topic)
+        if topic.base != "indicators":
+            return self.rows(topic)
+        # A series that nobody has followed so far takes a moment: its rows come when it has begun.
+        return await asyncio.to_thread(self._indicators.rows, [topic])
 
     def rows(self, topic: Topic) -> list[bytes]:
         """The newest value of a topic, or its rows of windows that have not closed."""
-        code = topic.code(self._present.number(topic.symbol))
+        number = self._present.known(topic.symbol)
+        if number is None:
+            return []
+        code = topic.code(number)
         if topic.channel in NEWEST:
             found = self._present.newest.get((topic.channel, code))
             return [] if found is None else [found]

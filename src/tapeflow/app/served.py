@@ -23,7 +23,7 @@ class Served:
         self._run = run
         self.topics = Topics(run.flow, settings.venue)
         self.live = RunLive(pipeline, run.store, self.topics)
-        self.hub = Hub(settings.venue, self.live, pipeline.watch)
+        self.hub = Hub(settings.venue, self.live, lambda topics: pipeline.watch({topic.symbol for topic in topics}))
         #: The clients, once there is a server.
         self.streams: Streams | None = None
         #: How the alerts are doing.

@@ -227,7 +227,7 @@ def test_a_snapshot_has_the_newest_rows() -> None:
 def test_the_hub_keeps_nothing_of_those_who_left() -> None:
     async def run() -> None:
         source = Source(3)
-        watched: list[frozenset[str]] = []
+        watched: list[frozenset[Topic]] = []
         hub = Hub("binance", source, watched.append)
         hub.attach(asyncio.get_running_loop())
         hub.offer(source.batch(), is_forming=False)
@@ -236,7 +236,7 @@ def test_the_hub_keeps_nothing_of_those_who_left() -> None:
         reader = Reader()
         for topic in (*TOPICS, forming):
             await hub.join(topic, reader)
-        assert watched[-1] == {"A"}
+        assert watched[-1] == {forming}
         for topic in (*TOPICS, forming):
             hub.leave(topic, reader)
         assert watched[-1] == frozenset()

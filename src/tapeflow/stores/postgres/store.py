@@ -222,6 +222,13 @@ class PostgresStore:
         positions = {(str(topic), int(part)): int(at) for topic, part, at in places}
         return positions, {(str(channel), str(series)): int(count) for channel, series, count in rows}
 
+    def count(self, channel: str, series: str) -> int:
+        """How many rows a series has had, those that were replaced too."""
+        with self._said("cannot read the store"), self._reader() as db:
+            query = "SELECT count FROM series WHERE channel = %s AND series = %s"
+            found = db.execute(query, (channel, series)).fetchone()
+        return 0 if found is None else int(found[0])
+
     def _retract(self, symbol: str) -> None:
         for name in ("trades", "candles", "moving_average", "indicators", "late"):
             if name in self._channels:

@@ -136,8 +136,7 @@ def answer(
 def _forming(engine: Engine, results: Results) -> list[dict[str, Any]]:
     engine.forming(range(len(engine.symbols)), results)
     results.names = engine.symbols
-    rows = map(msgspec.json.decode, results.table("indicators").json_lines())
-    return [row | {"closed": False} for row in rows]
+    return [msgspec.json.decode(row) for row in results.table("indicators").json_lines()]
 
 
 def topic_of(flow: Flow, raws: Sequence[Raw], *, batch: int = 997) -> list[dict[str, Any]]:

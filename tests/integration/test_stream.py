@@ -212,7 +212,7 @@ def test_newest_values_and_forming_rows(running: Running) -> None:
         ids = {"interval": "1s", "name": "sma_20"}
         await one.ask("subscribe", channel="indicators.forming", symbols=[running.symbol], **ids)
         update = await one.until(lambda m: m["type"] == "update" and m["channel"] == "indicators.forming")
-        assert {row["name"] for row in update["data"]} == {"sma_20"}
+        assert {(row["name"], row["closed"]) for row in update["data"]} == {("sma_20", False)}
 
     talk(running, work)
 

@@ -62,7 +62,8 @@ class Stage:
                 heads[key], values = chain.step.on_event(state, to_float(close, self._scale))
                 bars[key] = bar
                 if values is not None:
-                    out.append(self._row(symbol, fold, step, ChainRow(ts_start, values, bar, chain.late + revision)))
+                    row = ChainRow(ts_start, values, bar, chain.late + revision)
+                    out.append(self._row(symbol, fold, step, row)._replace(closed=False))
         return out
 
     def _candle(

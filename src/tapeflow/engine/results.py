@@ -18,6 +18,7 @@ class StepRow(NamedTuple):
     bars: int
     revision: int
     values: dict[str, Any]
+    closed: bool = True
 
 
 class Sink(Protocol):

@@ -322,7 +322,7 @@ class Results:
             "interval": Coded(rows["fold"], intervals),
             "name": Coded(name, names),
             "values": [self._steps[i].values for i in at.tolist()],
-            "closed": np.ones(len(rows), bool),
+            "closed": np.array([self._steps[i].closed for i in at.tolist()], bool),
         }
         if self._numbered and self._step_numbers:
             columns["seq"] = [self._step_numbers[i] for i in at.tolist()]

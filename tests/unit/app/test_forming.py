@@ -140,8 +140,8 @@ class Both:
         return in_order(map(json.loads, self.forming.rows(self.every())))
 
     def engines(self) -> list[Row]:
-        """The engine's own, `closed` as a stream says it."""
-        return in_order(json.loads(row) | {"closed": False} for row in lines(self.now(), "indicators"))
+        """The engine's own."""
+        return in_order(map(json.loads, lines(self.now(), "indicators")))
 
     def is_settled(self) -> bool:
         """No revision waits for the next second: then the engine has not computed it yet."""

@@ -98,7 +98,7 @@ def told(what: str, late: list[int], more: str) -> None:
 
 def live(rate: float, seconds: float, *, has_past: bool) -> None:
     command = [sys.executable, "-m", "tapeflow", "simulate", "binance", "--port", "0", "--days", "1"]
-    trades, symbols = rate * 0.8, 40  # the rest are quotes
+    trades, symbols = rate, 40  # a quiet minute and quotes between make about so many frames of it
     command += ["--rate", str(trades), "--symbols", str(symbols), "--seed", str(seed_of(trades, symbols))]
     venue = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert venue.stdout is not None

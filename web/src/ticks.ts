@@ -4,8 +4,8 @@
  * Each tick costs milliseconds whatever it shows, so a market that moves little is drawn a few times a second, which a
  * glance follows; in a fast one a price of that age would be wrong, so ticks come as often as a screen shows frames.
  */
-const CALM_MS = 150;
-const FAST_MS = 25;
+const CALM_MS = 160;
+const FAST_MS = 20;
 /** Asked for so often in a second, ticks begin to come sooner, and come soonest. */
 const CALM = 100;
 const FAST = 200;

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import Phase, settings
 
 from servers import Servers
+from tapeflow import indicators
 
 settings.register_profile("quick", phases=(Phase.explicit, Phase.generate), derandomize=True, print_blob=False)
 if profile := os.environ.get("TAPEFLOW_HYPOTHESIS"):
@@ -21,3 +24,14 @@ def servers() -> Iterator[Servers]:
     made = Servers()
     yield made
     made.close()
+
+
+@pytest.fixture
+def own_indicators(tmp_path: Path) -> Iterator[None]:
+    """Indicators that a test adds from its folder are gone after it."""
+    folders = list(indicators.__path__)
+    yield
+    indicators.__path__[:] = folders
+    for name, module in list(sys.modules.items()):
+        if name.startswith("tapeflow.indicators.") and Path(module.__file__ or "").is_relative_to(tmp_path):
+            del sys.modules[name]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,16 +74,7 @@ def test_rows_come_without_a_checkpoint(servers: Servers) -> None:
     assert first_rows(bus, address, market(7, 2000, late=0.0)) == set(RESULTS)
 
 
-@pytest.fixture
-def _own() -> Iterator[None]:
-    """What the test adds is gone after it."""
-    before = list(indicators.__path__)
-    yield
-    indicators.__path__[:] = before
-    sys.modules.pop("tapeflow.indicators.climb", None)
-
-
-@pytest.mark.usefixtures("_own")
+@pytest.mark.usefixtures("own_indicators")
 def test_an_indicator_of_ones_own(servers: Servers, tmp_path: Path) -> None:
     (tmp_path / "climb.py").write_text(OWN)
     indicators.add_folder(str(tmp_path))

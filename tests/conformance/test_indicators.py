@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -90,16 +89,7 @@ class Twice(msgspec.Struct, frozen=True):
 '''
 
 
-@pytest.fixture
-def _own() -> Iterator[None]:
-    """What a test adds is gone after it."""
-    before = list(indicators.__path__)
-    yield
-    indicators.__path__[:] = before
-    sys.modules.pop("tapeflow.indicators.twice_last", None)
-
-
-@pytest.mark.usefixtures("_own")
+@pytest.mark.usefixtures("own_indicators")
 def test_a_folder_of_ones_own_is_found_and_its_code_told_apart(tmp_path: Path) -> None:
     def write(factor: int) -> None:
         (tmp_path / "twice_last.py").write_text(TWICE.replace("FACTOR", str(factor)))
@@ -125,7 +115,7 @@ def test_a_folder_of_ones_own_is_found_and_its_code_told_apart(tmp_path: Path) -
     assert fingerprint() != first
 
 
-@pytest.mark.usefixtures("_own")
+@pytest.mark.usefixtures("own_indicators")
 @pytest.mark.parametrize(
     ("name", "body", "said"),
     [

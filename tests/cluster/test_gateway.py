@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ async def _follow(url: str, count: int, params: dict[str, Any], resume: str | No
 
 def starts(messages: list[dict[str, Any]]) -> list[tuple[int, int]]:
     return [((row["ts_start"] - US) // 1_000_000, row["revision"]) for m in messages for row in m["data"]]
+
+
+def test_a_gateway_waits_for_a_database_that_has_no_tables_yet(cluster: Cluster) -> None:
+    threading.Timer(2, cluster.start).start()
+    cluster.serve()
+    told = [text for text in cluster.said if "no such tables yet" in text]
+    assert len(told) == 1, "told once, not at every try"
 
 
 def test_a_cursor_is_good_on_any_gateway_and_after_a_restart(cluster: Cluster) -> None:

@@ -22,6 +22,7 @@ from tapeflow.api.topics import Topics
 from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.forming import Forming
 from tapeflow.app.gateway_source import GatewaySource
+from tapeflow.app.opening import opened
 from tapeflow.app.present import GatewayPast, Present
 from tapeflow.app.published import COVERAGE, STATUS, SYMBOLS, event_topics
 from tapeflow.app.serve import gateway_server
@@ -76,10 +77,9 @@ class Gateway:
         self._stopping.set()
 
     def run(self) -> None:
-        """Serve until stopped; raises `SettingsError`, `StoreError` where it cannot begin."""
+        """Serve until stopped, as soon as there is a database with tables; raises `SettingsError`."""
         settings = self.settings
-        url, schema = settings.postgres.address, settings.postgres.schema
-        self.store = PostgresStore(url, settings.store.channels, name=schema, read_only=True)
+        self.store = opened(self._open, self._stopping, self._fail)
         topics = [*event_topics(self._own), *sink_topics(self._own, settings.store.channels)]
         ensure(self._bus, topics, self._own.replication)
         follower = self._follower()
@@ -96,6 +96,15 @@ class Gateway:
             follower.close()
             self.store.close()
             self._write_status(is_running=False)
+
+    def _open(self) -> PostgresStore:
+        url, schema = self.settings.postgres.address, self.settings.postgres.schema
+        return PostgresStore(url, self.settings.store.channels, name=schema, read_only=True)
+
+    def _fail(self, error: StoreError) -> None:
+        if str(error) != self._problem:  # told once, not at every try
+            self._say(f"{error}; trying again")
+        self._problem = str(error)
 
     def _follow(self, follower: Follower, server: Server) -> None:
         told = 0.0
@@ -136,9 +145,7 @@ class Gateway:
         try:
             found = follower.read(PAGE, WAIT_S)
         except StoreError as error:
-            if str(error) != self._problem:
-                self._say(f"{error}; trying again")
-            self._problem = str(error)
+            self._fail(error)
             self._stopping.wait(RETRY_S)
             return []
         if found:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from tapeflow import files
 from tapeflow.app.collector import bus, bus_settings
+from tapeflow.app.opening import LONGEST_S, RETRY_S, opened
 from tapeflow.bus.client import module, raised
 from tapeflow.bus.dead import DeadLetters
 from tapeflow.bus.follower import Partition, Record, bounds, consumer
@@ -40,8 +41,6 @@ from tapeflow.stores.series import Counts, is_forming, is_time
 BATCH, WAIT_S = 20_000, 0.2
 #: So many of a channel are read as columns.
 MANY = 64
-#: A store that fails is tried again after so long, twice as long each time.
-RETRY_S, LONGEST_S = 0.5, 15.0
 STATUS_S, RETAIN_S = 1.0, 600.0
 DEAD = "dead_letters"
 
@@ -94,7 +93,7 @@ class Sink:
         """Follow the topics until stopped; raises `SettingsError` where they cannot be had."""
         ensure(self._bus, sink_topics(self._own, self._settings.store.channels), self._own.replication)
         self._dead = DeadLetters(self._bus, self._own.topic(DEAD))
-        self._store = self._opened()
+        self._store = opened(self._open, self._stopping, self._fail)
         self._consumer = consumer(self._bus, f"tapeflow-sink-{self._settings.postgres.schema}")
         try:
             self._consumer.subscribe(list(self._channels), on_assign=self._assigned, on_revoke=self._revoked,
@@ -111,17 +110,8 @@ class Sink:
             self._pool.shutdown()
             self._store.close()
 
-    def _opened(self) -> PostgresStore:
-        """The store, as soon as it can be reached."""
-        wait = RETRY_S
-        while True:
-            try:
-                return PostgresStore(self._url, self._settings.store.channels, name=self._settings.postgres.schema)
-            except StoreError as error:
-                self._fail(error)
-                if self._stopping.wait(wait):
-                    raise
-                wait = min(LONGEST_S, 2 * wait)
+    def _open(self) -> PostgresStore:
+        return PostgresStore(self._url, self._settings.store.channels, name=self._settings.postgres.schema)
 
     # -- partitions --------------------------------------------------------------------------------------
 

@@ -54,11 +54,11 @@ class PostgresStore:
         self._writers: dict[str, Writer] = {}
         with self._said("cannot open the store"):
             self._db = self._connect()
-            if not read_only:
-                self._prepare()
             try:
+                if not read_only:
+                    self._prepare()
                 self._check_version()
-            except StoreError:
+            except BaseException:
                 self._db.close()
                 raise
             self._doubtful_to = int(self._meta("doubtful_to") or 0)

@@ -5,10 +5,10 @@
  * glance follows; in a fast one a price of that age would be wrong, so ticks come as often as a screen shows frames.
  */
 const CALM_MS = 160;
-const FAST_MS = 20;
+const FAST_MS = 24;
 /** Asked for so often in a second, ticks begin to come sooner, and come soonest. */
-const CALM = 100;
-const FAST = 200;
+const CALM = 200;
+const FAST = 400;
 /** How fast is told by about the last second. */
 const MEMORY_MS = 1000;
 

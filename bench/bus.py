@@ -117,14 +117,14 @@ def main() -> None:
     count = options.parse_args().n
     prefix, url = f"bench{uuid.uuid4().hex[:6]}.", os.environ["TAPEFLOW_POSTGRES"]
     kafka = BusSettings(bootstrap=os.environ["TAPEFLOW_KAFKA"], prefix=prefix)
-    settings = RunSettings(
-        symbols=("X",), store=StoreSettings(channels=("trades",)), bus=kafka,
-        postgres=PostgresSettings(url=url, schema=prefix.strip(".")),
-    )  # fmt: skip
     bus = Bus(kafka.servers)
     ensure(bus, sink_topics(kafka, ("trades",)))
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
+        settings = RunSettings(
+            symbols=("X",), data=str(folder / "sink"), store=StoreSettings(channels=("trades",)), bus=kafka,
+            postgres=PostgresSettings(url=url, schema=prefix.strip(".")),
+        )  # fmt: skip
         took = publish(tape_of(count, folder), folder, kafka, count)
         records = list(read_all(bus, kafka.topic("trades")))
         messages = [message(one.key or b"", one.value) for one in records]

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 from fastapi import FastAPI
+from websockets.frames import Frame, Opcode
 
 from feeding import until
 from tapeflow.api import sse, stream
@@ -24,7 +25,7 @@ from tapeflow.api.hub import Hub
 from tapeflow.api.limits import Limits
 from tapeflow.api.problem import BY_ERROR
 from tapeflow.api.server import Server
-from tapeflow.api.stream import Rules, Streams, _resume_of
+from tapeflow.api.stream import Rules, Streams, _head, _resume_of
 from tapeflow.api.topics import Topic, Topics
 from tapeflow.client import channel
 from tapeflow.client.connect import connect
@@ -262,3 +263,9 @@ def unread(address: str, request: bytes) -> Iterator[None]:
         assert b"101" in raw.recv(100)
         raw.sendall(b"\x81" + bytes([0x80 | len(request)]) + b"\0\0\0\0" + request)
         yield
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 1 << 20])
+def test_a_message_is_framed_as_another_library_frames_it(size: int) -> None:
+    message = b"x" * size
+    assert _head(size) + message == Frame(Opcode.TEXT, message).serialize(mask=False)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -63,20 +64,37 @@ def flows() -> dict[str, Flow]:
     return {"folds": folds.build(), "steps": steps.build(), "default": catalogue.default()}
 
 
-def measured(bus: Bus, topic: str, group: str, job: str, rest: Rest) -> float:
-    """Rows a second between the first checkpoint that holds a tenth of the topic and the first that holds all."""
-    first: tuple[float, int] | None = None
+class Seen(NamedTuple):
+    """A checkpoint as it was seen: when, how much of the topic it holds, what had been worked by then."""
+
+    at: float
+    read: int
+    cpu_s: float
+
+
+def measured(bus: Bus, topic: str, group: str, job: str, rest: Rest) -> list[Seen]:
+    """All checkpoints until one holds the whole topic."""
+    seen = [Seen(time.monotonic(), 0, cpu_s())]
     while True:
         if (state := rest.get(f"/jobs/{job}")["state"]) not in ("INITIALIZING", "CREATED", "RUNNING"):
             sys.exit(f"{group} is {state}: {rest.get(f'/jobs/{job}/exceptions')['exceptionHistory']['entries'][:1]}")
         ends, done = bus.ends(topic, group)
-        now, read = time.monotonic(), sum(done)
-        if first is None and read > sum(ends) // 10:
-            first = (now, read)
+        read = sum(done)
+        if read > seen[-1].read:
+            seen.append(Seen(time.monotonic(), read, cpu_s()))
         if read == sum(ends):
-            assert first is not None
-            return (read - first[1]) / (now - first[0]) if now > first[0] else float("nan")
-        time.sleep(0.2)
+            return seen
+        time.sleep(0.1)
+
+
+def told(seen: list[Seen]) -> dict[str, float]:
+    """From the job's start to its end; and as it goes on, between its first checkpoint and the last before the end."""
+    start, *between, end = seen
+    found = {"cpu_us_per_row_from_start": round((end.cpu_s - start.cpu_s) / end.read * 1e6, 1)}
+    if len(between) > 1 and (rows := between[-1].read - between[0].read) > end.read / 5:
+        found["cpu_us_per_row"] = round((between[-1].cpu_s - between[0].cpu_s) / rows * 1e6, 1)
+        found["rows_per_s"] = round(rows / (between[-1].at - between[0].at))
+    return found
 
 
 def cpu_s() -> float:
@@ -91,42 +109,51 @@ def cpu_s() -> float:
     return sum(worked for group, worked in ticks.values() if group in groups) / os.sysconf("SC_CLK_TCK")
 
 
+def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> None:
+    """One job over a topic, that of plain SQL without a flow; its figures as a line of JSON."""
+    address, job_name = os.environ["TAPEFLOW_FLINK"], f"{source.partition('.')[0]}-{name}"
+    topics = {channel: f"{job_name}.{channel}" for channel in RESULTS}
+    bus.make(list(topics.values()), PARTITIONS)
+    if flow is None:
+        command = (str(client.python), str(Path(__file__).with_name("flink_plain.py")), address, bus.servers)
+        given = (source, job_name, client.connector.as_uri())
+        done = subprocess.run((*command, *given), capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(done.stderr[-3000:])
+        job = done.stdout.split()[-1]
+    else:
+        spec = Spec(job_name, folds_of(flow, 8, 8), source, topics, bus.servers, transaction_timeout_ms=60_000)
+        job = submit(spec, address, client, print, anew=True)
+    found = told(measured(bus, source, job_name, job, Rest(address)))
+    state = Rest(address).get(f"/jobs/{job}/checkpoints")["latest"]["completed"]["state_size"]
+    print(json.dumps({"job": name, **found, "state_mib": round(state / 2**20, 1)}), flush=True)
+    Rest(address).cancel(job)
+    bus.remove(list(topics.values()))
+
+
 def main() -> None:
     reading = argparse.ArgumentParser()
-    reading.add_argument("-n", type=int, default=1_000_000)
+    reading.add_argument("-n", type=int, default=2_500_000, help="trades for plain and folds; a tenth for the others")
     reading.add_argument("--only", default="plain,folds,steps,default")
     asked = reading.parse_args()
-    bus, address = Bus(os.environ["TAPEFLOW_KAFKA"]), os.environ["TAPEFLOW_FLINK"]
+    bus, made = Bus(os.environ["TAPEFLOW_KAFKA"]), flows()
     client = Client(service.python(CACHE), service.connector(CACHE))
-    made, stamp = flows(), time.time_ns() // 10**6 % 10**8
-    source = f"bench{stamp}.trades"
-    bus.make([source], PARTITIONS)
-    rows = topic_of(made["folds"] if "default" not in asked.only else made["default"], trades(asked.n))
-    print(f"{asked.n} trades, {len(rows) - asked.n} time rows", flush=True)
-    bus.write(source, rows, poison=())
-    for name in asked.only.split(","):
-        job_name = f"bench{stamp}-{name}"
-        topics = {channel: f"{job_name}.{channel}" for channel in RESULTS}
-        bus.make(list(topics.values()), PARTITIONS)
-        if name == "plain":
-            jars = ";".join((client.connector.as_uri(),))
-            command = (str(client.python), str(Path(__file__).with_name("flink_plain.py")), address, bus.servers)
-            done = subprocess.run((*command, source, job_name, jars), capture_output=True, text=True, check=False)
-            if done.returncode:
-                sys.exit(done.stderr[-3000:])
-            job = done.stdout.split()[-1]
-        else:
-            spec = Spec(job_name, folds_of(made[name], 8, 8), source, topics, bus.servers, checkpoint_ms=1000,
-                        transaction_timeout_ms=60_000)  # fmt: skip
-            job = submit(spec, address, client, print, anew=True)
-        began = cpu_s()
-        found = {"job": name, "rows_per_s": round(measured(bus, source, job_name, job, Rest(address)))}
-        found["cpu_us_per_row"] = round((cpu_s() - began) / len(rows) * 1e6, 1)
-        state = Rest(address).get(f"/jobs/{job}/checkpoints")["latest"]["completed"]["state_size"]
-        print(json.dumps({**found, "state_mib": round(state / 2**20, 1)}), flush=True)
-        Rest(address).cancel(job)
-        bus.remove(list(topics.values()))
-    bus.remove([source])
+    wanted = asked.only.split(",")
+    for names, marks, count in (
+        ({"plain", "folds"}, "folds", asked.n),
+        ({"steps", "default"}, "default", asked.n // 10),
+    ):
+        if not names & set(wanted):
+            continue
+        source = f"bench{time.time_ns() // 10**6 % 10**8}.trades"
+        bus.make([source], PARTITIONS)
+        rows = topic_of(made[marks], trades(count))
+        print(f"{count} trades, {len(rows) - count} time rows", flush=True)
+        bus.write(source, rows, poison=())
+        del rows
+        for name in [name for name in wanted if name in names]:
+            run(name, made.get(name), bus, source, client)
+        bus.remove([source])
 
 
 if __name__ == "__main__":

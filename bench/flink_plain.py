@@ -38,7 +38,7 @@ def main(address: str, kafka: str, topic: str, name: str, jars: str) -> None:
     rows = {
         "execution.target": "remote", "execution.attached": "false", "rest.address": host, "rest.port": port,
         "pipeline.jars": jars, "pipeline.name": name, "parallelism.default": "1",
-        "execution.checkpointing.interval": "1 s", "table.exec.source.idle-timeout": "2 s",
+        "execution.checkpointing.interval": "10 s", "table.exec.source.idle-timeout": "2 s",
     }  # fmt: skip
     made = Configuration()
     for key, value in rows.items():

@@ -44,7 +44,7 @@ def main(path: str) -> None:
     if "indicators" in folds.channels:
         wanted.add_insert("indicators", tables.from_data_stream(_steps(tables, request.spec)))
     if request.explains:
-        sys.stdout.write(wanted.explain())
+        sys.stdout.write(tables.from_path("computed").explain() + wanted.explain())
         return
     wanted.attach_as_datastream()
     client = env.execute_async(request.spec.name)

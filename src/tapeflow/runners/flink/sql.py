@@ -22,6 +22,9 @@ from tapeflow.runners.flink.spec import Folds, Interval, Sliding, Spec
 TIME, ID = 16, 19
 PRICE_AT = TIME + ID + 1
 
+#: A tick whose time is cut to milliseconds.
+_COARSE_TICK = f"SUBSTRING(`tick` FROM 1 FOR {TIME - 3}) || '000' || SUBSTRING(`tick` FROM {TIME + 1})"
+
 #: Totals at or beyond it are null in a row, as in `domain.candle`; as a mantissa.
 _LIMIT_DIGITS = 38
 #: The total is known by a float here, whose error stays far below this part of it.
@@ -112,40 +115,40 @@ def _options(rows: Mapping[str, str]) -> str:
     return ", ".join(f"{quoted(name)} = {quoted(value)}" for name, value in rows.items())
 
 
-def events(folds: Folds) -> str:
-    """Trades and time rows with what each aggregation needs of them, computed once."""
+def parsed(folds: Folds) -> str:
+    """Trades and time rows with their numbers read, each once: Flink joins projections on top of each other into one,
+    which would read a text anew for every use of its number. Through what is unnested it does not."""
     first = "COALESCE(`first_id`, `id`)"
-    place = f"LPAD({first}, {ID}, '0') || `price`"
-    price, size = _decimal("price", 19, folds.price_scale), _decimal("size", 19, folds.size_scale)
-    # A product of 19 and 19 digits would be given 39 and lose decimals. Not both have 19: their notional is bounded.
-    wide = 10 ** (18 - folds.size_scale)
-    quote = (
-        f"CASE WHEN {size} < {wide} THEN {price} * {_decimal('size', 18, folds.size_scale)} "
-        f"ELSE {_decimal('price', 18, folds.price_scale)} * {size} END"
-    )
+    read = {
+        "number": f"TRY_CAST({first} AS BIGINT)",
+        "last": "TRY_CAST(`last_id` AS BIGINT)",
+        "price": _decimal("price", 19, folds.price_scale),
+        "size": _decimal("size", 19, folds.size_scale),
+        "tick": f"LPAD(CAST(`ts_event` AS STRING), {TIME}, '0') || LPAD({first}, {ID}, '0') || `price`",
+    }
     return (
-        "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `id` IS NULL AS `is_time`, `ts_event`, "
-        f"`ts_watermark`, {price} AS `price`, {size} AS `size`, {quote} AS `quote`, "
-        # Whether a total is near its limit need not be exact; of a product it would cost a parsed text.
-        f"CAST({price} AS DOUBLE) * CAST({size} AS DOUBLE) AS `rough`, `side` = 'buy' AS `buys`, "
-        f"COALESCE(TRY_CAST(`last_id` AS BIGINT) - TRY_CAST(`first_id` AS BIGINT), 0) + 1 AS `trades`, "
-        f"LPAD(CAST(`ts_event` AS STRING), {TIME}, '0') || {place} AS `tick`, "
-        f"LPAD(CAST(`ts_event` / 1000 AS STRING), {TIME}, '0') || {place} AS `coarse_tick`, "
-        f"COALESCE(`coarse`, FALSE) AS `coarse` FROM `trades` WHERE {_usable(folds)}"
+        "CREATE TEMPORARY VIEW `parsed` AS SELECT t.`venue`, t.`symbol`, t.`id` IS NULL AS `is_time`, t.`ts_event`, "
+        "t.`ts_watermark`, t.`side`, t.`coarse`, t.`first_id` IS NULL AS `is_single`, r.* "
+        f"FROM (SELECT *, ARRAY[ROW({', '.join(read.values())})] AS `once` FROM `trades`) AS t "
+        f"CROSS JOIN UNNEST(t.`once`) AS r({', '.join(f'`{name}`' for name in read)})"
     )
 
 
-def _usable(folds: Folds) -> str:
+def events() -> str:
+    """Trades and time rows, without what cannot be used."""
+    return (
+        "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `is_time`, `ts_event`, `ts_watermark`, `price`, "
+        "`size`, `side` = 'buy' AS `buys`, COALESCE(`last` - `number`, 0) + 1 AS `trades`, `tick`, "
+        f"COALESCE(`coarse`, FALSE) AS `coarse` FROM `parsed` WHERE {_usable()}"
+    )
+
+
+def _usable() -> str:
     """Leaves out what is neither a trade nor a time row: a sink keeps it as a dead letter, and the job must go on."""
-    ids = "TRY_CAST(COALESCE(`first_id`, `id`) AS BIGINT) IS NOT NULL"
-    last = "(`first_id` IS NULL OR TRY_CAST(`last_id` AS BIGINT) IS NOT NULL)"
+    values = "`ts_event`", "`number`", "`price`", "`size`"
+    is_trade = " AND ".join(f"{value} IS NOT NULL" for value in values) + " AND (`is_single` OR `last` IS NOT NULL)"
     known = "`venue` IS NOT NULL AND `symbol` IS NOT NULL"
-    values = " AND ".join(
-        f"{_decimal(name, 19, scale)} IS NOT NULL"
-        for name, scale in (("price", folds.price_scale), ("size", folds.size_scale))
-    )
-    is_trade = f"`ts_event` IS NOT NULL AND {ids} AND {last} AND {values}"
-    return f"{known} AND (`id` IS NULL AND `ts_watermark` IS NOT NULL OR `id` IS NOT NULL AND {is_trade})"
+    return f"{known} AND (`is_time` AND `ts_watermark` IS NOT NULL OR NOT `is_time` AND {is_trade})"
 
 
 def _decimal(field: str, digits: int, scale: int) -> str:
@@ -207,13 +210,27 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
             "step_coarse_tick": f"MAX(CASE WHEN {on_time} THEN `coarse_tick` END)",
             "step_coarse": f"MAX(CASE WHEN {on_time} AND `coarse` THEN 1 ELSE 0 END)",
         }
+    made = (f"{value} AS `{field}`" for field, value in _of_a_candle(folds).items())
     windows = ", ".join(_window_of(folds.intervals.index(one), one) for one in intervals)
     expanded = (
         "SELECT e.*, i.`interval`, i.`length`, i.`ts_start` "
-        f"FROM (SELECT *, ARRAY[{windows}] AS `windows` FROM `events`) AS e "
+        f"FROM (SELECT *, {', '.join(made)}, ARRAY[{windows}] AS `windows` FROM `events`) AS e "
         "CROSS JOIN UNNEST(e.`windows`) AS i(`interval`, `length`, `ts_start`) WHERE i.`ts_start` IS NOT NULL"
     )
     return _grouped(name, ("venue", "symbol", "interval", "ts_start", "length"), totals, expanded, kept)
+
+
+def _of_a_candle(folds: Folds) -> dict[str, str]:
+    """What candles need of an event beside what it says."""
+    # A product of 19 and 19 digits would be given 39 and lose decimals. Not both have 19: their notional is bounded.
+    wide = 10 ** (18 - folds.size_scale)
+    quote = (
+        f"CASE WHEN `size` < {wide} THEN `price` * CAST(`size` AS DECIMAL(18, {folds.size_scale})) "
+        f"ELSE CAST(`price` AS DECIMAL(18, {folds.price_scale})) * `size` END"
+    )
+    # Whether a total is near its limit need not be exact; of a product it would cost a parsed text.
+    rough = "CAST(`price` AS DOUBLE) * CAST(`size` AS DOUBLE)"
+    return {"quote": quote, "rough": rough, "coarse_tick": _COARSE_TICK}
 
 
 def _window_of(at: int, one: Interval) -> str:
@@ -236,8 +253,9 @@ def mean_view(name: str, means: tuple[Sliding, ...], table: str, kept_us: int) -
     kept = max(mean.size_us for mean in means) + kept_us
     windows = ", ".join(_window_of_mean(mean, at) for mean in means for at in range(_reach(mean)))
     expanded = (
-        "SELECT e.*, e.`price` * CAST(e.`trades` AS DECIMAL(10, 0)) AS `paid`, w.`length`, w.`slide`, w.`ts_end` "
-        f"FROM (SELECT *, ARRAY[{windows}] AS `windows` FROM `{table}`) AS e "
+        "SELECT e.*, w.`length`, w.`slide`, w.`ts_end` FROM (SELECT `venue`, `symbol`, `is_time`, `ts_watermark`, "
+        f"`trades`, `price` * CAST(`trades` AS DECIMAL(10, 0)) AS `paid`, ARRAY[{windows}] AS `windows` "
+        f"FROM `{table}`) AS e "
         "CROSS JOIN UNNEST(e.`windows`) AS w(`length`, `slide`, `ts_end`) WHERE w.`ts_end` IS NOT NULL"
     )
     totals = {
@@ -379,7 +397,7 @@ def _step_events(folds: Folds) -> str:
         "ts_start": "`ts_event`",
         "ts_end": "`ts_watermark`",
         "tick": "`tick`",
-        "coarse_tick": "`coarse_tick`",
+        "coarse_tick": _COARSE_TICK,
         "coarse": "`coarse`",
     }
     return _select(values, f"`events` WHERE `is_time` OR `ts_watermark` >= {end}")
@@ -427,7 +445,8 @@ def statements(spec: Spec) -> Iterator[str]:
     folds = spec.folds
     if folds.reads_trades:
         yield source(spec)
-        yield events(folds)
+        yield parsed(folds)
+        yield events()
     if folds.push_means:
         yield pushes(spec)
         yield pushed(folds)

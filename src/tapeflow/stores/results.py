@@ -14,7 +14,7 @@ from tapeflow.engine.results import StepRow
 from tapeflow.flow.nodes import Candles, Flow, Indicator, Mean
 from tapeflow.stores.channels import CHANNELS, Channel, custom, numbered
 from tapeflow.stores.numbers import Code, codes_of, codes_of_steps, codes_of_values
-from tapeflow.stores.table import Coded, Column, LevelsColumn, Table, Wide, rank, rows_in_order, sort_and_choose
+from tapeflow.stores.table import Coded, Column, LevelsColumn, Masked, Table, Wide, rank, rows_in_order, sort_and_choose
 
 SIDES = ("buy", "sell")
 _STEP_ROW = np.dtype([(name, "<i8") for name in StepRow._fields[:7]])
@@ -352,8 +352,8 @@ class Results:
         columns: dict[str, Column] = {
             "symbol": self._name(rows["symbol"]),
             "side": Coded(rows["side"], SIDES),
-            "first_id": _ids(rows["first_id"], aggregate),
-            "last_id": _ids(rows["last_id"], aggregate),
+            "first_id": Masked(rows["first_id"], aggregate),
+            "last_id": Masked(rows["last_id"], aggregate),
         }
         plain = ("id", "price", "size", "ts_event", "ts_recv", "ts_watermark", *_seq(rows))
         columns["coarse"] = rows["coarse"].astype(bool)
@@ -402,17 +402,14 @@ class Results:
         plain = ("ts_start", "ts_end", "open", "high", "low", "close", "count", "revision", *_seq(rows))
         columns: dict[str, Column] = {name: np.ascontiguousarray(rows[name]) for name in plain}
         exact = rows["exact"].astype(bool)
-        quote: Column = Wide(rows["quote_lo"], rows["quote_hi"])
-        vwap: Column = np.ascontiguousarray(rows["vwap"])
-        if not exact.all():
-            quote, vwap = _where(quote, exact), _where(vwap, exact)
+        quote = Wide(rows["quote_lo"], rows["quote_hi"])
         return columns | {
             "symbol": self._name(rows["symbol"]),
             "interval": Coded(rows["fold"], intervals),
             "volume": Wide(rows["volume_lo"], rows["volume_hi"]),
-            "quote_volume": quote,
+            "quote_volume": quote if exact.all() else _where(quote, exact),
             "taker_buy_volume": Wide(rows["taker_lo"], rows["taker_hi"]),
-            "vwap": vwap,
+            "vwap": Masked(rows["vwap"], exact),
             "source": Coded(rows["venue"], SOURCES),
             "closed": rows["closed"].astype(bool),
         }
@@ -449,13 +446,8 @@ def _seq(rows: Rows) -> tuple[str, ...]:
     return ("seq",) if "seq" in (rows.dtype.names or ()) else ()
 
 
-def _where(column: Column, known: npt.NDArray[Any]) -> list[Any]:
-    values = column if isinstance(column, list) else column.tolist()
-    return [value if k else None for value, k in zip(values, known.tolist(), strict=True)]
-
-
-def _ids(ids: npt.NDArray[Any], shown: npt.NDArray[Any]) -> list[int | None]:
-    return [id if show else None for id, show in zip(ids.tolist(), shown.tolist(), strict=True)]
+def _where(column: Wide, known: npt.NDArray[Any]) -> list[int | None]:
+    return [value if k else None for value, k in zip(column.tolist(), known.tolist(), strict=True)]
 
 
 def _values(table: Table) -> list[dict[str, Any]]:

@@ -62,6 +62,28 @@ class Coded:
         return pa.DictionaryArray.from_arrays(self.codes, pa.array(self.names, pa.string())).cast(pa.string())
 
 
+class Masked:
+    """A column of numbers of which only those that are ``known`` have a value."""
+
+    def __init__(self, values: npt.NDArray[Any], known: npt.NDArray[np.bool_]) -> None:
+        self.values = values
+        self.known = known
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, part: slice) -> Masked:
+        return Masked(self.values[part], self.known[part])
+
+    def tolist(self) -> list[Any]:
+        return [
+            value if known else None for value, known in zip(self.values.tolist(), self.known.tolist(), strict=True)
+        ]
+
+    def to_arrow(self) -> pa.Array:
+        return pa.array(self.values, mask=~self.known)
+
+
 class LevelsColumn:
     """A column of lists of (price, size): row ``i`` has ``levels[starts[i] : starts[i] + counts[i]]``."""
 
@@ -98,7 +120,7 @@ class LevelsColumn:
 
 
 #: A column: numpy for the hot channels, a list (None for null) for the others.
-Column = npt.NDArray[Any] | Wide | Coded | LevelsColumn | list[Any]
+Column = npt.NDArray[Any] | Wide | Coded | Masked | LevelsColumn | list[Any]
 
 
 class Table:
@@ -129,6 +151,8 @@ class Table:
             return LevelsColumn(np.empty(0, LEVEL), empty, empty).to_arrow(self._scales["price"], self._scales["size"])
         if kind == "time":
             return _times(column)
+        if isinstance(column, Masked):
+            return column.to_arrow().cast(pa.string() if kind == "id" else _TYPES[kind])
         if kind == "id" and isinstance(column, np.ndarray):
             return pa.array(column).cast(pa.string())
         if kind == "id":

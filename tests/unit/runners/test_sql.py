@@ -123,10 +123,17 @@ def test_a_job_takes_the_state_of_another_only_if_it_computes_the_same() -> None
 def test_what_is_neither_a_trade_nor_a_time_row_stops_no_job() -> None:
     made = spec(default())
     assert "'json.ignore-parse-errors' = 'true'" in sql.source(made)
-    view = sql.events(default())
+    view = sql.parsed(default())
     assert " CAST(`price`" not in view
     for name in ("price", "size"):
-        assert re.search(rf"TRY_CAST\(`{name}` AS DECIMAL\(19, 8\)\) IS NOT NULL", view)
+        assert f"TRY_CAST(`{name}` AS DECIMAL(19, 8))" in view
+        assert f"`{name}` IS NOT NULL" in sql.events()
+
+
+def test_a_number_of_a_message_is_read_once_for_all_aggregations() -> None:
+    statements = list(sql.statements(spec(default())))
+    for name in ("price", "size", "last_id"):
+        assert sum(statement.count(f"TRY_CAST(`{name}` AS ") for statement in statements) == 1
 
 
 def test_a_channel_without_a_topic_is_refused() -> None:

@@ -28,6 +28,7 @@ from tapeflow.api.limits import Limits
 from tapeflow.api.server import Server
 from tapeflow.app.source import RunSource
 from tapeflow.stores.duckdb import DuckStore
+from tapeflow.stores.pages import Asked
 
 CHANNELS = ("trades", "candles", "coverage")
 SYMBOLS = 50
@@ -155,7 +156,7 @@ def main() -> None:
         def read_alone() -> None:
             start, end = span()
             key = {"venue": "binance", "symbol": chance.choice(names), "interval": "1m"}
-            source.read("candles", start=start, end=end, after=None, limit=500, newest=False, **key)
+            source.read(Asked(channel="candles", key=key, start=start, end=end, limit=500))
 
         requests = chosen.requests
         print(f"500 candles of a range, without HTTP (baseline): {told(timed(read_alone, requests))}", flush=True)

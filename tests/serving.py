@@ -87,7 +87,7 @@ class StoredLive:
 
     def latest(self, channel: str, symbol: str) -> dict[str, Any] | None:
         key = {"venue": "binance", "symbol": symbol}
-        page = pages.read(self._store.cursor(), channel, limit=1, newest=True, **key)
+        page = pages.read(self._store.cursor(), pages.Asked(channel=channel, key=key, limit=1, newest=True))
         return next(iter(objects(page.rows)), None)
 
     def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from tapeflow.api.resources import Resource
 from tapeflow.api.source import Source
 from tapeflow.domain.time import parse_span
 from tapeflow.stores.channels import CHANNELS
-from tapeflow.stores.pages import Page
+from tapeflow.stores.pages import Asked, Page
 from tapeflow.stores.render import objects, schema_of, table_of
 
 _TIMES = ("ts_start", "ts_event", "ts_recv")
@@ -61,13 +61,15 @@ def _page(source: Source, resource: Resource, query: Query, watermark: int | Non
 
 def _stored(source: Source, resource: Resource, query: Query) -> Page:
     return source.read(
-        resource.channel,
-        start=query.start,
-        end=query.end,
-        after=query.after,
-        limit=query.limit,
-        newest=query.is_newest,
-        **query.key,
+        Asked(
+            channel=resource.channel,
+            key=query.key,
+            start=query.start,
+            end=query.end,
+            after=query.after,
+            limit=query.limit,
+            newest=query.is_newest,
+        )
     )
 
 
@@ -81,15 +83,15 @@ def _filled(source: Source, resource: Resource, query: Query, watermark: int | N
     until = closed if query.end is None else min(query.end, closed)
     if query.is_newest:
         page = source.read(
-            resource.channel, start=None, end=query.end, after=None, limit=query.limit, newest=True, **query.key
+            Asked(channel=resource.channel, key=query.key, end=query.end, limit=query.limit, newest=True)
         )
         start = max(_first(page.rows), until - query.limit * step)
         rows = fill(page.rows, step, start, max(until, _last(page.rows) + 1), 2 * query.limit + 2)
         return Page(rows.slice(max(0, rows.num_rows - query.limit)))
     start = max(query.start if query.start is not None else 0, int(query.after[0]) + 1 if query.after else 0)
-    before = source.read(resource.channel, start=None, end=start, after=None, limit=1, newest=True, **query.key)
+    before = source.read(Asked(channel=resource.channel, key=query.key, end=start, limit=1, newest=True))
     page = source.read(
-        resource.channel, start=start, end=query.end, after=None, limit=query.limit + 1, newest=False, **query.key
+        Asked(channel=resource.channel, key=query.key, start=start, end=query.end, limit=query.limit + 1)
     )
     known = pa.concat_tables([before.rows, page.rows])
     end = _last(page.rows) + 1 if page.end is not None else max(until, _last(page.rows) + 1)

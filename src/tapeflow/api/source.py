@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.pages import Asked, Page
 from tapeflow.stores.sql import Selected
 
 
@@ -58,18 +58,8 @@ class Source(Live, Protocol):
         """Decimals of prices and sizes."""
         ...
 
-    def read(
-        self,
-        channel: str,
-        *,
-        start: int | None,
-        end: int | None,
-        after: Position | None,
-        limit: int,
-        newest: bool,
-        **key: str | int,
-    ) -> Page:
-        """See `tapeflow.stores.pages.read`."""
+    def read(self, asked: Asked) -> Page:
+        """What is asked for."""
         ...
 
     def coverage(self, stream: str, symbol: str, start: int, end: int) -> list[dict[str, Any]]:

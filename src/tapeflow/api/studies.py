@@ -19,7 +19,7 @@ from tapeflow.api.source import Source
 from tapeflow.domain.errors import SettingsError
 from tapeflow.domain.time import parse_span
 from tapeflow.stores.channels import CHANNELS
-from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.pages import Asked, Page, Position
 from tapeflow.stores.render import schema_of, table_of
 
 #: The longest period of a study, and most rows of one answer: it is computed while others wait.
@@ -75,13 +75,13 @@ def _candles(source: Source, query: Query, lead: int) -> tuple[pa.Table, int, in
     key = {name: query.key[name] for name in ("venue", "symbol", "interval")}
     limit = min(query.limit, ROWS)
     if query.is_newest:
-        page = source.read("candles", start=None, end=query.end, after=None, limit=limit + lead, newest=True, **key)
+        page = source.read(Asked(channel="candles", key=key, end=query.end, limit=limit + lead, newest=True))
         rows = page.rows.select(_COLUMNS)
         first = max(0, rows.num_rows - limit)
         return rows, _start(rows, first), None
     start = max(query.start or 0, int(query.after[0]) + 1 if query.after else 0)
-    before = source.read("candles", start=None, end=start, after=None, limit=lead, newest=True, **key)
-    page = source.read("candles", start=start, end=query.end, after=None, limit=limit, newest=False, **key)
+    before = source.read(Asked(channel="candles", key=key, end=start, limit=lead, newest=True))
+    page = source.read(Asked(channel="candles", key=key, start=start, end=query.end, limit=limit))
     rows = pa.concat_tables([before.rows.select(_COLUMNS), page.rows.select(_COLUMNS)])
     return rows, start, None if page.end is None else _start(rows, rows.num_rows - 1)
 

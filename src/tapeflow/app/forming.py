@@ -27,7 +27,7 @@ from tapeflow.flow.nodes import Indicator as Node
 from tapeflow.indicators import Indicator
 from tapeflow.stores.encoded import Encoded
 from tapeflow.stores.numbers import FOLD_BITS, STEP_BITS, Code, code_of
-from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.pages import Asked, Page
 from tapeflow.stores.series import series_of
 
 #: A series that was asked for is kept so long after it, and so many are.
@@ -46,17 +46,7 @@ class Kept(Protocol):
 
     def count(self, channel: str, series: str) -> int: ...
 
-    def page(
-        self,
-        channel: str,
-        *,
-        start: int | None,
-        end: int | None,
-        after: Position | None,
-        limit: int,
-        newest: bool,
-        **key: str | int,
-    ) -> Page: ...
+    def page(self, asked: Asked) -> Page: ...
 
 
 class _Candle(msgspec.Struct):
@@ -282,7 +272,7 @@ class Forming:
 
     def _newest(self, channel: str, limit: int, fields: Sequence[str], key: dict[str, str]) -> list[tuple[Any, ...]]:
         """The newest rows of a series, ascending; the first field is a time."""
-        page = self._store.page(channel, start=None, end=None, after=None, limit=limit, newest=True, **key)
+        page = self._store.page(Asked(channel=channel, key=key, limit=limit, newest=True))
         rows = page.rows.select(fields)
         times = rows.column(0).cast(pa.int64())
         return list(zip(*(column.to_pylist() for column in (times, *rows.columns[1:])), strict=True))

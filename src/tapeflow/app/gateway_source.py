@@ -10,7 +10,7 @@ from tapeflow import venues
 from tapeflow.api.topics import Refusal, Topic
 from tapeflow.app.present import GatewayPast
 from tapeflow.flow.nodes import Candles, Indicator
-from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.pages import Asked, Page
 from tapeflow.stores.sql import Selected, SqlError
 from tapeflow.venues.wire import wire
 
@@ -35,18 +35,8 @@ class GatewaySource:
         self.timezone = wire(settings.venue).timezone
         self.scales = (codec.price_scale, codec.size_scale)
 
-    def read(
-        self,
-        channel: str,
-        *,
-        start: int | None,
-        end: int | None,
-        after: Position | None,
-        limit: int,
-        newest: bool,
-        **key: str | int,
-    ) -> Page:
-        return self._gateway.store.page(channel, start=start, end=end, after=after, limit=limit, newest=newest, **key)
+    def read(self, asked: Asked) -> Page:
+        return self._gateway.store.page(asked)
 
     def coverage(self, stream: str, symbol: str, start: int, end: int) -> list[dict[str, Any]]:
         if "coverage" not in self.channels:

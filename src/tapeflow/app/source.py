@@ -13,7 +13,7 @@ from tapeflow.domain.errors import StoreError
 from tapeflow.domain.instrument import Instrument
 from tapeflow.stores import pages, sql
 from tapeflow.stores.duckdb import DuckStore
-from tapeflow.stores.pages import Page, Position
+from tapeflow.stores.pages import Asked, Page
 
 #: How long what symbols there are is kept.
 SYMBOLS_S = 2.0
@@ -53,18 +53,11 @@ class RunSource:
         self._sql = (sql_rows, sql_seconds)
         self._stored: tuple[float, list[str]] = (float("-inf"), [])
 
-    def read(
-        self,
-        channel: str,
-        *,
-        start: int | None,
-        end: int | None,
-        after: Position | None,
-        limit: int,
-        newest: bool,
-        **key: str | int,
-    ) -> Page:
-        return _read(self._store, channel, start=start, end=end, after=after, limit=limit, newest=newest, **key)
+    def read(self, asked: Asked) -> Page:
+        try:
+            return pages.read(self._store.cursor(), asked)
+        except duckdb.Error as error:
+            raise StoreError(f"cannot read {asked.channel}: {error}") from error
 
     def coverage(self, stream: str, symbol: str, start: int, end: int) -> list[dict[str, Any]]:
         if "coverage" not in self.channels:
@@ -106,13 +99,6 @@ class RunSource:
 
     def forming(self, channel: str, **key: str | int) -> list[dict[str, Any]]:
         return self.live.forming(channel, **key)
-
-
-def _read(store: DuckStore, channel: str, **options: Any) -> Page:
-    try:
-        return pages.read(store.cursor(), channel, **options)
-    except duckdb.Error as error:
-        raise StoreError(f"cannot read {channel}: {error}") from error
 
 
 def described(venue: str, symbol: str, instrument: Instrument | None, *, is_followed: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping
 
 import duckdb
 import msgspec
@@ -26,6 +27,34 @@ _CONTENT = {
     "coverage": ("venue", "symbol", "stream", "first_id", "last_id", "state", "guarantee", "ts_end"),
     "quarantine": ("venue", "symbol", "rowid"),
 }
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows of a channel are asked for: at most ``limit``, whose time lies in ``[start, end)`` and whose fields
+    have the values of ``key``; after a position, or the last ones if ``newest``."""
+
+    channel: str
+    key: Mapping[str, str | int] = {}
+    start: int | None = None
+    end: int | None = None
+    after: Position | None = None
+    limit: int
+    newest: bool = False
+
+    @property
+    def known(self) -> Channel:
+        """What a channel of this name has."""
+        return CHANNELS[self.channel]
+
+    @property
+    def way(self) -> str:
+        """The order in which a database finds the rows."""
+        return "DESC" if self.newest else "ASC"
+
+    @property
+    def most(self) -> int:
+        """How many rows a database must find to know whether there are more."""
+        return self.limit + (not self.newest)
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -72,62 +101,33 @@ def _term(name: str, kind: str) -> str:
             return f"coalesce(\"{name}\", '')"
 
 
-def read(
-    db: duckdb.DuckDBPyConnection,
-    channel: str,
-    *,
-    start: int | None = None,
-    end: int | None = None,
-    after: Position | None = None,
-    limit: int,
-    newest: bool = False,
-    **key: str | int,
-) -> Page:
-    """Rows whose time lies in ``[start, end)``, and after a position; the last ones if ``newest``.
-
-    ``db`` must be a connection of the caller's own; it is closed. Raises `duckdb.Error`.
-    """
+def read(db: duckdb.DuckDBPyConnection, asked: Asked) -> Page:
+    """What is asked for. ``db`` must be a connection of the caller's own; it is closed. Raises `duckdb.Error`."""
     try:
-        return _read(db, _Asked(CHANNELS[channel], start, end, after, key, newest), limit)
+        return _read(db, asked)
     finally:
         db.close()
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """Which rows are asked for."""
-
-    channel: Channel
-    start: int | None
-    end: int | None
-    after: Position | None
-    key: dict[str, str | int]
-    newest: bool
-
-    @property
-    def way(self) -> str:
-        return "DESC" if self.newest else "ASC"
-
-
-def _read(db: duckdb.DuckDBPyConnection, asked: _Asked, limit: int) -> Page:
-    if _most(asked) <= limit:
+def _read(db: duckdb.DuckDBPyConnection, asked: Asked) -> Page:
+    if _most(asked) <= asked.limit:
         return Page(_all(db, asked))
-    most = limit + (not asked.newest)
     # What is the same in all rows orders nothing: a column that is sorted alone is sorted sooner.
-    order = [term for name, term in _named_terms(asked.channel) if name not in asked.key]
+    order = [term for name, term in _named_terms(asked.known) if name not in asked.key]
     names = [f"position_{number}" for number in range(len(order))]
-    fields = [f'"{name}"' for name, _ in asked.channel.fields]
+    fields = [f'"{name}"' for name, _ in asked.known.fields]
     fields += [f'{term} AS "{name}"' for term, name in zip(order, names, strict=True)]
-    where, values = _where(_narrowed(db, asked, most) if len(_times(asked.channel)) > 1 else asked)
-    by = ", ".join(f"{name} {asked.way}" for name in (time_term(asked.channel), *names[1:]))
-    query = f"SELECT {', '.join(fields)} {_from(asked)} WHERE {where} ORDER BY {by} LIMIT {most}"
+    where, values = _where(_narrowed(db, asked) if len(_times(asked.known)) > 1 else asked)
+    by = ", ".join(f"{name} {asked.way}" for name in (time_term(asked.known), *names[1:]))
+    query = f"SELECT {', '.join(fields)} {_from(asked)} WHERE {where} ORDER BY {by} LIMIT {asked.most}"
     found = db.sql(_parsed(db, query), params=values).to_arrow_table()
     if asked.newest:
         found = found.take(pa.array(range(found.num_rows - 1, -1, -1), pa.int64()))
-    rows = found.slice(0, limit).drop_columns(names)
-    if found.num_rows <= limit:
+    rows = found.slice(0, asked.limit).drop_columns(names)
+    if found.num_rows <= asked.limit:
         return Page(rows)
-    last = iter(found.select(names).slice(limit - 1, 1).to_pylist()[0].values())
-    return Page(rows, tuple(asked.key[n] if n in asked.key else next(last) for n, _ in _named_terms(asked.channel)))
+    last = iter(found.select(names).slice(asked.limit - 1, 1).to_pylist()[0].values())
+    return Page(rows, tuple(asked.key[n] if n in asked.key else next(last) for n, _ in _named_terms(asked.known)))
 
 
 def _parsed(db: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
@@ -140,52 +140,52 @@ def _parsed(db: duckdb.DuckDBPyConnection, query: str) -> duckdb.Statement:
     return known[query]
 
 
-def _most(asked: _Asked) -> float:
+def _most(asked: Asked) -> float:
     """How many rows there can be: as many as windows, where one interval of one series is asked for, and a range."""
     start = asked.start if asked.start is not None else int(asked.after[0]) if asked.after else None
-    is_one = "interval" in asked.key and all(name in asked.key for name in key_names(asked.channel))
-    if start is None or asked.end is None or not is_one or asked.channel.name == "klines":
+    is_one = "interval" in asked.key and all(name in asked.key for name in key_names(asked.known))
+    if start is None or asked.end is None or not is_one or asked.channel == "klines":
         return math.inf
     return -(-max(0, asked.end - start) // parse_span(str(asked.key["interval"])))
 
 
-def _all(db: duckdb.DuckDBPyConnection, asked: _Asked) -> pa.Table:
+def _all(db: duckdb.DuckDBPyConnection, asked: Asked) -> pa.Table:
     """All rows of a range in which there are few: to sort them in the database takes it longer than to read them."""
     where, values = _where(asked)
-    fields = ", ".join(f'"{name}"' for name, _ in asked.channel.fields)
+    fields = ", ".join(f'"{name}"' for name, _ in asked.known.fields)
     query = _parsed(db, f"SELECT {fields} {_from(asked)} WHERE {where}")
     found = db.sql(query, params=values).to_arrow_table()
-    time = _times(asked.channel)[0]
+    time = _times(asked.known)[0]
     at = found.column(time).cast(pa.int64()).to_numpy()
     return found if (at[1:] > at[:-1]).all() else found.sort_by(time)
 
 
-def _from(asked: _Asked) -> str:
-    return f'FROM "{table_name(asked.channel.name)}"'
+def _from(asked: Asked) -> str:
+    return f'FROM "{table_name(asked.channel)}"'
 
 
-def _narrowed(db: duckdb.DuckDBPyConnection, asked: _Asked, most: int) -> _Asked:
+def _narrowed(db: duckdb.DuckDBPyConnection, asked: Asked) -> Asked:
     """A range with the same first rows, so short that they are found quickly.
 
     The order by a bare column lets the database pass over what it need not read; that by a term of two does not.
     """
-    first, second = _times(asked.channel)
+    first, second = _times(asked.known)
     where, values = _where(asked)
     for column, only in ((first, f'"{first}" IS NOT NULL'), (second, f'"{first}" IS NULL')):
         query = f'SELECT "{column}" AS place {_from(asked)} WHERE {where} AND {only} '
-        query += f"ORDER BY place {asked.way} LIMIT {most}"
+        query += f"ORDER BY place {asked.way} LIMIT {asked.most}"
         edge = "min" if asked.newest else "max"
         counted = _parsed(db, f"SELECT count(*), epoch_us({edge}(place)) FROM ({query})")
         found = db.execute(counted, values).fetchall()
         count, place = found[0]
-        if count == most:
+        if count == asked.most:
             change = {"start": place} if asked.newest else {"end": place + 1}
             return msgspec.structs.replace(asked, **change)
     return asked
 
 
-def _where(asked: _Asked) -> tuple[str, list[str | int]]:
-    channel, after = asked.channel, asked.after
+def _where(asked: Asked) -> tuple[str, list[str | int]]:
+    channel, after = asked.known, asked.after
     time, (first, *other) = time_term(channel), _times(channel)
     where, values = ["TRUE"], list[str | int]()
     bounds = ((asked.start, ">="), (asked.end, "<"), (int(after[0]) if after else None, ">="))

@@ -23,7 +23,7 @@ from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
 from tapeflow.stores.channels import CHANNELS
 from tapeflow.stores.encoded import Encoded
-from tapeflow.stores.pages import Page
+from tapeflow.stores.pages import Asked, Page
 from tapeflow.stores.render import schema_of, table_of
 from tapeflow.stores.results import Results
 from tapeflow.stores.series import series_of
@@ -67,11 +67,12 @@ class Database:
             raise StoreError("the database is away")
         return self.counts.get((channel, series), 0)
 
-    def page(self, channel: str, *, limit: int, newest: bool, start: None, end: None, after: None, **key: Any) -> Page:
-        assert newest
-        found = [row for row in self.rows[channel].values() if all(row[name] == key[name] for name in key)]
+    def page(self, asked: Asked) -> Page:
+        assert asked.newest
+        rows = self.rows[asked.channel].values()
+        found = [row for row in rows if all(row[name] == value for name, value in asked.key.items())]
         found.sort(key=lambda row: row["ts_start"])
-        return Page(table_of(found[-limit:], schema_of(CHANNELS[channel], 8, 8)))
+        return Page(table_of(found[-asked.limit :], schema_of(asked.known, 8, 8)))
 
 
 class Both:

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -45,12 +46,13 @@ def test_every_range_and_every_page(quotes: Any, limit: int) -> None:
         wanted = [
             row["id"] for row in rows if (start is None or row["time"] >= start) and (end is None or row["time"] < end)
         ]
-        newest = pages.read(db.cursor(), "quotes", start=start, end=end, limit=limit, newest=True, symbol="s")
+        asked = pages.Asked(channel="quotes", key={"symbol": "s"}, start=start, end=end, limit=limit)
+        newest = pages.read(db.cursor(), msgspec.structs.replace(asked, newest=True))
         assert ids(newest) == wanted[-limit:]
         found: list[int] = []
         after = None
         for _ in range(400):
-            page = pages.read(db.cursor(), "quotes", start=start, end=end, after=after, limit=limit, symbol="s")
+            page = pages.read(db.cursor(), msgspec.structs.replace(asked, after=after))
             found += ids(page)
             after = page.end
             if after is None:
@@ -92,7 +94,8 @@ def test_every_range_of_windows(candles: Any, limit: int) -> None:
         found: list[int] = []
         after = None
         while True:
-            page = pages.read(db.cursor(), "candles", start=start, end=end, after=after, limit=limit, **key)
+            asked = pages.Asked(channel="candles", key=key, start=start, end=end, after=after, limit=limit)
+            page = pages.read(db.cursor(), asked)
             assert page.rows.num_rows <= limit
             found += page.rows.column("ts_start").cast(pa.int64()).to_pylist()
             after = page.end

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import psycopg
 import pyarrow as pa
 
 from tapeflow.stores.channels import REVISED, Channel
-from tapeflow.stores.pages import Page, Position, key_names, time_term
+from tapeflow.stores.pages import Asked, Page, key_names, time_term
 from tapeflow.stores.postgres.writing import time_of
 from tapeflow.stores.render import schema_of, table_of
 from tapeflow.stores.schema import revised_name, table_name
+
+#: A limit where all rows are asked for.
+ALL = 1 << 62
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -44,28 +46,15 @@ def table(channel: Channel, rows: Sequence[tuple[Any, ...]], scales: tuple[int, 
     return table_of([dict(zip(names, row, strict=True)) for row in rows], schema_of(channel, *scales))
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """Which rows of a channel are asked for: a range of times, values of its key, those after a position."""
-
-    channel: Channel
-    start: int | None = None
-    end: int | None = None
-    key: dict[str, str | int] = {}
-    after: Position | None = None
-
-
-def read(db: Connection, asked: Asked, limit: int | None, scales: tuple[int, int]) -> pa.Table:
-    """Rows in the order of a file of the channel; without a start the last ones."""
-    channel = asked.channel
-    is_last = asked.start is None and limit is not None
-    way = "DESC" if is_last else "ASC"
+def read(db: Connection, asked: Asked, scales: tuple[int, int]) -> pa.Table:
+    """Rows in the order of a file of the channel."""
+    channel = asked.known
     where, values = _where(asked)
-    by = ", ".join(f"{term} {way} NULLS {'FIRST' if is_last else 'LAST'}" for term in file_order(channel))
+    nulls = "FIRST" if asked.newest else "LAST"
+    by = ", ".join(f"{term} {asked.way} NULLS {nulls}" for term in file_order(channel))
     query = f'SELECT {select_list(channel)} FROM "{table_name(channel.name)}" WHERE {where} ORDER BY {by}'
-    if limit is not None:
-        query += f" LIMIT {int(limit)}"
-    rows = db.execute(query, values).fetchall()
-    return table(channel, rows[::-1] if is_last else rows, scales)
+    rows = db.execute(f"{query} LIMIT {int(asked.limit)}", values).fetchall()
+    return table(channel, rows[::-1] if asked.newest else rows, scales)
 
 
 def since(
@@ -84,22 +73,21 @@ def since(
     return table(channel, db.execute(query, [seq, *key.values()] * len(tables)).fetchall(), scales)
 
 
-def page(db: Connection, asked: Asked, limit: int, scales: tuple[int, int], *, newest: bool) -> Page:
-    """A page in a total order, see `tapeflow.stores.pages.read`."""
-    channel = asked.channel
+def page(db: Connection, asked: Asked, scales: tuple[int, int]) -> Page:
+    """A page in a total order, see `tapeflow.stores.pages`."""
+    channel = asked.known
     order = terms(channel)
-    way = "DESC" if newest else "ASC"
     where, values = _where(asked)
-    by = ", ".join(f"{term} {way}" for term in (time_term(channel), *order[1:]))
+    by = ", ".join(f"{term} {asked.way}" for term in (time_term(channel), *order[1:]))
     query = f'SELECT {select_list(channel)}, {", ".join(order)} FROM "{table_name(channel.name)}" WHERE {where}'
-    found = db.execute(f"{query} ORDER BY {by} LIMIT {int(limit) + (not newest)}", values).fetchall()
-    if newest:
+    found = db.execute(f"{query} ORDER BY {by} LIMIT {int(asked.most)}", values).fetchall()
+    if asked.newest:
         found = found[::-1]
     width = len(channel.fields)
-    rows = table(channel, [row[:width] for row in found[:limit]], scales)
-    if len(found) <= limit:
+    rows = table(channel, [row[:width] for row in found[: asked.limit]], scales)
+    if len(found) <= asked.limit:
         return Page(rows)
-    return Page(rows, tuple(_plain(value) for value in found[limit - 1][width:]))
+    return Page(rows, tuple(_plain(value) for value in found[asked.limit - 1][width:]))
 
 
 def _plain(value: Any) -> int | str:
@@ -129,7 +117,7 @@ def _quoted(name: str) -> str:
 
 
 def _where(asked: Asked) -> tuple[str, list[str | int]]:
-    channel, time = asked.channel, time_term(asked.channel)
+    channel, time = asked.known, time_term(asked.known)
     where, values = ["TRUE"], list[str | int]()
     bounds = ((asked.start, ">="), (asked.end, "<"), (int(asked.after[0]) if asked.after else None, ">="))
     for bound, sign in bounds:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tapeflow.domain.errors import OwnerError, StoreError
 from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
-from tapeflow.stores.pages import Page, Position, time_term
+from tapeflow.stores.pages import Asked, Page, time_term
 from tapeflow.stores.postgres import reading, schema
 from tapeflow.stores.postgres.columns import Columns
 from tapeflow.stores.postgres.text import Unfit
@@ -261,26 +261,16 @@ class PostgresStore:
         **key: str | int,
     ) -> pa.Table:
         self._known(channel)
-        asked = reading.Asked(CHANNELS[channel], start, end, key)
+        most, is_last = reading.ALL if limit is None else limit, start is None and limit is not None
+        asked = Asked(channel=channel, key=key, start=start, end=end, limit=most, newest=is_last)
         with self._said(f"cannot read {channel}"), self._reader() as db:
-            return reading.read(db, asked, limit, self._scales)
+            return reading.read(db, asked, self._scales)
 
-    def page(
-        self,
-        channel: str,
-        *,
-        start: int | None,
-        end: int | None,
-        after: Position | None,
-        limit: int,
-        newest: bool,
-        **key: str | int,
-    ) -> Page:
-        """See `tapeflow.stores.pages.read`."""
-        self._known(channel)
-        asked = reading.Asked(CHANNELS[channel], start, end, key, after)
-        with self._said(f"cannot read {channel}"), self._reader() as db:
-            return reading.page(db, asked, limit, self._scales, newest=newest)
+    def page(self, asked: Asked) -> Page:
+        """What is asked for; raises `StoreError`."""
+        self._known(asked.channel)
+        with self._said(f"cannot read {asked.channel}"), self._reader() as db:
+            return reading.page(db, asked, self._scales)
 
     def since(self, channel: str, seq: int, limit: int, **key: str | int) -> pa.Table:
         known = self._known(channel)

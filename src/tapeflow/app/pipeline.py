@@ -48,8 +48,9 @@ LIVE_S = 0.01
 COMMIT_S = 1.0
 #: How often it is looked for windows that our trades do not cover.
 LOOK_S = 1.0
-#: State is kept at most this often, and takes at most a twentieth of the time.
+#: State is kept at most this often, and takes at most a hundredth of the time: nothing is published meanwhile.
 STATE_S = 5.0
+STATE_SHARE = 100
 #: Rows that wait for a store which is slow or fails; with more of them playing stops.
 HELD = 500_000
 #: Forming rows of one symbol are given at most this often.
@@ -389,7 +390,7 @@ class Pipeline:
         return (self._held is not None and now >= self._commit_after) or now - self._committed_at >= COMMIT_S
 
     def _is_state_due(self, now: float) -> bool:
-        is_time = now - self._kept_at >= max(self._state_s, 20 * self._keeping_took)
+        is_time = now - self._kept_at >= max(self._state_s, STATE_SHARE * self._keeping_took)
         return is_time and not self._committer.is_keeping
 
     def _answer(self) -> None:

@@ -36,7 +36,7 @@ from tapeflow.engine.merged import merged
 from tapeflow.engine.outlet import Outlet
 from tapeflow.engine.presence import Presence, PresenceState
 from tapeflow.engine.results import Sink
-from tapeflow.engine.snapshot import join, read_snapshot, split, tuples, write_snapshot
+from tapeflow.engine.snapshot import join, lifted, lowered, read_snapshot, split, tuples, write_snapshot
 from tapeflow.engine.venue_candles import GIVEN_LIVE, KEPT, VenueCandles
 from tapeflow.flow.catalogue import ALWAYS
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Indicator, LatestQuote, Mean
@@ -544,7 +544,7 @@ class Engine:
         pieces: list[bytes] = []
         parts = {
             "intake": self._intake.state(),
-            "windows": self._windows.state(),
+            "windows": lifted(self._windows.state(), pieces),
             "kline_means": self._kline_means.state(),
             "venue": self.venue.snapshot(),
             "counts": self.counts,
@@ -568,7 +568,7 @@ class Engine:
     def _restore(self, pieces: Iterator[memoryview]) -> None:
         parts = read_snapshot(self.fingerprint, next(pieces, memoryview(b"")))
         self._intake.restore(tuples(parts["intake"]))
-        self._windows.restore(tuples(parts["windows"]))
+        self._windows.restore(lowered(parts["windows"], pieces))
         self._kline_means.restore(parts["kline_means"])
         self.venue.restore(parts["venue"])
         self.counts = msgspec.convert(parts["counts"], Counts)

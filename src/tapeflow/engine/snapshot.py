@@ -6,7 +6,7 @@ made it until it does. So a live engine gives one in a few milliseconds; whoever
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -14,7 +14,11 @@ import msgspec
 from tapeflow.domain.errors import SnapshotError
 
 #: The form of the state; a snapshot of another one is refused, and the tape replayed instead.
-VERSION = 4
+VERSION = 5
+#: Bytes that are worth a piece of their own.
+LARGE = 4096
+#: What stands where bytes were lifted from; a state has no maps of its own.
+_LIFTED: dict[str, int] = {}
 
 
 _WIDE = 1  # our code for an integer beyond 64 bits
@@ -72,6 +76,23 @@ def split(packed: bytes) -> list[memoryview]:
         pieces.append(whole[at + 8 : end])
         at = end
     return pieces
+
+
+def lifted(value: Any, pieces: list[bytes]) -> Any:
+    """A value without its large bytes, which are added to ``pieces``: so they are copied once less."""
+    if isinstance(value, bytes) and len(value) > LARGE:
+        pieces.append(value)
+        return _LIFTED
+    if isinstance(value, (list, tuple)):
+        return [lifted(item, pieces) for item in value]
+    return value
+
+
+def lowered(value: Any, pieces: Iterator[memoryview]) -> Any:
+    """The value that was `lifted`, its sequences as tuples."""
+    if value == _LIFTED:
+        return bytes(next(pieces))
+    return tuple([lowered(item, pieces) for item in value]) if isinstance(value, list) else value
 
 
 def write_snapshot(fingerprint: str, parts: dict[str, Any]) -> bytes:

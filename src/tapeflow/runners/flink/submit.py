@@ -92,8 +92,8 @@ def _stopped(rest: Rest, running: Job, spec: Spec, say: Say) -> str:
     if running.fingerprint == spec.fingerprint:
         return place
     say(
-        f"{spec.name}: begins anew at the start of {' and '.join(spec.inputs)}: its windows, steps, topics or "
-        f"guarantee are others than those of the job that ran, and state of these does not fit; the "
+        f"{spec.name}: begins anew at the start of {' and '.join(spec.inputs)}: its windows, steps, topics, "
+        f"guarantee or form of state are others than those of the job that ran, whose state does not fit; the "
         f"old state stays in {place}"
     )
     return ""

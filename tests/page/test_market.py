@@ -32,7 +32,11 @@ _SMALL = """() => [...document.querySelectorAll('button, summary, input')]
     .filter((one) => one.checkVisibility() && !one.closest('.legend, .alarms, .calendar'))
     .map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect()])
     .filter(([, box]) => box.width > 1 && (box.height < 39.5 || box.width < 39.5)).map(([text]) => text)"""
+#: What jumps. The tape of trades is out of sight: that new ones move those below them down is what it is for.
 _SHIFTS = """window.__shift = 0; window.__moved = [];
+const unseen = new CSSStyleSheet();
+unseen.replaceSync("#trade-rows > * { visibility: hidden; }");
+document.adoptedStyleSheets = [unseen];
 new PerformanceObserver((list) => {
     for (const one of list.getEntries().filter((each) => !each.hadRecentInput)) {
         window.__shift += one.value;

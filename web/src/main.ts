@@ -120,11 +120,12 @@ async function begin(): Promise<void> {
     watch.mark(view.symbol);
     trust.reset();
     chart.dress(colours);
+    // First, because what is asked first is answered first: candles are what one waits for.
+    chart.open(tick()).catch((error: Error) => toast(error.message));
     market.open(tick());
     mean.open(tick());
     levels.open(tick());
     operator.open();
-    chart.open(tick()).catch((error: Error) => toast(error.message));
   };
   const choose = (symbol: string): void => {
     if (symbol === view.symbol) return;

@@ -136,7 +136,17 @@ class Pipeline:
         self._pending: dict[str, Fetch] = {}
         self._warmed: set[str] = set()
         self.progress = Progress()
-        self._sink = SwappedResults(self._results)
+        codec = venues.create(venue)
+        self._blank = Results(
+            flow,
+            venue,
+            channels,
+            price_scale=codec.price_scale,
+            size_scale=codec.size_scale,
+            all_revisions=True,
+            numbered=True,
+        )
+        self._sink = SwappedResults(self._blank.empty)
         self._engine = self._new_engine()
         self._held: Results | None = None
         self._held_rows = 0
@@ -161,16 +171,8 @@ class Pipeline:
 
     def _new_engine(self) -> Engine:
         codec = venues.create(self._venue)
-        self._scales = (codec.price_scale, codec.size_scale)
         return Engine(
             self._flow, codec, self._sink, channels=self._channels, act=self._on_action, patience=1 << 62, of_tape=True
-        )
-
-    def _results(self, channels: Collection[str] | None = None) -> Results:
-        price, size = self._scales
-        made = self._channels if channels is None else channels
-        return Results(
-            self._flow, self._venue, made, price_scale=price, size_scale=size, all_revisions=True, numbered=True
         )
 
     def restore(self, end: int) -> None:
@@ -365,7 +367,7 @@ class Pipeline:
         if self._watched:
             self._moved |= results.symbols_of("trades") & self._watched
         if self._held is None:
-            self._held = self._results(self._stored)
+            self._held = self._blank.empty(self._stored)
         self._held.merge(results)
         self._held_rows += results.size
 
@@ -418,14 +420,14 @@ class Pipeline:
         """The newest value of a symbol in a channel, or its rows of windows still open; for `ask`."""
         if channel not in ("quotes", "book", "tickers"):
             return self.forming(engine, [symbol])
-        results = self._results()
+        results = self._blank.empty()
         engine.newest(engine.number_of(symbol), channel, results)
         results.names = engine.symbols
         return results
 
     def forming(self, engine: Engine, symbols: Collection[str]) -> Results:
         """The rows of windows that have not closed; for `ask`."""
-        results, known = self._results(), set(engine.symbols)  # to number another one would change the state
+        results, known = self._blank.empty(), set(engine.symbols)  # to number another one would change the state
         engine.forming([engine.number_of(symbol) for symbol in symbols if symbol in known], results)
         results.names = engine.symbols
         return results
@@ -466,7 +468,7 @@ class Pipeline:
         started = time.monotonic()
         self._commit_after = started + max(self._pace.apart_s, self._pace.share * self._committer.took_s)
         state = self._state() if with_state else None
-        held = self._results(self._stored) if self._held is None else self._held
+        held = self._blank.empty(self._stored) if self._held is None else self._held
         results, self._held, self._held_rows = held, None, 0
         results.names = self._engine.symbols
         older_than, self._to_retain = self._to_retain, {}

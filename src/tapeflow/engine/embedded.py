@@ -331,7 +331,10 @@ class Engine:
         return None
 
     def _gaps(self, number: int) -> list[Gap]:
-        return trade_gaps(self._name(number), columns.rows(self._intake.ranges(number), columns.RANGE))
+        packed = self._intake.ranges(number)
+        if len(packed) <= columns.RANGE.itemsize:
+            return []
+        return trade_gaps(self._name(number), columns.rows(packed, columns.RANGE))
 
     def _quarantine(self, frames: Frames, i: int, found: Quarantine) -> None:
         self.counts.quarantined += 1

@@ -19,6 +19,8 @@ FRAME_LIMIT = 16 << 20
 #: A connection without a frame or a ping for so long is dead: the venue pings every 20 s.
 DEAD_US = 65_000_000
 HANDSHAKE_S = 10.0
+#: What brings data.
+_DATA = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION)
 #: A pause between messages of ours that keeps within every venue's limit.
 PACE = 1.5
 
@@ -77,20 +79,21 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+        if kind in _DATA:
             self._data(frame.get_payload_as_bytes(), is_last=frame.fin)
-        elif kind == WSMsgType.CLOSE:
+            return
+        self.heard = monotonic_us()
+        if kind == WSMsgType.CLOSE:
             text = (frame.get_close_message() or b"").decode("utf-8", "replace")
             # Answered at once: a venue that keeps to the protocol waits for that before it ends the connection.
             self.end(f"closed by the venue: {frame.get_close_code().value} {text}".rstrip())
-        self.heard = monotonic_us()
 
     def _data(self, payload: bytes, *, is_last: bool) -> None:
         if self._parts or not is_last:
             payload = self._gather(payload, is_last=is_last)
             if not payload:
                 return
-        at = self._recorder.frame(self.name, payload)
+        self.heard = at = self._recorder.frame(self.name, payload)
         self.frames += 1
         self.bytes += len(payload)
         name = self._wire.stream_of(payload)
@@ -105,6 +108,7 @@ class Connection(WSListener):
 
     def _gather(self, part: bytes, *, is_last: bool) -> bytes:
         """A message in several frames; empty until it is whole."""
+        self.heard = monotonic_us()
         self._parts.append(part)
         if sum(map(len, self._parts)) > FRAME_LIMIT:
             self.end(f"a message of more than {FRAME_LIMIT} bytes")

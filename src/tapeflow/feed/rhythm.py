@@ -42,11 +42,12 @@ class Stream(msgspec.Struct, gc=False):
         """A frame has come."""
         gap = at - self.last
         self.last = self.heard = at
-        self.count += 1
-        if self.count == 1:
+        self.count = count = self.count + 1
+        if count == 1:
             return
-        self.usual += (gap - self.usual) / min(self.count - 1, 64)
-        self.longest = max(self.longest * 0.999, gap)
+        self.usual += (gap - self.usual) / (count - 1 if count <= 64 else 64)
+        faded = self.longest * 0.999
+        self.longest = gap if gap > faded else faded
         self.patience = 1
 
     def limit(self) -> float:

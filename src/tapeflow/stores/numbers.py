@@ -20,7 +20,7 @@ from tapeflow.engine.results import StepRow
 FOLD_BITS, STEP_BITS = 8, 8
 
 #: Below so many rows a loop is quicker than numpy.
-FEW = 48
+FEW = 256
 
 #: A series: a number, or a text where its rows are values.
 Code = int | str
@@ -61,8 +61,8 @@ class Numbers:
         counts = self.counts[channel]
         found = []
         for code in codes:
-            counts[code] = counts.get(code, 0) + 1
-            found.append(counts[code])
+            counts[code] = number = counts.get(code, 0) + 1
+            found.append(number)
         return found
 
     def add(self, channel: str, rows: Rows) -> Rows:

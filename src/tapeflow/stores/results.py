@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,15 +57,27 @@ class Results:
         self._scales = (price_scale, size_scale)
         self._symbols = symbols
         self._all_revisions = all_revisions
+        self._step_names = [[n.step.name for n in flow.of(Indicator) if n.input == c.id] for c in self._candles]
+        self._begin()
+
+    def _begin(self) -> None:
+        """Be without rows."""
         self._columns: dict[str, list[Rows]] = defaultdict(list)
         self._rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self._retracted: dict[str, dict[str, int]] = defaultdict(dict)
         self._steps: list[StepRow] = []
         self._step_numbers: list[int] = []
-        self._step_names = [[n.step.name for n in flow.of(Indicator) if n.input == c.id] for c in self._candles]
         self._levels: list[Rows] = []
         self._n_levels = 0
         self.names: list[str] = []
+
+    def empty(self, channels: Iterable[str] | None = None) -> Results:
+        """Results like these, of other ``channels`` if they are given, without rows."""
+        made: Results = copy(self)
+        if channels is not None:
+            made._channels = tuple(channels)
+        made._begin()
+        return made
 
     # -- the sink ----------------------------------------------------------------------------------------
 
@@ -160,7 +173,7 @@ class Results:
         if channel == "indicators":
             return self._steps_in_order(wanted)
         if self._columns.get(channel):
-            return self._columns_in_order(channel, [code for code in wanted if isinstance(code, int)], newest=newest)
+            return self._columns_in_order(channel, wanted, newest=newest)
         values = [row for row in self._rows.get(channel, ()) if codes_of_values([row])[0] in wanted]
         if newest:
             values = list({codes_of_values([row])[0]: row for row in values}.values())
@@ -186,18 +199,17 @@ class Results:
         columns: dict[str, Column] = {field: [row.get(field) for row in values] for field, _ in known.fields}
         return Table(known, columns | {"venue": [self._venue] * len(values)}, *self._scales)
 
-    def _columns_in_order(self, channel: str, wanted: Sequence[int], *, newest: bool) -> Given | None:
+    def _columns_in_order(self, channel: str, wanted: Collection[Code], *, newest: bool) -> Given | None:
         rows = np.concatenate(self._columns[channel])
-        codes = codes_of(rows)
-        at = np.flatnonzero(np.isin(codes, wanted))
-        if newest and len(at):
-            last = len(at) - 1 - np.unique(codes[at][::-1], return_index=True)[1]
-            at = at[last]
-        if not len(at):
+        codes = codes_of(rows).tolist()
+        at = [i for i, code in enumerate(codes) if code in wanted]
+        if newest:
+            at = list({codes[i]: i for i in at}.values())
+        if not at:
             return None
-        mine = rows[at]
+        mine = rows if len(at) == len(rows) else rows[at]
         seq = mine["seq"].tolist() if _seq(mine) else [0] * len(mine)
-        return Given(self._table_in_order(channel, mine), codes[at].tolist(), seq)
+        return Given(self._table_in_order(channel, mine), [codes[i] for i in at], seq)
 
     def _table_in_order(self, channel: str, rows: Rows) -> Table:
         build = {
@@ -227,7 +239,7 @@ class Results:
 
     def symbols_of(self, channel: str) -> set[str]:
         """The symbols that have rows in columns."""
-        numbers = {n for chunk in self._columns.get(channel, ()) for n in np.unique(chunk["symbol"]).tolist()}
+        numbers = {n for chunk in self._columns.get(channel, ()) for n in chunk["symbol"].tolist()}
         return {self.names[number] for number in numbers}
 
     @property
@@ -244,7 +256,7 @@ class Results:
             return set(codes_of_values(self._rows.get(channel, ())))
         found: set[Code] = set(codes_of_values(self._rows.get(channel, ())) if channel == "moving_average" else ())
         for chunk in self._columns.get(channel, ()):
-            found.update(np.unique(codes_of(chunk)).tolist())
+            found.update(codes_of(chunk).tolist())
         return found
 
     def _kept(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

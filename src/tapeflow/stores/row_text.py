@@ -1,14 +1,19 @@
 """Rows as JSON objects, written by the kernel from the columns as they lie in memory, without an object for each cell.
 
-The same bytes as `tapeflow.stores.render.portable_text`, which writes them where there is no kernel.
+The same bytes as `tapeflow.stores.render.portable_text`, or `tapeflow.stores.table.Table`, which write them where
+there is no kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tapeflow.engine.kernels import COMPILED
@@ -16,11 +21,74 @@ from tapeflow.engine.kernels import COMPILED
 #: The JSON values of a column, one for each row.
 Values = Callable[[pa.ChunkedArray], list[Any]]
 #: A column for the kernel: kind, what stands before each value, offset, scale, bits of what is not null, values, heap.
-_Column = tuple[int, bytes, int, int, pa.Buffer | None, pa.Buffer | None, pa.Buffer | bytes | None]
+_Column = tuple[int, bytes, int, int, Any, Any, Any]
 
 #: As in `kernel/kernel.h`.
-_DECIMALS, _INTS, _BITS, _TEXTS, _MADE = range(5)
+_DECIMALS, _INTS, _BITS, _TEXTS, _MADE, _SHORT_DECIMALS, _TIMES, _BYTES, _NAMED = range(9)
 _MICROSECONDS = "us"
+
+
+class Cells(NamedTuple):
+    """The values of a column of numpy, for the kernel."""
+
+    kind: int
+    scale: int = 0
+    valid: Any = None
+    values: Any = None
+    heap: Any = None
+
+
+def ints(column: npt.NDArray[Any]) -> Cells:
+    """Whole numbers as numbers."""
+    return Cells(_INTS, values=_words(column))
+
+
+def times(column: npt.NDArray[Any]) -> Cells:
+    """Microseconds; `NONE_TIME` is null."""
+    return Cells(_TIMES, values=_words(column))
+
+
+def decimals(column: npt.NDArray[Any], scale: int, known: npt.NDArray[np.bool_] | None = None) -> Cells:
+    """Mantissas of one word, or of two; with scale 0 whole numbers as texts. Those not ``known`` are null."""
+    kind = _DECIMALS if column.ndim == 2 else _SHORT_DECIMALS
+    valid = None if known is None else np.packbits(known, bitorder="little")
+    return Cells(kind, scale, valid, _words(column))
+
+
+def bools(column: npt.NDArray[np.bool_]) -> Cells:
+    """One byte each."""
+    return Cells(_BYTES, values=np.ascontiguousarray(column, np.bool_))
+
+
+def named(codes: npt.NDArray[np.int32], names: Sequence[str]) -> Cells:
+    """Texts as numbers into a list of names."""
+    return Cells(_NAMED, len(names), None, codes, _heap(tuple(names)))
+
+
+def made(values: list[Any]) -> Cells:
+    """Any values that JSON has."""
+    return Cells(_MADE, heap=msgspec.json.encode(values))
+
+
+def lines(columns: Iterable[tuple[str, Cells]], rows: int) -> list[bytes]:
+    """An object for each row."""
+    parts: list[_Column] = []
+    for name, cells in columns:
+        kind, scale, valid, values, heap = cells
+        parts.append((kind, _head(name, is_first=not parts), 0, scale, valid, values, heap))
+    return COMPILED.json_rows(tuple(parts), rows, ord("\n")).split(b"\n")  # type: ignore[no-any-return]
+
+
+def _words(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """As integers of eight bytes that follow each other."""
+    return np.ascontiguousarray(column, None if column.dtype.itemsize == 8 else np.int64)
+
+
+@lru_cache(maxsize=64)
+def _heap(names: tuple[str, ...]) -> bytes:
+    """Where each name ends, then all of them as JSON."""
+    texts = [msgspec.json.encode(name) for name in names]
+    return np.array(list(accumulate(map(len, texts))), np.int32).tobytes() + b"".join(texts)
 
 
 def text(rows: pa.Table, between: str, values: Values) -> bytes:
@@ -33,6 +101,7 @@ def text(rows: pa.Table, between: str, values: Values) -> bytes:
     return COMPILED.json_rows(made, rows.num_rows, ord(between))  # type: ignore[no-any-return]
 
 
+@lru_cache(maxsize=1024)
 def _head(name: str, *, is_first: bool) -> bytes:
     return (b"" if is_first else b",") + msgspec.json.encode(name) + b":"
 

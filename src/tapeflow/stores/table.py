@@ -15,14 +15,14 @@ import pyarrow as pa
 from tapeflow.domain.number import decimal_text
 from tapeflow.engine.columns import LEVEL, NONE_TIME
 from tapeflow.engine.kernels import COMPILED
-from tapeflow.stores.channels import CHANNELS, Channel, Kind
-from tapeflow.stores.render import ndjson
+from tapeflow.stores import row_text
+from tapeflow.stores.channels import Channel, Kind
+from tapeflow.stores.row_text import Cells
 
 #: Rows rendered as JSON at a time: enough to be quick, few enough to bound memory.
 RENDERED = 1 << 15
-#: From so many rows on it is quicker to make them by way of Arrow, if they have only such values.
-MANY = 64
-_PLAIN: frozenset[Kind] = frozenset({"text", "id", "int", "float", "bool", "time", "price", "size", "quote"})
+#: From so many rows on the kernel is quicker than a loop.
+MANY = 3
 
 
 class Wide:
@@ -165,7 +165,7 @@ class Table:
 
     def json_lines(self) -> Iterator[bytes]:
         """One JSON object a row; a field without a value is null."""
-        if COMPILED is not None and len(self) >= MANY and self._is_plain:
+        if COMPILED is not None and len(self) >= MANY:
             yield from self._lines()
             return
         encode = msgspec.json.Encoder().encode
@@ -176,16 +176,26 @@ class Table:
             for values in zip(*columns, strict=True):
                 yield encode(dict(zip(names, values, strict=True)))
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether Arrow holds all that may be in it; the integers of a fold of one's own may be of any size."""
-        return self.channel.name in CHANNELS and {kind for _, kind in self.channel.fields} <= _PLAIN
-
     def _lines(self) -> Iterator[bytes]:
-        """The same by the kernel, from columns of Arrow: quicker where there are many."""
-        rows = self.to_arrow()
+        """The same by the kernel."""
         for start in range(0, len(self), RENDERED):
-            yield from ndjson(rows.slice(start, RENDERED)).split(b"\n")[:-1]
+            part = slice(start, start + RENDERED)
+            cells = [(name, self._cells(kind, self.columns[name][part])) for name, kind in self.channel.fields]
+            yield from row_text.lines(cells, min(RENDERED, len(self) - start))
+
+    def _cells(self, kind: Kind, column: Column) -> Cells:
+        if isinstance(column, Coded):
+            return row_text.named(column.codes, column.names)
+        if isinstance(column, Wide):
+            return row_text.decimals(column.words, self._scales[kind])
+        if kind == "id" and isinstance(column, Masked):
+            return row_text.decimals(column.values, 0, column.known)
+        if isinstance(column, np.ndarray):
+            if kind in self._scales:
+                return row_text.decimals(column, self._scales[kind])
+            if kind in _CELLS:
+                return _CELLS[kind](column)
+        return row_text.made(self._json(kind, column))
 
     def _json(self, kind: Kind, column: Column) -> list[Any]:
         if kind in self._scales:
@@ -203,6 +213,13 @@ class Table:
             return [bool(v) for v in values]
         return values
 
+
+_CELLS: dict[str, Callable[[npt.NDArray[Any]], Cells]] = {
+    "id": lambda column: row_text.decimals(column, 0),
+    "int": row_text.ints,
+    "time": row_text.times,
+    "bool": row_text.bools,
+}
 
 _TYPES: dict[str, pa.DataType] = {
     "text": pa.string(),

@@ -108,8 +108,8 @@ def pack(first: int, columns: Columns, compressor: zstandard.ZstdCompressor, cod
     skew = columns.mono - ts
     narrow = (
         _narrow(columns.connections, _UNSIGNED),
-        _narrow(np.diff(ts, prepend=ts[:1]), _SIGNED),
-        _narrow(np.diff(skew, prepend=skew[:1]), _SIGNED),
+        _narrow(_steps(ts), _SIGNED),
+        _narrow(_steps(skew), _SIGNED),
         _narrow(columns.head_sizes, _UNSIGNED),
         _narrow(columns.body_sizes, _UNSIGNED),
     )
@@ -231,8 +231,16 @@ def _names(data: bytes) -> list[str]:
 def _narrow(values: Column, widths: _Types) -> Column:
     """The values in the narrowest of these types that holds them all."""
     low, high = int(values.min()), int(values.max())
-    for type in widths.values():
-        limits = np.iinfo(type)
-        if limits.min <= low and high <= limits.max:
+    for width, type in widths.items():
+        least, most = (0, 1 << 8 * width) if type.kind == "u" else (-1 << 8 * width - 1, 1 << 8 * width - 1)
+        if least <= low and high < most:
             return values.astype(type)
     raise ValueError(f"expected values of at most 4 bytes, got {high}")
+
+
+def _steps(values: Column) -> Column:
+    """The first as 0, of each other by how much it differs from the one before."""
+    steps = np.empty_like(values)
+    steps[0] = 0
+    np.subtract(values[1:], values[:-1], out=steps[1:])
+    return steps

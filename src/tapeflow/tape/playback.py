@@ -62,7 +62,9 @@ def play(block: Block, engine: Engine, start: int = 0, stop: int | None = None, 
 
 def answered(block: Block, start: int, stop: int) -> dict[int, tuple[int, str]]:
     """Status and request of the answers among the records ``start..stop``, by their place."""
-    found = {}
+    found: dict[int, tuple[int, str]] = {}
+    if Kind.ANSWER not in block.kinds[start:stop].tobytes():
+        return found
     for i in (np.flatnonzero(block.kinds[start:stop] == Kind.ANSWER) + start).tolist():
         status, _, request = block.head(i).partition(" ")
         found[i] = (int(status) if status.isdigit() else 0, request)
@@ -81,6 +83,8 @@ def _frames(block: Block, start: int, stop: int, *, is_timeless: bool) -> Frames
 def _others(block: Block, frames: Frames, start: int, stop: int) -> list[int]:
     """The records that are neither a frame nor the answer to a request that succeeded."""
     kinds = block.kinds[start:stop]
+    if kinds.tobytes().count(Kind.FRAME) == stop - start:
+        return []
     places = np.flatnonzero(kinds != Kind.FRAME) + start
     return [i for i in places.tolist() if i not in frames.requests]
 

@@ -96,6 +96,16 @@ def test_no_rows_no_columns_and_twice_the_same_name() -> None:
         (3, b"", 0, 0, None, b"\x00\x00\x00\x00\x05\x00\x00\x00\x09\x00\x00\x00", b"short"),
         (4, b"", 0, 0, None, None, b"[1]"),
         (4, b"", 0, 0, None, None, b'["'),
+        (5, b"", 0, 39, None, bytes(16), None),
+        (6, b"", 0, 0, None, bytes(15), None),
+        (7, b"", 0, 0, None, b"1", None),
+        (8, b"", 0, 1, None, bytes(7), bytes(4)),
+        (8, b"", 0, 2, None, bytes(8), bytes(4)),  # fewer ends than names
+        (8, b"", 0, 1, None, b"\x01" + bytes(7), bytes(4)),  # a name that is not there
+        (8, b"", 0, 1, None, bytes(8), b"\x05" + bytes(3)),  # a name beyond the end
+        (8, b"", 0, 2, None, b"\x01" + bytes(7), b"\x05\0\0\0\x03\0\0\0names"),  # one that ends before it begins
+        (9, b"", 0, 0, None, bytes(32), bytes(32)),
+        (-1, b"", 0, 0, None, bytes(32), bytes(32)),
     ],
 )
 def test_a_column_that_is_not_what_it_says_is_refused(column: Any) -> None:

@@ -333,18 +333,23 @@ typedef struct {
     i64 n, cap;
 } Text;
 
-/* How the values of a column lie in memory, as Arrow has them; MADE: a JSON array that has been written. */
-enum { COLUMN_DECIMALS, COLUMN_INTS, COLUMN_BITS, COLUMN_TEXTS, COLUMN_MADE };
+/* How the values of a column lie in memory. As Arrow has them; MADE: a JSON array that has been written; as numpy has
+   them: decimals of one word, times (NONE_TIME is null), booleans of a byte, numbers of four bytes into the names. */
+enum {
+    COLUMN_DECIMALS, COLUMN_INTS, COLUMN_BITS, COLUMN_TEXTS, COLUMN_MADE,
+    COLUMN_SHORT_DECIMALS, COLUMN_TIMES, COLUMN_BYTES, COLUMN_NAMED,
+};
 
 typedef struct {
     int kind;
     const char *head; /* what stands before each value: a comma, the name, a colon */
     i64 head_size;
     i64 offset; /* of the first row, in `valid` and `values` */
-    int scale;  /* of decimals */
+    int scale;  /* of decimals; of what is NAMED, how many names */
     const uint8_t *valid; /* a bit for each row; NULL: none is null */
     const uint8_t *values;
-    const char *heap; /* of texts, into which values point; of what is MADE, the array */
+    const char *heap; /* of texts, into which values point; of what is MADE, the array; of names, where each ends, then
+                         all of them as JSON */
     i64 valid_size, values_size, heap_size;
     i64 read; /* of what is MADE, how much has been taken */
 } Column;

@@ -138,28 +138,49 @@ static bool put_made(Text *text, Column *column) {
     return put(text, from, to - from);
 }
 
+static bool put_bool(Text *text, bool value) { return value ? put(text, "true", 4) : put(text, "false", 5); }
+
+static i64 word(const Column *column, i64 at) {
+    i64 value;
+    memcpy(&value, column->values + at * 8, 8);
+    return value;
+}
+
+/* One of the names, whose ends stand before them. */
+static bool put_name(Text *text, const Column *column, i64 at) {
+    int32_t code, ends[2] = {0};
+    memcpy(&code, column->values + at * 4, 4);
+    if (code < 0 || code >= column->scale) return false;
+    if (code) memcpy(ends, column->heap + (i64)(code - 1) * 4, 8);
+    else memcpy(ends + 1, column->heap, 4);
+    i64 first = (i64)column->scale * 4;
+    if (ends[0] < 0 || ends[1] < ends[0] || first + ends[1] > column->heap_size) return false;
+    return put(text, column->heap + first + ends[0], ends[1] - ends[0]);
+}
+
 static bool put_cell(Text *text, Column *column, i64 row) {
     i64 at = column->offset + row;
     if (column->kind == COLUMN_MADE) return put_made(text, column);
     if (column->valid && !bit(column->valid, at)) return put(text, "null", 4);
     switch (column->kind) {
-    case COLUMN_BITS: return bit(column->values, at) ? put(text, "true", 4) : put(text, "false", 5);
-    case COLUMN_INTS: {
-        i64 value;
-        memcpy(&value, column->values + at * 8, 8);
-        return put_number(text, value);
-    }
+    case COLUMN_BITS: return put_bool(text, bit(column->values, at));
+    case COLUMN_BYTES: return put_bool(text, column->values[at]);
+    case COLUMN_INTS: return put_number(text, word(column, at));
+    case COLUMN_TIMES: return word(column, at) == NONE_TIME ? put(text, "null", 4) : put_number(text, word(column, at));
+    case COLUMN_SHORT_DECIMALS: return put_decimal(text, word(column, at), column->scale);
+    case COLUMN_NAMED: return put_name(text, column, at);
     case COLUMN_DECIMALS: {
         i128 value;
         memcpy(&value, column->values + at * 16, 16);
         return put_decimal(text, value, column->scale);
     }
-    default: {
+    case COLUMN_TEXTS: {
         int32_t ends[2];
         memcpy(ends, column->values + at * 4, 8);
         if (ends[0] < 0 || ends[1] < ends[0] || ends[1] > column->heap_size) return false;
         return ends[1] == ends[0] ? put(text, "\"\"", 2) : put_text(text, column->heap + ends[0], ends[1] - ends[0]);
     }
+    default: return false;
     }
 }
 
@@ -168,7 +189,11 @@ static i64 needed(const Column *column, i64 rows) {
     i64 n = column->offset + rows;
     switch (column->kind) {
     case COLUMN_BITS: return (n + 7) / 8;
-    case COLUMN_INTS: return n * 8;
+    case COLUMN_BYTES: return n;
+    case COLUMN_NAMED: return n * 4;
+    case COLUMN_INTS:
+    case COLUMN_TIMES:
+    case COLUMN_SHORT_DECIMALS: return n * 8;
     case COLUMN_DECIMALS: return n * 16;
     case COLUMN_TEXTS: return (n + 1) * 4;
     default: return 0;
@@ -176,7 +201,8 @@ static i64 needed(const Column *column, i64 rows) {
 }
 
 bool column_holds(const Column *column, i64 rows) {
-    if (column->offset < 0 || column->scale < 0 || column->scale > 38) return false;
+    if (column->offset < 0 || column->scale < 0) return false;
+    if (column->kind == COLUMN_NAMED ? column->heap_size / 4 < column->scale : column->scale > 38) return false;
     if (column->valid && column->valid_size < (column->offset + rows + 7) / 8) return false;
     return column->values_size >= needed(column, rows);
 }

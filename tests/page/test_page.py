@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,18 @@ def test_live_updates_come(shown: Shown, demo: Demo) -> None:
     assert shown.page.locator(".trade:not([hidden])").count() > 3
     assert not shown.errors
     assert not shown.violations()
+
+
+def test_what_is_wanted_first_is_asked_at_once_and_once(shown: Shown, demo: Demo) -> None:
+    shown.open(demo, "symbol=BTCUSDT&interval=1m")
+    entries = shown.page.evaluate("performance.getEntriesByType('resource').map((e) => [e.name, e.initiatorType])")
+    asked = [(name.removeprefix(demo.address), by) for name, by in entries if "/v1/" in name]
+    counts = Counter(name for name, _ in asked)
+    assert counts["/v1/about"] == counts["/v1/symbols"] == counts["/v1/catalogue"] == 1, asked
+    for path in ("/v1/about", "/v1/symbols", "/v1/catalogue"):
+        assert [by for name, by in asked if name == path] == ["link"], asked  # while the script was read
+    assert len([name for name, _ in asked if name.startswith("/v1/candles?symbol=BTCUSDT&interval=1m")]) == 1
+    assert not shown.errors
 
 
 def test_older_pages_come_when_scrolled_back(shown: Shown, demo: Demo) -> None:

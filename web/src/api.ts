@@ -87,14 +87,30 @@ export function address(path: string, params: Params = {}): string {
   return query ? `${path}?${query}` : path;
 }
 
-async function ask(method: string, url: string, body?: unknown): Promise<Response> {
+function send(method: string, url: string, body?: unknown): Promise<Response> {
   const headers: Record<string, string> = {};
   const secret = key();
   if (secret) headers["Authorization"] = `Bearer ${secret}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const asked: RequestInit = { method, headers, signal: AbortSignal.timeout(20_000) };
   if (body !== undefined) asked.body = JSON.stringify(body);
-  const answer = await fetch(url, asked);
+  return fetch(url, asked);
+}
+
+/** What is asked before anybody wants it, for so long. */
+const AHEAD_MS = 3000;
+const early = new Map<string, Promise<Response | null>>();
+
+/** Ask for what will be wanted: who asks for the same next, and soon, is given this answer if it is a good one. */
+function ahead(url: string): void {
+  early.set(url, send("GET", url).then((answer) => (answer.ok ? answer : null), () => null));
+  window.setTimeout(() => early.delete(url), AHEAD_MS);
+}
+
+async function ask(method: string, url: string, body?: unknown): Promise<Response> {
+  const before = method === "GET" ? early.get(url) : undefined;
+  early.delete(url);
+  const answer = (await before) ?? (await send(method, url, body));
   if (answer.ok || (url === "/healthz" && answer.status === 503)) return answer;
   const problem = (await answer.json().catch(() => ({}))) as Partial<Schemas["Problem"]>;
   throw new ProblemError(answer.status, problem.detail ?? `the server answers ${answer.status}`, problem.nearest);
@@ -110,6 +126,7 @@ export const symbols = async (): Promise<SymbolRow[]> =>
 export const listed = async (search: string, limit: number): Promise<Listed[]> =>
   (await get<Schemas["Listing"]>("/v1/symbols/listed", { search, limit })).data;
 export const catalogue = async (): Promise<Kind[]> => (await get<{ data: Kind[] }>("/v1/catalogue")).data;
+export const candlesAhead = (params: Params): void => ahead(address("/v1/candles", params));
 export const candles = (params: Params): Promise<Page<CandleRow>> => get("/v1/candles", params);
 export const indicators = (params: Params): Promise<Page<IndicatorRow>> => get("/v1/indicators", params);
 export const means = (params: Params): Promise<Page<MovingAverageRow>> => get("/v1/moving-average", params);

@@ -13,6 +13,7 @@ import { Market } from "./market/market";
 import { Mean } from "./chart/mean";
 import { whole } from "./chart/names";
 import { Operator } from "./trust/operator";
+import { newest } from "./chart/past";
 import { Palette } from "./palette/palette";
 import { Pulse } from "./trust/pulse";
 import { Rules } from "./alerts/rules";
@@ -27,6 +28,8 @@ import * as views from "./view";
 import { Watch } from "./market/watch";
 import { framed } from "./ticks";
 
+/** What a view that names nothing shows, where it is there. */
+const USUAL = { symbol: "BTCUSDT", interval: "1m" };
 const ZONES = ["utc", "local", "exchange"] as const;
 /** The title of a tab is read at a glance. */
 const TITLE_MS = 1000;
@@ -56,13 +59,16 @@ function askKey(): Promise<void> {
 async function begin(): Promise<void> {
   const view = views.read();
   let colours = views.dress(view.theme);
+  // The answer is on its way while it is asked what there is; what is not there is asked for in vain.
+  api.candlesAhead(newest({ symbol: view.symbol || USUAL.symbol, interval: view.interval || USUAL.interval }));
   const [about, rows, kinds] = await first();
   placeVenue(about.timezone ?? "UTC");
   view.shown = view.shown.map((pick) => whole(pick, kinds));
   const ticks = new Map(rows.map((row) => [row.symbol, row.tick]));
   const names = rows.map((row) => row.symbol);
-  if (!names.includes(view.symbol)) view.symbol = names.includes("BTCUSDT") ? "BTCUSDT" : (names[0] ?? "");
-  if (!about.intervals.includes(view.interval)) view.interval = about.intervals.includes("1m") ? "1m" : (about.intervals[0] ?? "1m");
+  if (!names.includes(view.symbol)) view.symbol = names.includes(USUAL.symbol) ? USUAL.symbol : (names[0] ?? "");
+  const usual = about.intervals.includes(USUAL.interval) ? USUAL.interval : (about.intervals[0] ?? USUAL.interval);
+  if (!about.intervals.includes(view.interval)) view.interval = usual;
   for (const button of document.querySelectorAll<HTMLElement>('[data-copy="sql"]')) button.hidden = !about.has_sql;
   write(at("version"), about.version === "unknown" ? "Tapeflow" : `Tapeflow ${about.version}`);
 
@@ -134,8 +140,7 @@ async function begin(): Promise<void> {
     if (row) ticks.set(symbol, row.tick);
     open();
   };
-  const watched = about.intervals.includes("1m") ? "1m" : (about.intervals[0] ?? "1m");
-  const watch = new Watch(stream, choose, watched, about.intervals.includes("1h"));
+  const watch = new Watch(stream, choose, usual, about.intervals.includes("1h"));
 
   const interval = (name: string | undefined): void => {
     if (!name || name === view.interval) return;
@@ -237,7 +242,7 @@ async function begin(): Promise<void> {
   stream.connect();
   open();
   void rules.load();
-  await watch.refresh().catch((error: Error) => toast(error.message));
+  await watch.refresh(rows).catch((error: Error) => toast(error.message));
   watch.mark(view.symbol);
 }
 

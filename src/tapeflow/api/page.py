@@ -23,6 +23,9 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
+#: What the page's script asks for first: a browser asks for it while it reads the script.
+_FIRST = ("/v1/about", "/v1/symbols", "/v1/catalogue")
+_AHEAD = {"Link": ", ".join(f"<{path}>; rel=preload; as=fetch; crossorigin" for path in _FIRST)}
 #: The names of these files have their hash: they never change.
 _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _HTML = "text/html; charset=utf-8"
@@ -67,9 +70,10 @@ class Built:
         found = sorted(assets.iterdir()) if self._index is not None and assets.is_dir() else []
         self._assets = {path.name: path.read_bytes() for path in found if path.is_file()}
 
-    def index(self, asked: Mapping[str, str]) -> Response | None:
-        """The page itself; None where it was not built."""
-        return None if self._index is None else tag(self._index, _HTML, asked, headers=HEADERS)
+    def index(self, asked: Mapping[str, str], *, needs_key: bool = False) -> Response | None:
+        """The page itself; None where it was not built. A browser can ask ahead where that ``needs_key`` no key."""
+        headers = HEADERS if needs_key else HEADERS | _AHEAD
+        return None if self._index is None else tag(self._index, _HTML, asked, headers=headers)
 
     def asset(self, name: str, asked: Mapping[str, str]) -> Response | None:
         """A script, a style or a picture of it; None for any other name."""

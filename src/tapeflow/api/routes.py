@@ -135,7 +135,7 @@ def _add_plain(app: FastAPI, source: Source, limits: Limits, reads: Turns) -> No
         return Response(made, 200, welcome.HEADERS, "text/html; charset=utf-8")
 
     async def first(request: Request) -> Response:
-        return built.index(request.headers) or await welcomed(request)
+        return built.index(request.headers, needs_key=limits.needs_key) or await welcomed(request)
 
     async def asset(request: Request) -> Response:
         found = built.asset(request.path_params["name"], request.headers)

@@ -153,7 +153,7 @@ class Pipeline:
         self._committer = Committer(store, states, done=self._committed, failed=self._failed)
         self._telling = threading.Lock()
         self._asked: deque[tuple[Callable[[Engine], Any], Future[Any]]] = deque()
-        self._watched: frozenset[str] = frozenset()
+        self._watched = self._with_steps = frozenset[str]()
         self._known_watched: frozenset[str] = frozenset()
         self._formed: dict[str, float] = {}
         self._moved: set[str] = set()
@@ -274,9 +274,9 @@ class Pipeline:
             self._answer_nobody()
         return future
 
-    def watch(self, symbols: Collection[str]) -> None:
-        """From now on publish the forming rows of these symbols whenever they change."""
-        self._watched = frozenset(symbols)
+    def watch(self, symbols: Collection[str], with_steps: Collection[str]) -> None:
+        """From now on publish the forming rows of these symbols whenever they change, of some those of steps too."""
+        self._watched, self._with_steps = frozenset(symbols), frozenset(with_steps)
         self._wake.set()
 
     @property
@@ -414,21 +414,23 @@ class Pipeline:
             return
         self._moved -= set(due)
         self._formed |= dict.fromkeys(due, now)
-        self._publish(self.forming(self._engine, due), True)  # noqa: FBT003 - of forming rows
+        self._publish(self._forming(self._engine, due, self._with_steps), True)  # noqa: FBT003 - of forming rows
 
     def newest(self, engine: Engine, channel: str, symbol: str) -> Results:
         """The newest value of a symbol in a channel, or its rows of windows still open; for `ask`."""
         if channel not in ("quotes", "book", "tickers"):
-            return self.forming(engine, [symbol])
+            return self._forming(engine, [symbol], [symbol] if channel == "indicators" else ())
         results = self._blank.empty()
         engine.newest(engine.number_of(symbol), channel, results)
         results.names = engine.symbols
         return results
 
-    def forming(self, engine: Engine, symbols: Collection[str]) -> Results:
-        """The rows of windows that have not closed; for `ask`."""
+    def _forming(self, engine: Engine, symbols: Collection[str], with_steps: Collection[str]) -> Results:
+        """The rows of windows that have not closed."""
         results, known = self._blank.empty(), set(engine.symbols)  # to number another one would change the state
-        engine.forming([engine.number_of(symbol) for symbol in symbols if symbol in known], results)
+        numbers = {symbol: engine.number_of(symbol) for symbol in symbols if symbol in known}
+        stepped = [number for symbol, number in numbers.items() if symbol in with_steps]
+        engine.forming(list(numbers.values()), results, stepped)
         results.names = engine.symbols
         return results
 

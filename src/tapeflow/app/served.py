@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from tapeflow.api.hub import Hub
 from tapeflow.api.stream import Streams
-from tapeflow.api.topics import Topics
+from tapeflow.api.topics import Topic, Topics
 from tapeflow.app.live import RunLive
+from tapeflow.app.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from tapeflow.api.server import Server
@@ -23,7 +24,7 @@ class Served:
         self._run = run
         self.topics = Topics(run.flow, settings.venue)
         self.live = RunLive(pipeline, run.store, self.topics)
-        self.hub = Hub(settings.venue, self.live, lambda topics: pipeline.watch({topic.symbol for topic in topics}))
+        self.hub = Hub(settings.venue, self.live, lambda topics: _watch(pipeline, topics))
         #: The clients, once there is a server.
         self.streams: Streams | None = None
         #: How the alerts are doing.
@@ -40,3 +41,9 @@ class Served:
         made = server(self._run, self)
         made.start()
         return made
+
+
+def _watch(pipeline: Pipeline, topics: Collection[Topic]) -> None:
+    """Have the forming rows of these topics published; those of steps, of which there are many, only where wanted."""
+    with_steps = {topic.symbol for topic in topics if topic.base == "indicators"}
+    pipeline.watch({topic.symbol for topic in topics}, with_steps)

@@ -150,9 +150,9 @@ class Chain:
 
     def prune(self, reach: int) -> None:
         """Drop bars that start before ``reach``, in whole strides."""
-        gone = bisect_right(self._bars, reach, key=lambda bar: bar.ts_start) // STRIDE
-        if not gone or self._dirty is not None:
+        if len(self._bars) < STRIDE or self._bars[STRIDE - 1].ts_start > reach or self._dirty is not None:
             return
+        gone = bisect_right(self._bars, reach, key=lambda bar: bar.ts_start) // STRIDE
         self._state = None
         self._dropped += gone * STRIDE
         self._dropped_revision += sum(bar.revision for bar in self._bars[: gone * STRIDE])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -479,14 +479,17 @@ class Engine:
             self._outlet.newest_quotes(self._intake.newest_quotes())
         self._count()
 
-    def forming(self, numbers: Iterable[int], sink: Sink) -> None:
-        """Give ``sink`` rows of the windows of these symbols that are still open, as they stand; nothing is changed."""
+    def forming(self, numbers: Collection[int], sink: Sink, with_steps: Collection[int] | None = None) -> None:
+        """Give ``sink`` rows of the windows of these symbols that are still open, as they stand; nothing is changed.
+
+        What steps would give is computed for the symbols ``with_steps`` only (None: for all of them).
+        """
         self.flush()
         for number in numbers:
             self._windows.forming(number)
         candles = columns.rows(self._windows.take_candles(), columns.CANDLE_ROW)
         means = columns.rows(self._windows.take_means(), columns.MEAN_ROW)
-        self._outlet.forming(candles, means, sink)
+        self._outlet.forming(candles, means, sink, numbers if with_steps is None else with_steps)
 
     def newest(self, number: int, channel: str, sink: Sink) -> None:
         """Give ``sink`` the newest quote, book or tickers of a symbol, as they stand; nothing is changed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -49,14 +49,16 @@ class Stage:
                 self._candle(symbol, fold, ts_start, to_float(close, self._scale), revision, ts_watermark, out)
         return out
 
-    def peek(self, rows: Rows) -> list[StepRow]:
-        """What the steps would give if these windows, still open, closed as they are; nothing is changed."""
+    def peek(self, rows: Rows, symbols: Collection[int]) -> list[StepRow]:
+        """What the steps of these symbols would give if windows, still open, closed as they are; nothing is changed."""
         out: list[StepRow] = []
         names = ("symbol", "fold", "ts_start", "close", "revision")
         heads: dict[tuple[int, int, int], Any] = {}
         bars: dict[tuple[int, int, int], int] = {}
+        chosen = frozenset(symbols)
         for symbol, fold, ts_start, close, revision in zip(*(rows[name].tolist() for name in names), strict=True):
-            for step, chain in enumerate(self._chains.get((symbol, fold), ())):
+            chains = self._chains.get((symbol, fold), ()) if symbol in chosen else ()
+            for step, chain in enumerate(chains):
                 key = (symbol, fold, step)
                 state, bar = heads.get(key, chain.head), bars.get(key, chain.count) + 1
                 heads[key], values = chain.step.on_event(state, to_float(close, self._scale))
@@ -78,11 +80,12 @@ class Stage:
             self._newest[key] = ts_start
             if symbol in self._dirty:  # a late trade opened and closed this candle within one tick
                 self._recompute(symbol, out)
+            reach = self._reach(symbol, ts_watermark) - self._sizes[fold]
             for step, chain in enumerate(chains):
                 row = chain.add(ts_start, close, revision)
                 if row is not None:
                     out.append(self._row(symbol, fold, step, row))
-                chain.prune(self._reach(symbol, ts_watermark) - self._sizes[fold])
+                chain.prune(reach)
         else:
             for chain in chains:
                 chain.revise(ts_start, close, revision)

@@ -134,11 +134,11 @@ class Outlet:
         elif channel == "tickers" and symbol in self._tickers:
             sink.rows("tickers", [dict(row) for row in self._tickers[symbol].values()])
 
-    def forming(self, candles: Rows, means: Rows, sink: Sink) -> None:
-        """Rows of windows still open, and what steps would give for them, to another sink."""
+    def forming(self, candles: Rows, means: Rows, sink: Sink, with_steps: Collection[int]) -> None:
+        """Rows of windows still open, and what steps would give for those ``with_steps``, to another sink."""
         if len(candles):
             sink.columns("candles", candles)
-            sink.steps(self._stage.peek(candles))
+            sink.steps(self._stage.peek(candles, with_steps))
         if len(means):
             sink.columns("moving_average", means)
 

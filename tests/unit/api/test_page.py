@@ -28,6 +28,15 @@ def test_the_page_may_load_nothing_from_elsewhere_and_run_nothing_inline(folder:
     assert answer.headers["cache-control"] == "no-cache"
 
 
+def test_what_the_script_asks_first_is_asked_ahead_but_where_that_needs_a_key(folder: Path) -> None:
+    built = Built(folder)
+    open, closed = built.index({}), built.index({}, needs_key=True)
+    assert open is not None
+    assert closed is not None
+    assert "</v1/about>; rel=preload; as=fetch; crossorigin" in open.headers["link"]
+    assert "link" not in closed.headers
+
+
 def test_it_is_not_sent_again_to_who_has_it(folder: Path) -> None:
     built = Built(folder)
     first = built.index({})

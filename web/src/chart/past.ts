@@ -16,6 +16,9 @@ const RENEW_MS = 2000;
 const FIRST_MS = 1000;
 const LONGEST_MS = 15_000;
 
+/** How the newest candles of a view are asked for. */
+export const newest = ({ symbol, interval }: Pick<View, "symbol" | "interval">): api.Params => ({ symbol, interval, limit: PAGE, forming: true });
+
 /** What has come: all anew, more at an end, or changes within. */
 export type Change = "all" | "older" | "newer" | "within";
 
@@ -61,7 +64,7 @@ export class Past {
   }
 
   private async load(mine: number): Promise<void> {
-    const page = await api.candles({ ...this.key(), limit: PAGE, forming: true });
+    const page = await api.candles(newest(this.view));
     if (mine === this.generation) this.history.merge(page.data, page.coverage.gaps);
   }
 

@@ -93,9 +93,9 @@ export class Watch {
     for (const [name, entry] of this.entries) entry.element.toggleAttribute("aria-current", name === symbol);
   }
 
-  /** Ask which symbols there are. */
-  async refresh(): Promise<void> {
-    const rows = await api.symbols();
+  /** Ask which symbols there are, or be told. */
+  async refresh(told?: api.SymbolRow[]): Promise<void> {
+    const rows = told ?? (await api.symbols());
     const names = new Set(rows.map((row) => row.symbol));
     for (const [name, entry] of this.entries) {
       if (names.has(name)) continue;

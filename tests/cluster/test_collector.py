@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +16,11 @@ from cluster.cluster import Role, fresh_prefix, rows, settings, wrong_trades
 from live.running import Venue
 from servers import Servers
 from tapeflow.app.published import event_topics
+from tapeflow.bus import publisher
 from tapeflow.bus.client import Bus
 from tapeflow.bus.owners import owners
+from tapeflow.bus.publisher import Publisher
+from tapeflow.domain.errors import BusError
 from tapeflow.settings import BusSettings
 
 pytestmark = pytest.mark.slow
@@ -53,6 +59,21 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, venue: Venue, servers: Se
         assert stamps == sorted(stamps), "a watermark never goes back"
         instants = [row["ts_watermark"] for row in found if row["symbol"] == symbol and "id" not in row]
         assert len(instants) == len(set(instants)) > 3, "an instant is said once, over all lives"
+
+
+def test_a_broker_that_hangs_for_a_while_as_a_collector_starts(
+    breakable: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while another takes over for one that was killed: once it was the end of a collector."""
+    monkeypatch.setattr(publisher, "TRANSACTION_S", 7.0)
+    made = Publisher(Bus(breakable.kafka()), fresh_prefix())
+    (broker,) = (server for server in breakable.stack.servers() if server.service == "kafka")
+    os.kill(broker.pid, signal.SIGSTOP)
+    threading.Timer(9, os.kill, (broker.pid, signal.SIGCONT)).start()
+    with pytest.raises(BusError, match="does not answer"):
+        made.open()
+    made.open(3)
+    assert made.is_open
 
 
 def test_a_broker_that_is_away_for_a_while(tmp_path: Path, venue: Venue, breakable: Servers) -> None:

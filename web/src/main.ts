@@ -58,9 +58,9 @@ function askKey(): Promise<void> {
 
 async function begin(): Promise<void> {
   const view = views.read();
-  let colours = views.dress(view.theme);
   // The answer is on its way while it is asked what there is; what is not there is asked for in vain.
   api.candlesAhead(newest({ symbol: view.symbol || USUAL.symbol, interval: view.interval || USUAL.interval }));
+  let colours = views.dress(view.theme);
   const [about, rows, kinds] = await first();
   placeVenue(about.timezone ?? "UTC");
   view.shown = view.shown.map((pick) => whole(pick, kinds));

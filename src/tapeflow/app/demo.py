@@ -11,6 +11,7 @@ import msgspec
 from tapeflow import indicators
 from tapeflow.api.port import taken
 from tapeflow.app.run import Run
+from tapeflow.app.served import Served
 from tapeflow.domain.errors import SettingsError, VenueError
 from tapeflow.exchange.child import Child
 from tapeflow.feed.recorder import Say
@@ -54,6 +55,8 @@ def run(demo: Demo, venue: Child, say: Say, serving: Callable[[str], None]) -> N
 
 
 async def _work(run: Run, venue: Child) -> None:
+    # While the store is opened. Elsewhere capture comes first, here the page.
+    asyncio.get_running_loop().run_in_executor(None, Served.load)
     watch = asyncio.create_task(_watch(run, venue))
     try:
         await run.run()

@@ -34,11 +34,16 @@ class Served:
         """How the stream is doing."""
         return {} if self.streams is None else self.streams.status()
 
+    @staticmethod
+    def load() -> Callable[[Run, Served], Server]:
+        """What makes a server. To load it is a third of the time of a start, and capture does not wait for it."""
+        from tapeflow.app.serve import server  # noqa: PLC0415 - see above
+
+        return server
+
     def start(self) -> Server:
         """The server, started; raises `SettingsError` where keys are missing or the port is taken."""
-        from tapeflow.app.serve import server  # noqa: PLC0415 - a third of the time of a start, and nothing waits for it
-
-        made = server(self._run, self)
+        made = self.load()(self._run, self)
         made.start()
         return made
 

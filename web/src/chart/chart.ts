@@ -159,6 +159,7 @@ export class Chart {
     if (!(await opening)) return;
     at("loading").hidden = true;
     this.redraw();
+    this.legend(); // with the candles, not at the next tick
     if (around === undefined) this.now(false);
     else this.centre(around);
     const { last } = this.history;

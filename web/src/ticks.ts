@@ -5,7 +5,7 @@
  * glance follows; in a fast one a price of that age would be wrong, so ticks come as often as a screen shows frames.
  */
 const CALM_MS = 160;
-const FAST_MS = 24;
+const FAST_MS = 16;
 /** Asked for so often in a second, ticks begin to come sooner, and come soonest. */
 const CALM = 200;
 const FAST = 400;

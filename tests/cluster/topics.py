@@ -104,7 +104,7 @@ class Cluster:
         with psycopg.connect(self.url, options="-c search_path=tapeflow") as db:
             return db.execute(query).fetchall()  # type: ignore[call-overload,no-any-return]
 
-    def until(self, what: Callable[[], bool], seconds: float = 40) -> None:
+    def until(self, what: Callable[[], Any], seconds: float = 40) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             try:

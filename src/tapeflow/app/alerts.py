@@ -1,37 +1,50 @@
-"""The alerts of a run: its desk, and what the desk asks of the pipeline."""
+"""The alerts of a run or a gateway: its desk, and what the desk asks of the present."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapeflow.api.alerts.desk import Bounds, Desk
+from tapeflow.api.alerts.desk import Bounds, Desk, Present
 from tapeflow.api.alerts.journal import Journal
 from tapeflow.api.alerts.rulebook import Rulebook
 from tapeflow.api.hub import Hub
 from tapeflow.api.topics import Topic, Topics
 from tapeflow.app.pipeline import Pipeline
+from tapeflow.domain.errors import TapeError
+from tapeflow.settings import RunSettings
+from tapeflow.tape.lock import Lock
 
 if TYPE_CHECKING:
-    from tapeflow.app.run import Run
+    from tapeflow.app.gateway import Gateway
+
+KEEPING = "alerts.lock"
 
 
-class RunPresent:
-    """A `tapeflow.api.alerts.desk.Present` over the pipeline of a run."""
+class _Topics:
+    """The topics that rules are judged by, of symbols that are ``known``."""
 
-    def __init__(self, pipeline: Pipeline, topics: Topics, known: Callable[[], Collection[str]]) -> None:
-        self._pipeline = pipeline
+    def __init__(self, topics: Topics, known: Callable[[], Collection[str]]) -> None:
         self._topics = topics
         self._known = known
-
-    def is_live(self) -> bool:
-        return self._pipeline.progress.is_live
 
     def find(self, asked: dict[str, Any]) -> list[Topic]:
         return self._topics.find(asked, self._known())
 
     def topic(self, asked: dict[str, Any]) -> Topic:
         return self._topics.find(asked, [asked["symbol"]])[0]
+
+
+class RunPresent(_Topics):
+    """A `tapeflow.api.alerts.desk.Present` over the pipeline of a run."""
+
+    def __init__(self, pipeline: Pipeline, topics: Topics, known: Callable[[], Collection[str]]) -> None:
+        super().__init__(topics, known)
+        self._pipeline = pipeline
+
+    def is_live(self) -> bool:
+        return self._pipeline.progress.is_live
 
     def newest(self, symbol: str, stream: str) -> int | None:
         progress = self._pipeline.progress
@@ -41,8 +54,33 @@ class RunPresent:
         return None if edge is None else edge[1]
 
 
-def open_desk(run: Run, hub: Hub, topics: Topics, known: Callable[[], Collection[str]]) -> Desk:
-    """The desk of a run's data folder; raises `SettingsError` where its files cannot be read."""
-    settings, root = run.settings.alerts, run.folder.root
-    bounds = Bounds(settings.allow_private, settings.apprise, settings.limit)
-    return Desk(Rulebook(root), Journal(root), hub, RunPresent(run.pipeline, topics, known), bounds)
+class GatewayPresent(_Topics):
+    """A `tapeflow.api.alerts.desk.Present` over the topics that a gateway follows."""
+
+    def __init__(self, gateway: Gateway, known: Callable[[], Collection[str]]) -> None:
+        super().__init__(gateway.topics, known)
+        self._gateway = gateway
+
+    def is_live(self) -> bool:
+        return self._gateway.is_live.is_set()
+
+    def newest(self, symbol: str, stream: str) -> int | None:
+        present = self._gateway.present
+        return (present.watermarks if stream == "any" else present.traded).get(symbol)
+
+
+def open_desk(settings: RunSettings, hub: Hub, present: Present) -> Desk:
+    """The desk of a data folder; raises `SettingsError` where its files cannot be read."""
+    alerts = settings.alerts
+    bounds = Bounds(alerts.allow_private, alerts.apprise, alerts.limit)
+    return Desk(Rulebook(settings.data), Journal(settings.data), hub, present, bounds)
+
+
+def hold(data: str) -> Lock | None:
+    """The right to keep the alerts of a data folder, which gateways share; None while another has it."""
+    folder = Path(data)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return Lock(folder, KEEPING, "keep the alerts of")
+    except TapeError:
+        return None

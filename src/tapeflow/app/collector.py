@@ -12,6 +12,7 @@ import msgspec
 
 from tapeflow.app.pipeline import Pace, Pipeline
 from tapeflow.app.published import OWNERS, STATUS, SYMBOLS, Published, event_topics
+from tapeflow.app.requests import Clerk, request_topics
 from tapeflow.app.run import Reload, Run, averages_klines
 from tapeflow.app.served import Served
 from tapeflow.app.source import described
@@ -43,6 +44,8 @@ class Collector(Run):
         self._bus = bus(settings)
         self._take_over = take_over
         self._told_at = self._described_at = 0.0
+        self._mine: set[str] = set()
+        self._described: list[str] = []
         super().__init__(settings, say, reload)
 
     def _own_part(self) -> Flow:
@@ -59,7 +62,8 @@ class Collector(Run):
 
     def _open_pipeline(self, stack: AsyncExitStack) -> Pipeline:
         settings = self.settings
-        ensure(self._bus, event_topics(self.bus_settings), self.bus_settings.replication)
+        topics = [*event_topics(self.bus_settings), *request_topics(self.bus_settings)]
+        ensure(self._bus, topics, self.bus_settings.replication)
         self._claim(self._roster.symbols)
         channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage")))
         self._published = Published(self._bus, self.bus_settings, channels, self._more)
@@ -81,18 +85,35 @@ class Collector(Run):
     def _open_served(self) -> Served | None:
         return None
 
+    async def _work(self, stack: AsyncExitStack) -> None:
+        assert self._loop is not None
+        clerk = Clerk(self._bus, self.bus_settings, self.reach(), self._loop, self._row, self._say)
+        clerk.start()
+        stack.push_async_callback(asyncio.to_thread, clerk.stop)
+        await super()._work(stack)
+
+    def _row(self, symbol: str) -> dict[str, Any]:
+        """A symbol as `/v1/symbols` has it; one that was followed says so."""
+        is_followed = symbol in self._roster.symbols
+        return described(self.settings.venue, symbol, self.pipeline.instrument(symbol), is_followed=is_followed)
+
     def _claim(self, symbols: Sequence[str]) -> None:
         name, topic = self.bus_settings.name, self.bus_settings.topic(OWNERS)
         keys = [f"{self.settings.venue}:{symbol}" for symbol in symbols]
         taken = owners.claim(self._bus, topic, name, keys, take_over=self._take_over)
         if taken:
             self._say(f"symbols were taken over from {', '.join(sorted(taken))}, which can publish nothing any more")
+        # Others are told of all that is ours, followed or no more.
+        known = owners.owners(self._bus, topic)
+        mine = {key.partition(":") for key, owner in known.items() if owner == name}
+        self._mine = {symbol for venue, _, symbol in mine if venue == self.settings.venue}
 
     async def _own(self, symbols: Sequence[str]) -> None:
         await asyncio.to_thread(self._claim, symbols)
 
     def status(self) -> dict[str, Any]:
-        return super().status() | {"role": "collector", "delivered": self._published.delivered}
+        own = {"role": "collector", "venue": self.settings.venue, "followed": len(self._roster.symbols)}
+        return super().status() | own | {"delivered": self._published.delivered}
 
     def _more(self) -> Iterator[tuple[str, str, bytes]]:
         """What others are told beside the events: how the collector is, and its symbols."""
@@ -100,12 +121,11 @@ class Collector(Run):
         if self.latest and now - self._told_at >= STATUS_S:
             self._told_at = now
             yield STATUS, self.bus_settings.name, _encode(self.latest)
-        if now - self._described_at >= SYMBOLS_S:
-            self._described_at = now
-            venue = self.settings.venue
-            for symbol in self.followed():
-                row = described(venue, symbol, self.pipeline.instrument(symbol), is_followed=True)
-                yield SYMBOLS, f"{venue}:{symbol}", _encode(row)
+        followed = self._roster.symbols
+        if now - self._described_at >= SYMBOLS_S or followed != self._described:
+            self._described_at, self._described = now, followed
+            for symbol in sorted(self._mine):
+                yield SYMBOLS, f"{self.settings.venue}:{symbol}", _encode(self._row(symbol))
 
 
 def bus_settings(settings: RunSettings) -> BusSettings:

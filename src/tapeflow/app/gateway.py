@@ -19,12 +19,14 @@ from tapeflow import files
 from tapeflow.api.hub import Hub
 from tapeflow.api.server import Server
 from tapeflow.api.topics import Topics
+from tapeflow.app.alerts import hold
 from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.forming import Forming
 from tapeflow.app.gateway_source import GatewaySource
 from tapeflow.app.opening import opened
 from tapeflow.app.present import GatewayPast, Present
 from tapeflow.app.published import COVERAGE, STATUS, SYMBOLS, event_topics
+from tapeflow.app.requests import ANSWERS, Asker, request_topics
 from tapeflow.app.serve import gateway_server
 from tapeflow.app.sink import sink_topics
 from tapeflow.bus.client import Bus
@@ -62,12 +64,15 @@ class Gateway:
         self.present = Present(self.topics, settings.symbols)
         self.statuses: dict[str, dict[str, Any]] = {}
         self.described: dict[str, dict[str, Any]] = {}
+        self.asker = Asker(self._bus, self._own, settings.venue, self.statuses, self.followed)
         self.is_live = threading.Event()
         self._stopping = threading.Event()
         self._problem = ""
         self._unreadable = 0
         self._started = time.monotonic()
         self._counted: dict[Partition, int] = {}
+        #: How its alerts are doing, if it keeps them.
+        self.alerts: Callable[[], dict[str, Any]] = dict
         self._address: str | None = None
         wanted = {*self.flow.channels, *settings.store.channels}
         self._channels = {self._own.topic(name): name for name in FOLLOWED if name in wanted}
@@ -80,13 +85,17 @@ class Gateway:
         """Serve until stopped, as soon as there is a database with tables; raises `SettingsError`."""
         settings = self.settings
         self.store = opened(self._open, self._stopping, self._fail)
-        topics = [*event_topics(self._own), *sink_topics(self._own, settings.store.channels)]
+        kept = sink_topics(self._own, settings.store.channels)
+        topics = [*event_topics(self._own), *request_topics(self._own), *kept]
         ensure(self._bus, topics, self._own.replication)
         follower = self._follower()
         self.indicators = Forming(self.flow, self.present, self.store, self._say)
         past = GatewayPast(self.present, self.indicators, self.store, self.is_live)
         self.hub = Hub(settings.venue, past, self.indicators.watch)  # all other forming rows come whoever follows them
-        server = gateway_server(self, GatewaySource(self, past))
+        held = hold(settings.data)
+        if held is None:
+            self._say(f"another gateway keeps the alerts of {settings.data}; this one has none")
+        server = gateway_server(self, GatewaySource(self, past), has_alerts=held is not None)
         self.indicators.start()
         try:
             self._follow(follower, server)
@@ -95,6 +104,8 @@ class Gateway:
             self.indicators.stop()
             follower.close()
             self.store.close()
+            if held is not None:
+                held.release()
             self._write_status(is_running=False)
 
     def _open(self) -> PostgresStore:
@@ -130,7 +141,8 @@ class Gateway:
     def _follower(self) -> Follower:
         """From where the rows in the database end; of what is kept for ever from the beginning."""
         whole = [self._own.topic(name) for name in (COVERAGE, STATUS, SYMBOLS)]
-        numbers = partitions(self._bus, [*self._channels, *whole])
+        answers = self._own.topic(ANSWERS)
+        numbers = partitions(self._bus, [*self._channels, *whole, answers])
         positions, counts = self.store.counts()
         self.present.counts.counts = counts
         self._counted = positions
@@ -139,6 +151,7 @@ class Gateway:
             for number in range(count):
                 at = positions.get((topic, number), -2)
                 starts[topic, number] = -2 if topic in whole or at < 0 else max(0, at - LOOK_BACK)
+        starts[answers, 0] = -1
         return Follower(self._bus, starts)
 
     def _read(self, follower: Follower) -> list[Record]:
@@ -186,6 +199,11 @@ class Gateway:
 
     def _told(self, record: Record) -> None:
         """What collectors tell beside their events."""
+        if record.topic == self._own.topic(ANSWERS):
+            row = self.asker.answered(record.value or b"")
+            if row is not None:
+                self.described[row["symbol"]] = row
+            return
         value = _decode(record.value or b"null")
         name = (record.key or b"").decode()
         if record.topic == self._own.topic(STATUS):
@@ -199,7 +217,8 @@ class Gateway:
 
     def followed(self) -> list[str]:
         """The symbols that collectors follow."""
-        return sorted({*self.described, *self.present.watermarks} or self.settings.symbols)
+        gone = {name for name, row in list(self.described.items()) if row["status"] == "not_followed"}
+        return sorted(({*self.described, *self.present.watermarks} or {*self.settings.symbols}) - gone)
 
     def status(self) -> dict[str, Any]:
         """What an operator wants to see: of the collectors together, and of this gateway."""
@@ -209,6 +228,7 @@ class Gateway:
             "role": "gateway",
             "uptime_s": round(time.monotonic() - self._started, 1),
             "is_live": self.is_live.is_set() and bool(found.get("is_live")),
+            "alerts": self.alerts(),
             "gateway": {
                 "rows": self.present.rows,
                 "unreadable": self._unreadable,
@@ -238,6 +258,6 @@ def _joined(statuses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     found = dict(oldest)
     found["connections"] = [one for each in statuses.values() for one in each.get("connections", ())]
     found["is_live"] = all(one.get("is_live") for one in statuses.values())
-    for name in ("symbols", "holes", "rows", "delivered"):
+    for name in ("symbols", "followed", "holes", "rows", "delivered"):
         found[name] = sum(one.get(name, 0) for one in statuses.values())
     return found

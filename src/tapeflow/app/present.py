@@ -39,6 +39,8 @@ class Present:
         self._numbers = {name: number for number, name in enumerate(self.names)}
         self.counts = Counts({})
         self.watermarks: dict[str, int] = {}
+        #: The time of each symbol's newest trade.
+        self.traded: dict[str, int] = {}
         self.newest: dict[tuple[str, Any], bytes] = {}
         self.forming: dict[tuple[str, Any], dict[int, bytes]] = {}
         self.rows = 0
@@ -60,7 +62,7 @@ class Present:
         row = _decode(value)
         symbol = row["symbol"]
         if channel == "trades":
-            self._watermark(symbol, row)
+            self._clock(symbol, row)
             if is_time(row):
                 return
         if channel in _KINDS:
@@ -88,7 +90,7 @@ class Present:
         row = _decode(value)
         symbol = row["symbol"]
         if channel == "trades":
-            self._watermark(symbol, row)
+            self._clock(symbol, row)
             return
         code = self._topics.code_of_row(channel, row, self.number(symbol))
         if code is None:
@@ -100,10 +102,13 @@ class Present:
         else:
             self._closed(channel, code, row, set())
 
-    def _watermark(self, symbol: str, row: dict[str, Any]) -> None:
+    def _clock(self, symbol: str, row: dict[str, Any]) -> None:
         stamp = row.get("ts_watermark")
         if stamp is not None and stamp > self.watermarks.get(symbol, -1):
             self.watermarks[symbol] = stamp
+        at = row.get("ts_event")
+        if at is not None and at > self.traded.get(symbol, -1):
+            self.traded[symbol] = at
 
     def _closed(self, channel: str, code: Any, row: dict[str, Any], forming: set[tuple[str, Any]]) -> None:
         """A window that has closed forms no more, nor do those before it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ import msgspec
 
 from tapeflow import files
 from tapeflow.api.problem import Problem, unknown
-from tapeflow.domain.errors import InputError, VenueError
+from tapeflow.domain.errors import InputError, OwnerError, TapeflowError, VenueError
 from tapeflow.feed.feed import Feed
 
 T = TypeVar("T")
@@ -51,12 +51,14 @@ def read(path: Path) -> Changes:
 class Roster:
     """What is followed, changed one request at a time; each change is kept before it is made.
 
-    It belongs to the loop of the run; `follow`, `unfollow` and `listed` raise `Problem`.
+    It belongs to the loop of the run; `follow`, `unfollow` and `listed` raise `Problem`. ``own`` is awaited before more
+    is followed, and raises `TapeflowError` where that must not be.
     """
 
-    def __init__(self, path: Path, start: Sequence[str]) -> None:
+    def __init__(self, path: Path, start: Sequence[str], own: Callable[[Sequence[str]], Awaitable[None]]) -> None:
         self._path = path
         self._start = list(start)
+        self._own = own
         self._changes = read(path)
         self._turn = asyncio.Lock()
 
@@ -69,6 +71,7 @@ class Roster:
         async with self._turn:
             name = await _listed(feed, symbol)
             if name not in self.symbols:
+                await _owned(self._own([name]))
                 changes = self._changes
                 removed = tuple(one for one in changes.removed if one != name)
                 await self._change(feed, Changes(_with(changes.added, name, self._start), removed))
@@ -139,6 +142,16 @@ async def _listed(feed: Feed, symbol: str) -> str:
     if found is None:
         raise unknown(404, "symbol", symbol, listed, "; the venue does not list it")
     return found
+
+
+async def _owned(owning: Awaitable[None]) -> None:
+    try:
+        await owning
+    except OwnerError as error:
+        raise Problem(409, "owned", str(error)) from error
+    except TapeflowError as error:
+        detail = f"{error}; nothing was changed, ask again in a while"
+        raise Problem(503, "bus_unreachable", detail, headers={"Retry-After": "10"}) from error
 
 
 async def _known(asking: Awaitable[dict[str, str]], what: str) -> dict[str, str]:

@@ -119,7 +119,7 @@ class Run:
         stack.callback(self.writer.close)
         if self.writer.recovered is not None:
             self._say(f"the tape ended torn, as after a kill: {self.writer.recovered.what}; cut back to what is whole")
-        self._roster = Roster(self.folder.symbols, settings.symbols)
+        self._roster = Roster(self.folder.symbols, settings.symbols, self._own)
         self.states = States(self.folder.states)
         self.pipeline = self._open_pipeline(stack)
         self.pipeline.restore(self.writer.position)

@@ -1,4 +1,4 @@
-"""Whether a run uses a data folder now, and where it serves; and what it answers."""
+"""Whether a run, or a gateway, uses a data folder now, and where it serves; and what it answers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tapeflow.domain.errors import InputError, SettingsError, StoreError
 
 #: The environment variable with the key for a server that wants one.
 KEY = "TAPEFLOW_API_KEY"
+#: What tells of a run, and of a gateway; a collector of the same folder serves nothing.
+STATUSES = ("status.json", "gateway.json")
 _TIMEOUT_S = 60.0
 
 
@@ -25,8 +27,12 @@ class _Status(msgspec.Struct):
 
 def address(data: Path) -> str | None:
     """Where the run of a folder serves, such as ``http://127.0.0.1:8600``; None if there is none or it does not."""
+    return next((at for name in STATUSES if (at := _address(data / name)) is not None), None)
+
+
+def _address(path: Path) -> str | None:
     try:
-        status = msgspec.json.decode((data / "status.json").read_bytes(), type=_Status)
+        status = msgspec.json.decode(path.read_bytes(), type=_Status)
     except (OSError, msgspec.DecodeError):
         return None
     return status.api if status.is_running and _is_alive(status.pid) else None

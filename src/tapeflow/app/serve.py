@@ -9,6 +9,7 @@ import msgspec
 
 from tapeflow.api import sse
 from tapeflow.api.alerts import routes as alert_routes
+from tapeflow.api.alerts.desk import Desk
 from tapeflow.api.app import create
 from tapeflow.api.counts import Counts
 from tapeflow.api.keys import KeyFile, is_required, open_keys
@@ -16,7 +17,7 @@ from tapeflow.api.limits import Limits
 from tapeflow.api.metrics import Http
 from tapeflow.api.server import Server
 from tapeflow.api.stream import Rules, Streams
-from tapeflow.app.alerts import open_desk
+from tapeflow.app.alerts import GatewayPresent, RunPresent, open_desk
 from tapeflow.app.live import RunLive
 from tapeflow.app.source import RunSource
 from tapeflow.flow.nodes import Candles, Indicator
@@ -58,16 +59,16 @@ def server(run: Run, served: Served) -> Server:
     counts = Counts()
     app = create(source, limits, run.reach(), lambda: _http(counts, streams))
     sse.add(app, streams)
-    desk = open_desk(run, served.hub, served.topics, rules.known)
+    desk = open_desk(run.settings, served.hub, RunPresent(run.pipeline, served.topics, rules.known))
     alert_routes.add(app, desk)
     served.alerts = desk.status
     return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, counts=counts, parts=(desk,))
 
 
-def gateway_server(gateway: Gateway, source: GatewaySource) -> Server:
+def gateway_server(gateway: Gateway, source: GatewaySource, *, has_alerts: bool) -> Server:
     """The server of a gateway; raises `SettingsError` where keys are missing."""
     api = gateway.settings.api
-    limits = msgspec.structs.replace(_limits(api), has_sql=False, has_alerts=False)
+    limits = msgspec.structs.replace(_limits(api), has_sql=False, has_alerts=has_alerts)
     keys = RunKeys(open_keys(Path(gateway.settings.data), api), is_required=is_required(api))
     rules = Rules(
         gateway.topics,
@@ -78,9 +79,15 @@ def gateway_server(gateway: Gateway, source: GatewaySource) -> Server:
         messages_per_s=api.messages_per_s,
     )
     streams, counts = Streams(gateway.hub, rules), Counts()
-    app = create(source, limits, None, lambda: _http(counts, streams))
+    app = create(source, limits, gateway.asker, lambda: _http(counts, streams))
     sse.add(app, streams)
-    return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, counts=counts)
+    parts: list[Desk] = []
+    if has_alerts:
+        desk = open_desk(gateway.settings, gateway.hub, GatewayPresent(gateway, rules.known))
+        alert_routes.add(app, desk)
+        gateway.alerts = desk.status
+        parts.append(desk)
+    return Server(app, api.host, api.port, limits=limits, keys=keys, streams=streams, counts=counts, parts=tuple(parts))
 
 
 def _http(counts: Counts, streams: Streams) -> Http:

@@ -11,7 +11,7 @@ import pytest
 
 from tapeflow.api.problem import Problem
 from tapeflow.app.roster import Changes, Reach, Roster, read
-from tapeflow.domain.errors import InputError, VenueError
+from tapeflow.domain.errors import BusError, InputError, OwnerError, VenueError
 from tapeflow.feed.feed import Feed
 
 LISTED = dict.fromkeys(("BTCUSDT", "ETHUSDT", "SOLUSDT", "LINKUSDT"), "TRADING")
@@ -35,8 +35,12 @@ class FakeFeed:
         self.followed.append(list(symbols))
 
 
-def made(folder: Path, *start: str, problem: str = "") -> tuple[Roster, Any]:
-    return Roster(folder / "symbols.json", start or ("BTCUSDT", "ETHUSDT")), FakeFeed(problem)
+async def free(symbols: Sequence[str]) -> None:
+    """Nobody else has them."""
+
+
+def made(folder: Path, *start: str, problem: str = "", own: Any = free) -> tuple[Roster, Any]:
+    return Roster(folder / "symbols.json", start or ("BTCUSDT", "ETHUSDT"), own), FakeFeed(problem)
 
 
 def test_changes_are_made_and_kept(tmp_path: Path) -> None:
@@ -94,6 +98,28 @@ def test_what_cannot_be_is_refused_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / ".symbols.json.new").mkdir()
     kept = problem_of(roster.follow(feed, "SOLUSDT"))
     assert (kept.kind, feed.followed, roster.symbols) == ("cannot_keep", [], ["BTCUSDT"])
+
+
+def test_what_another_has_is_not_followed(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    async def own(symbols: Sequence[str]) -> None:
+        asked.extend(symbols)
+        if "SOLUSDT" in symbols:
+            raise OwnerError("collected already: binance:SOLUSDT by other")
+        if "LINKUSDT" in symbols:
+            raise BusError("Kafka does not answer")
+
+    roster, feed = made(tmp_path, "BTCUSDT", own=own)
+    refused = problem_of(roster.follow(feed, "solusdt"))
+    assert (refused.status, refused.kind) == (409, "owned")
+    assert "by other" in refused.detail
+    away = problem_of(roster.follow(feed, "LINKUSDT"))
+    assert (away.status, away.kind, away.headers) == (503, "bus_unreachable", {"Retry-After": "10"})
+    assert (feed.followed, roster.symbols) == ([], ["BTCUSDT"])
+    asyncio.run(roster.follow(feed, "ETHUSDT"))
+    asyncio.run(roster.follow(feed, "BTCUSDT"))
+    assert asked == ["SOLUSDT", "LINKUSDT", "ETHUSDT"], "what is followed is owned"
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ export class Rules {
   all: api.Alert[] = [];
 
   constructor(
-    /** A gateway of a cluster keeps none. */
+    /** A gateway whose data folder another one has keeps none. */
     readonly isServed: boolean,
     private readonly changed: () => void,
   ) {

@@ -81,7 +81,7 @@ export class Levels {
   /** A rule at the crosshair; without one at the last price, where the keys move it on. */
   add(): void {
     if (!this.rules.isServed) {
-      toast("This server keeps no alerts: a gateway only reads, `tapeflow run` has them");
+      toast("This server keeps no alerts: another gateway of its data folder does");
       return;
     }
     const price = this.hovered === null ? this.last : this.chart.priceAt(this.hovered);

@@ -2,8 +2,9 @@
 
 One job at parallelism 1: candles of 1 s and the mean of 3 s every 0.5 s over 50 symbols, 1 % of the trades late.
 ``plain`` writes it with Flink's window functions (late trades are dropped, open and close go by arrival), ``folds`` is
-our flow, ``steps`` has five indicators beside, ``default`` is the contract's default flow: nine intervals, their
-indicators, the mean. Kafka and Flink are those that TAPEFLOW_KAFKA and TAPEFLOW_FLINK name.
+our flow, ``rocksdb`` is the same with its state on disk, ``steps`` has five indicators beside, ``default`` is the
+contract's default flow: nine intervals, their indicators, the mean. Kafka and Flink are those that TAPEFLOW_KAFKA and
+TAPEFLOW_FLINK name.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def flows() -> dict[str, Flow]:
     for name in catalogue.INDICATORS:
         candles.indicator(name)
     steps.trades().moving_average("3s", "500ms")
-    return {"folds": folds.build(), "steps": steps.build(), "default": catalogue.default()}
+    made = folds.build()
+    return {"folds": made, "rocksdb": made, "steps": steps.build(), "default": catalogue.default()}
 
 
 class Seen(NamedTuple):
@@ -123,7 +125,8 @@ def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> 
         job = done.stdout.split()[-1]
     else:
         spec = Spec(job_name, folds_of(flow, 8, 8), source, topics, bus.servers, transaction_timeout_ms=60_000)
-        job = submit(spec, address, client, print, anew=True)
+        more = {"state.backend.type": "rocksdb"} if name == "rocksdb" else {}
+        job = submit(spec, address, client, print, anew=True, more=more)
     found = told(measured(bus, source, job_name, job, Rest(address)))
     state = Rest(address).get(f"/jobs/{job}/checkpoints")["latest"]["completed"]["state_size"]
     print(json.dumps({"job": name, **found, "state_mib": round(state / 2**20, 1)}), flush=True)
@@ -134,13 +137,13 @@ def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> 
 def main() -> None:
     reading = argparse.ArgumentParser()
     reading.add_argument("-n", type=int, default=2_500_000, help="trades for plain and folds; a tenth for the others")
-    reading.add_argument("--only", default="plain,folds,steps,default")
+    reading.add_argument("--only", default="plain,folds,rocksdb,steps,default")
     asked = reading.parse_args()
     bus, made = Bus(os.environ["TAPEFLOW_KAFKA"]), flows()
     client = Client(service.python(CACHE), service.connector(CACHE))
     wanted = asked.only.split(",")
     for names, marks, count in (
-        ({"plain", "folds"}, "folds", asked.n),
+        ({"plain", "folds", "rocksdb"}, "folds", asked.n),
         ({"steps", "default"}, "default", asked.n // 10),
     ):
         if not names & set(wanted):

@@ -38,6 +38,8 @@ from topic import RESULTS, Answer, Raw, answer, market
 PATIENCE_S = 240.0
 #: Behind the newest time of a market, and how much a revision that nothing follows takes to be shown.
 SETTLED_S = 3.0
+#: State that need not fit in memory.
+ON_DISK = {"state.backend.type": "rocksdb", "execution.checkpointing.incremental": "true"}
 #: In the case `quiet` state of a window is kept for 12 s, and nothing comes for longer.
 SHORT = {"horizon": "5s", "intervals": ("1s", "5s")}
 OUTAGE_US, QUIET_US, QUIET_S = 2_000_000, 60_000_000, 20.0
@@ -138,14 +140,14 @@ class Bus:
         reader.close()
 
 
-def run(bus: Bus, address: str, spec: Spec, wanted: Answer, own: str = "") -> dict[str, float]:
+def run(bus: Bus, address: str, spec: Spec, wanted: Answer, own: str = "", *, disk: bool) -> dict[str, float]:
     """Have a job read all of its topic, then stop it; what it took."""
     client = Client(service.python(CACHE), service.connector(CACHE))
     began = time.monotonic()
     trades, pushes = wanted.pauses
     bus.write(spec.source, wanted.topic[: trades or None])
     bus.write(spec.pushes, wanted.pushes[: pushes or None])
-    job = submit(spec, address, client, _say, own=own)
+    job = submit(spec, address, client, _say, own=own, more=ON_DISK if disk else None)
     ready = time.monotonic()
     try:
         if trades:
@@ -163,12 +165,13 @@ def run(bus: Bus, address: str, spec: Spec, wanted: Answer, own: str = "") -> di
     return {"submit_s": ready - began, "read_s": read - ready}
 
 
-def run_killed(bus: Bus, spec: Spec, wanted: Answer, stack: Stack, victims: Sequence[str]) -> None:
+def run_killed(bus: Bus, spec: Spec, wanted: Answer, stack: Stack, victims: Sequence[str], *, disk: bool) -> None:
     """Have a job read topics that grow while servers of Flink are killed and started again; then stop it.
 
     A task manager that comes again is given its job back; a job manager has forgotten it, and it is submitted again.
     """
     client = Client(service.python(CACHE), service.connector(CACHE))
+    more = ON_DISK if disk else None
 
     def address() -> str:
         return stack.variables()["TAPEFLOW_FLINK"]
@@ -179,7 +182,7 @@ def run_killed(bus: Bus, spec: Spec, wanted: Answer, stack: Stack, victims: Sequ
             bus.write(topic, rows[at * size : (at + 1) * size])
 
     write(0)
-    job = submit(spec, address(), client, _say)
+    job = submit(spec, address(), client, _say, more=more)
     for at, victim in enumerate(victims, 1):
         time.sleep(spec.checkpoint_ms / 1000 * 2.5)  # some of it is committed, some not
         write(at)
@@ -191,7 +194,7 @@ def run_killed(bus: Bus, spec: Spec, wanted: Answer, stack: Stack, victims: Sequ
         began = time.monotonic()
         stack.up(Wanted(), _say)
         if victim.endswith("jobmanager"):
-            job = submit(spec, address(), client, _say)
+            job = submit(spec, address(), client, _say, more=more)
         _say(f"{victim} was killed; up again after {time.monotonic() - began:.0f} s")
     wait_for(bus, spec, address(), job)
     time.sleep(SETTLED_S)
@@ -254,9 +257,10 @@ def check(
     *,
     killed: tuple[Stack, Sequence[str]] | None = None,
     own: tuple[Flow, str] | None = None,
+    disk: bool = False,
     **more: Any,
 ) -> list[str]:
-    """One case; what differs. ``own`` is a flow with indicators of a folder, and the folder."""
+    """One case; what differs. ``own`` is a flow with indicators of a folder, and the folder; ``disk``: state on it."""
     is_quiet = name == "quiet"
     made = own[0] if own else flow(**SHORT) if is_quiet else flow()  # type: ignore[arg-type]
     wanted = answer(made, raws, quiet_us=QUIET_US if is_quiet else 0)
@@ -265,11 +269,11 @@ def check(
     try:
         spec = msgspec.structs.replace(spec, **more)
         if killed is not None:
-            run_killed(bus, spec, wanted, *killed)
+            run_killed(bus, spec, wanted, *killed, disk=disk)
             return differences(bus, spec, wanted)
         if is_quiet:
             spec = msgspec.structs.replace(spec, outage_us=OUTAGE_US)
-        took = run(bus, address, spec, wanted, own[1] if own else "")
+        took = run(bus, address, spec, wanted, own[1] if own else "", disk=disk)
         rows = f"{len(wanted.topic)} rows, {sum('id' not in row for row in wanted.topic)} of time"
         rows += f"; {len(wanted.pushes)} of klines, {sum('interval' not in row for row in wanted.pushes)} of time"
         print(f"{name}, parallelism {parallelism}: {rows}; {took}", file=sys.stderr)

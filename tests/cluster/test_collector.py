@@ -15,6 +15,8 @@ import pytest
 from cluster.cluster import Role, fresh_prefix, rows, settings, wrong_trades
 from live.running import Venue
 from servers import Servers
+from tapeflow.app import opening
+from tapeflow.app.opening import patiently
 from tapeflow.app.published import event_topics
 from tapeflow.bus import publisher
 from tapeflow.bus.client import Bus
@@ -66,14 +68,16 @@ def test_a_broker_that_hangs_for_a_while_as_a_collector_starts(
 ) -> None:
     """As while another takes over for one that was killed: once it was the end of a collector."""
     monkeypatch.setattr(publisher, "TRANSACTION_S", 7.0)
-    made = Publisher(Bus(breakable.kafka()), fresh_prefix())
+    made, said = Publisher(Bus(breakable.kafka()), fresh_prefix()), list[BusError]()
     (broker,) = (server for server in breakable.stack.servers() if server.service == "kafka")
     os.kill(broker.pid, signal.SIGSTOP)
     threading.Timer(9, os.kill, (broker.pid, signal.SIGCONT)).start()
-    with pytest.raises(BusError, match="does not answer"):
-        made.open()
-    made.open(3)
+    patiently(made.open, said.append)
     assert made.is_open
+    assert ["does not answer" in str(error) for error in said] == [True]
+    monkeypatch.setattr(opening, "PATIENCE_S", 0.0)
+    with pytest.raises(BusError, match=r"127\.0\.0\.1:9"):
+        patiently(Publisher(Bus("127.0.0.1:9"), "nobody").open, said.append)
 
 
 def test_a_broker_that_is_away_for_a_while(tmp_path: Path, venue: Venue, breakable: Servers) -> None:

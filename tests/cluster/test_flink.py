@@ -69,6 +69,13 @@ def test_kills_of_task_manager_and_job_manager_lose_and_double_nothing(servers: 
     assert check(bus, address, "killed", market(6, 3000, late=0.05, late_s=60.0), 1, killed=killed) == []
 
 
+def test_state_on_disk_gives_the_same_answer_over_a_kill(servers: Servers) -> None:
+    bus, address, stack = flink(servers)
+    killed = (stack, ("flink-taskmanager",))
+    raws = market(9, 3000, late=0.05, late_s=60.0)
+    assert check(bus, address, "disk", raws, 2, killed=killed, disk=True) == []
+
+
 def test_rows_come_without_a_checkpoint(servers: Servers) -> None:
     bus, address, _ = flink(servers)
     assert first_rows(bus, address, market(7, 2000, late=0.0)) == set(RESULTS)

@@ -4,11 +4,11 @@
  * Each tick costs milliseconds whatever it shows, so a market that moves little is drawn a few times a second, which a
  * glance follows; in a fast one a price of that age would be wrong, so ticks come as often as a screen shows frames.
  */
-const CALM_MS = 160;
+const CALM_MS = 250;
 const FAST_MS = 16;
 /** Asked for so often in a second, ticks begin to come sooner, and come soonest. */
-const CALM = 200;
-const FAST = 400;
+const CALM = 120;
+const FAST = 250;
 /** How fast is told by about the last second. */
 const MEMORY_MS = 1000;
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tapeflow.app.opening import patiently
 from tapeflow.app.pipeline import Pace, Pipeline
 from tapeflow.app.published import OWNERS, STATUS, SYMBOLS, Published, event_topics
 from tapeflow.app.requests import Clerk, request_topics
@@ -19,7 +20,7 @@ from tapeflow.app.source import described
 from tapeflow.bus import owners
 from tapeflow.bus.client import Bus
 from tapeflow.bus.topics import ensure
-from tapeflow.domain.errors import SettingsError
+from tapeflow.domain.errors import BusError, SettingsError
 from tapeflow.domain.window import Window
 from tapeflow.engine.closings import Closings
 from tapeflow.engine.pushes import Pushes
@@ -64,9 +65,9 @@ class Collector(Run):
         settings = self.settings
         topics = [*event_topics(self.bus_settings), *request_topics(self.bus_settings)]
         ensure(self._bus, topics, self.bus_settings.replication)
-        self._claim(self._roster.symbols)
+        patiently(lambda: self._claim(self._roster.symbols), self._busy)
         channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage")))
-        self._published = Published(self._bus, self.bus_settings, channels, self._more)
+        self._published = patiently(lambda: Published(self._bus, self.bus_settings, channels, self._more), self._busy)
         stack.callback(self._published.close)
         return Pipeline(
             self.flow,
@@ -107,6 +108,9 @@ class Collector(Run):
         known = owners.owners(self._bus, topic)
         mine = {key.partition(":") for key, owner in known.items() if owner == name}
         self._mine = {symbol for venue, _, symbol in mine if venue == self.settings.venue}
+
+    def _busy(self, error: BusError) -> None:
+        self._say(f"{error}; trying again for a minute")
 
     async def _own(self, symbols: Sequence[str]) -> None:
         await asyncio.to_thread(self._claim, symbols)

@@ -28,8 +28,6 @@ from tapeflow.stores.results import Results
 EVENT_CHANNELS = ("trades", "quotes", "book", "tickers", "klines", "late", "quarantine")
 #: Topics beside those of channels: one partition, the newest row of each key stays.
 POSITIONS, OWNERS, STATUS, SYMBOLS, COVERAGE = "collectors", "owners", "status", "symbols", "coverage"
-#: A start may find brokers busy choosing who leads instead of one that was killed: so often they are asked.
-OPENINGS = 4
 
 _encode = msgspec.json.Encoder().encode
 
@@ -68,7 +66,7 @@ class Published:
 
     def _found(self) -> Place:
         """Where what is committed ends; whoever else had this collector's name is fenced first."""
-        self._publisher.open(OPENINGS)
+        self._publisher.open()
         key, found = self._settings.name.encode(), Place()
         for record in read_all(self._bus, self._settings.topic(POSITIONS)):
             if record.key == key and record.value is not None:

@@ -39,11 +39,8 @@ class Publisher:
     def is_open(self) -> bool:
         return self._producer is not None
 
-    def open(self, tries: int = 1) -> None:
-        """Become the one producer of this id: what another has not committed is void. Raises `BusError`.
-
-        Brokers that do not answer are asked so many times, `TRANSACTION_S` each.
-        """
+    def open(self) -> None:
+        """Become the one producer of this id: what another has not committed is void. Raises `BusError`."""
         kafka = module()
         self._producer = None
         made = kafka.Producer(
@@ -61,13 +58,10 @@ class Publisher:
                 message_timeout_ms=int(TRANSACTION_S * 1000) - 5_000,
             )
         )
-        for left in reversed(range(tries)):
-            try:
-                made.init_transactions(TRANSACTION_S)
-                break
-            except kafka.KafkaException as error:
-                if not left or not error.args[0].retriable():
-                    raise raised(f"Kafka at {self._bus.servers} does not answer", error) from error
+        try:
+            made.init_transactions(TRANSACTION_S)
+        except kafka.KafkaException as error:
+            raise raised(f"Kafka at {self._bus.servers} does not answer", error) from error
         self._producer = made
 
     def commit(self, batches: Iterable[tuple[str, list[Message]]]) -> int:

@@ -51,7 +51,8 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
 
     from tapeflow.api.keys import open_keys
     from tapeflow.app.log import say, setup
-    from tapeflow.app.run import Run
+    from tapeflow.app.roster import read
+    from tapeflow.app.run import Folder, Run
     from tapeflow.settings import load_run
 
     def load() -> RunSettings:
@@ -76,7 +77,9 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
         return
 
     even()
-    say(f"following {', '.join(settings.symbols[:20])} of {settings.venue}; data in {settings.data}; Ctrl-C stops")
+    names = read(Folder(settings.data).symbols).of(settings.symbols)
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    say(f"following {', '.join(names[:20])}{more} of {settings.venue}; data in {settings.data}; Ctrl-C stops")
     asyncio.run(work())
     say("stopped; everything that arrived is kept")
 

@@ -14,7 +14,7 @@ _FIRST_BAN, _LONGEST_BAN = 120, 3 * 86_400
 
 
 class Limits:
-    """The weight used in this minute by all clients of this machine; times are our own, in seconds."""
+    """The weight used in this minute of UTC by all clients of this machine; times are our own, in seconds."""
 
     def __init__(self, weight: int = WEIGHT_LIMIT, connections: int = 300, epoch: float = 0.0) -> None:
         self.weight = weight
@@ -41,7 +41,7 @@ class Limits:
             self.ban(self._ban, now)
             self._ban = min(2 * self._ban, _LONGEST_BAN)
             raise self._banned(now)
-        raise too_much(self.weight, int(_WINDOW - now % _WINDOW) + 1)
+        raise too_much(self.weight, int(_WINDOW - (now + self._epoch) % _WINDOW) + 1)
 
     def ban(self, seconds: float, now: float) -> None:
         """Refuse everything with 418 for so long."""
@@ -62,8 +62,9 @@ class Limits:
         return True
 
     def _turn(self, now: float) -> None:
-        if int(now // _WINDOW) != self._minute:
-            self._minute = int(now // _WINDOW)
+        minute = int((now + self._epoch) // _WINDOW)
+        if minute != self._minute:
+            self._minute = minute
             self.used = self._refused = 0
 
     def _banned(self, now: float) -> Refusal:

@@ -119,6 +119,7 @@ class Hub:
         self._is_called = self._is_over = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._coverage: dict[str, tuple[str, bytes]] = {}  # cursor and rows of each symbol
+        self._early: dict[str, list[dict[str, Any]]] = {}  # coverage that came before there was a loop
         self.published = 0
         self.resets = 0
         self.sent = 0
@@ -136,6 +137,8 @@ class Hub:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """From now on batches are taken in this loop."""
         self._loop, self._is_over = loop, False
+        early, self._early = self._early, {}
+        self.cover([row for rows in early.values() for row in rows])
         self._call()
 
     # -- rows in -------------------------------------------------------------------------------------------
@@ -255,16 +258,16 @@ class Hub:
             member.show(line.topic, line.last)
 
     def offer_coverage(self, rows: list[dict[str, Any]]) -> None:
-        """Coverage as it stands; from the pipeline's thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.cover, rows)
+        """All coverage of these symbols as it stands; from the pipeline's thread."""
+        loop = self._loop
+        if loop is None:
+            self._early |= _of_symbols(rows)
+        elif not loop.is_closed():
+            loop.call_soon_threadsafe(self.cover, rows)
 
     def cover(self, rows: list[dict[str, Any]]) -> None:
         """Coverage as it stands; those who follow a symbol are told of what has changed but for the passing of time."""
-        of_symbol: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            of_symbol.setdefault(row["symbol"], []).append(row)
-        for symbol, found in of_symbol.items():
+        for symbol, found in _of_symbols(rows).items():
             whole = b",".join(_encode({"venue": self._venue, **row, **_ids(row)}) for row in found[-PAGE:])
             cursor, prev = self._mark(found), self._coverage.get(symbol, ("", b""))[0]
             self._coverage[symbol] = (cursor, whole)
@@ -451,6 +454,13 @@ class Hub:
             "resets": self.resets,
             "too_slow": self.too_slow,
         }
+
+
+def _of_symbols(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["symbol"], []).append(row)
+    return found
 
 
 def _ids(row: dict[str, Any]) -> dict[str, str | None]:

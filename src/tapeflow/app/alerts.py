@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from tapeflow.api.alerts.rulebook import Rulebook
 from tapeflow.api.hub import Hub
 from tapeflow.api.topics import Topic, Topics
 from tapeflow.app.pipeline import Pipeline
-from tapeflow.domain.errors import TapeError
 from tapeflow.settings import RunSettings
 from tapeflow.tape.lock import Lock
 
@@ -66,7 +66,9 @@ class GatewayPresent(_Topics):
 
     def newest(self, symbol: str, stream: str) -> int | None:
         present = self._gateway.present
-        return (present.watermarks if stream == "any" else present.traded).get(symbol)
+        if stream != "any":
+            return present.traded.get(symbol)
+        return max((found[symbol] for found in (present.watermarks, present.heard) if symbol in found), default=None)
 
 
 def open_desk(settings: RunSettings, hub: Hub, present: Present) -> Desk:
@@ -76,11 +78,9 @@ def open_desk(settings: RunSettings, hub: Hub, present: Present) -> Desk:
     return Desk(Rulebook(settings.data), Journal(settings.data), hub, present, bounds)
 
 
-def hold(data: str) -> Lock | None:
-    """The right to keep the alerts of a data folder, which gateways share; None while another has it."""
+def hold(data: str) -> Lock:
+    """The right to keep the alerts of a data folder, which gateways share; raises `TapeError` while another has it."""
     folder = Path(data)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return Lock(folder, KEEPING, "keep the alerts of")
-    except TapeError:
-        return None
+    with contextlib.suppress(OSError):  # told as that nothing can be written there
+        folder.mkdir(parents=True, exist_ok=True)
+    return Lock(folder, KEEPING, "keep the alerts of")

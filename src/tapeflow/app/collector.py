@@ -65,7 +65,7 @@ class Collector(Run):
         settings = self.settings
         topics = [*event_topics(self.bus_settings), *request_topics(self.bus_settings)]
         ensure(self._bus, topics, self.bus_settings.replication)
-        patiently(lambda: self._claim(self._roster.symbols), self._busy)
+        patiently(lambda: self._claim(self._roster.symbols, take_over=self._take_over), self._busy)
         channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage")))
         self._published = patiently(lambda: Published(self._bus, self.bus_settings, channels, self._more), self._busy)
         stack.callback(self._published.close)
@@ -98,10 +98,10 @@ class Collector(Run):
         is_followed = symbol in self._roster.symbols
         return described(self.settings.venue, symbol, self.pipeline.instrument(symbol), is_followed=is_followed)
 
-    def _claim(self, symbols: Sequence[str]) -> None:
+    def _claim(self, symbols: Sequence[str], *, take_over: bool = False) -> None:
         name, topic = self.bus_settings.name, self.bus_settings.topic(OWNERS)
         keys = [f"{self.settings.venue}:{symbol}" for symbol in symbols]
-        taken = owners.claim(self._bus, topic, name, keys, take_over=self._take_over)
+        taken = owners.claim(self._bus, topic, name, keys, take_over=take_over)
         if taken:
             self._say(f"symbols were taken over from {', '.join(sorted(taken))}, which can publish nothing any more")
         # Others are told of all that is ours, followed or no more.

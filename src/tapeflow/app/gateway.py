@@ -26,18 +26,19 @@ from tapeflow.app.gateway_source import GatewaySource
 from tapeflow.app.opening import opened
 from tapeflow.app.present import GatewayPast, Present
 from tapeflow.app.published import COVERAGE, STATUS, SYMBOLS, event_topics
-from tapeflow.app.requests import ANSWERS, Asker, request_topics
+from tapeflow.app.requests import Asker, request_topics
 from tapeflow.app.serve import gateway_server
 from tapeflow.app.sink import sink_topics
 from tapeflow.bus.client import Bus
 from tapeflow.bus.follower import Follower, Partition, Record, partitions
 from tapeflow.bus.topics import ensure
-from tapeflow.domain.errors import StoreError
+from tapeflow.domain.errors import StoreError, TapeError
 from tapeflow.feed.recorder import Say
 from tapeflow.flow.nodes import Flow
 from tapeflow.settings import RunSettings
 from tapeflow.stores.encoded import Encoded
 from tapeflow.stores.postgres.store import PostgresStore
+from tapeflow.tape.lock import Lock
 
 #: Messages taken at once, how long is waited for the first, and how long after a fault.
 PAGE, WAIT_S, RETRY_S = 5_000, 0.02, 1.0
@@ -64,7 +65,8 @@ class Gateway:
         self.present = Present(self.topics, settings.symbols)
         self.statuses: dict[str, dict[str, Any]] = {}
         self.described: dict[str, dict[str, Any]] = {}
-        self.asker = Asker(self._bus, self._own, settings.venue, self.statuses, self.followed)
+        self._coverage: dict[str, dict[bytes, list[dict[str, Any]]]] = {}  # by symbol, then by key of the topic
+        self.asker = Asker(self._bus, self._own, settings.venue, self.statuses, self.followed, self._describe, say)
         self.is_live = threading.Event()
         self._stopping = threading.Event()
         self._problem = ""
@@ -74,6 +76,7 @@ class Gateway:
         #: How its alerts are doing, if it keeps them.
         self.alerts: Callable[[], dict[str, Any]] = dict
         self._address: str | None = None
+        self._held: Lock | None = None  # the alerts of its folder
         wanted = {*self.flow.channels, *settings.store.channels}
         self._channels = {self._own.topic(name): name for name in FOLLOWED if name in wanted}
 
@@ -92,25 +95,32 @@ class Gateway:
         self.indicators = Forming(self.flow, self.present, self.store, self._say)
         past = GatewayPast(self.present, self.indicators, self.store, self.is_live)
         self.hub = Hub(settings.venue, past, self.indicators.watch)  # all other forming rows come whoever follows them
-        held = hold(settings.data)
-        if held is None:
-            self._say(f"another gateway keeps the alerts of {settings.data}; this one has none")
-        server = gateway_server(self, GatewaySource(self, past), has_alerts=held is not None)
+        self._held = self._hold()
+        server = gateway_server(self, GatewaySource(self, past), has_alerts=self._held is not None)
         self.indicators.start()
+        self.asker.start()
         try:
             self._follow(follower, server)
         finally:
             server.stop()
+            self.asker.stop()
             self.indicators.stop()
             follower.close()
             self.store.close()
-            if held is not None:
-                held.release()
             self._write_status(is_running=False)
+            if self._held is not None:
+                self._held.release()
 
     def _open(self) -> PostgresStore:
         url, schema = self.settings.postgres.address, self.settings.postgres.schema
         return PostgresStore(url, self.settings.store.channels, name=schema, read_only=True)
+
+    def _hold(self) -> Lock | None:
+        try:
+            return hold(self.settings.data)
+        except TapeError as error:
+            self._say(f"this gateway has no alerts: {error}")
+            return None
 
     def _fail(self, error: StoreError) -> None:
         if str(error) != self._problem:  # told once, not at every try
@@ -141,8 +151,7 @@ class Gateway:
     def _follower(self) -> Follower:
         """From where the rows in the database end; of what is kept for ever from the beginning."""
         whole = [self._own.topic(name) for name in (COVERAGE, STATUS, SYMBOLS)]
-        answers = self._own.topic(ANSWERS)
-        numbers = partitions(self._bus, [*self._channels, *whole, answers])
+        numbers = partitions(self._bus, [*self._channels, *whole])
         positions, counts = self.store.counts()
         self.present.counts.counts = counts
         self._counted = positions
@@ -151,7 +160,6 @@ class Gateway:
             for number in range(count):
                 at = positions.get((topic, number), -2)
                 starts[topic, number] = -2 if topic in whole or at < 0 else max(0, at - LOOK_BACK)
-        starts[answers, 0] = -1
         return Follower(self._bus, starts)
 
     def _read(self, follower: Follower) -> list[Record]:
@@ -199,19 +207,22 @@ class Gateway:
 
     def _told(self, record: Record) -> None:
         """What collectors tell beside their events."""
-        if record.topic == self._own.topic(ANSWERS):
-            row = self.asker.answered(record.value or b"")
-            if row is not None:
-                self.described[row["symbol"]] = row
-            return
         value = _decode(record.value or b"null")
         name = (record.key or b"").decode()
         if record.topic == self._own.topic(STATUS):
             self.statuses[name] = value
         elif record.topic == self._own.topic(SYMBOLS):
-            self.described[value["symbol"]] = value
-        else:
-            self.hub.offer_coverage(value["data"])
+            self._describe(value)
+        elif value["data"]:
+            # A message is of one stream; whoever follows coverage is given all of a symbol.
+            known = self._coverage.setdefault(value["data"][0]["symbol"], {})
+            known[record.key or b""] = value["data"]
+            self.hub.offer_coverage([row for key in sorted(known) for row in known[key]])
+
+    def _describe(self, row: dict[str, Any]) -> None:
+        """A symbol's row as its collector has it."""
+        if row["venue"] == self.settings.venue:
+            self.described[row["symbol"]] = row
 
     # -- how it is ---------------------------------------------------------------------------------------
 
@@ -239,7 +250,11 @@ class Gateway:
         }
 
     def _write_status(self, *, is_running: bool) -> None:
-        path = Path(self.settings.data) / "gateway.json"
+        if self._held is None and self._address is None:
+            return
+        # Of gateways that share a folder the one with the alerts is found by its name.
+        port = (self._address or "").rpartition(":")[2]
+        path = Path(self.settings.data) / ("gateway.json" if self._held else f"gateway-{port}.json")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             told = self.status() | {"is_running": is_running, "pid": os.getpid()}

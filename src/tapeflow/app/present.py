@@ -39,8 +39,9 @@ class Present:
         self._numbers = {name: number for number, name in enumerate(self.names)}
         self.counts = Counts({})
         self.watermarks: dict[str, int] = {}
-        #: The time of each symbol's newest trade.
+        #: The time of each symbol's newest trade, and of its newest event of any kind.
         self.traded: dict[str, int] = {}
+        self.heard: dict[str, int] = {}
         self.newest: dict[tuple[str, Any], bytes] = {}
         self.forming: dict[tuple[str, Any], dict[int, bytes]] = {}
         self.rows = 0
@@ -61,8 +62,8 @@ class Present:
         """One row of a channel: to the finished ones, or to those of windows that are still open; raises `Unfit`."""
         row = _decode(value)
         symbol = row["symbol"]
-        if channel == "trades":
-            self._clock(symbol, row)
+        if channel == "trades" or channel in NEWEST:
+            self._clock(channel, symbol, row)
             if is_time(row):
                 return
         if channel in _KINDS:
@@ -89,8 +90,9 @@ class Present:
         """One row of before, which was counted: for what it says of open windows, watermarks and newest values."""
         row = _decode(value)
         symbol = row["symbol"]
+        if channel == "trades" or channel in NEWEST:
+            self._clock(channel, symbol, row)
         if channel == "trades":
-            self._clock(symbol, row)
             return
         code = self._topics.code_of_row(channel, row, self.number(symbol))
         if code is None:
@@ -102,13 +104,15 @@ class Present:
         else:
             self._closed(channel, code, row, set())
 
-    def _clock(self, symbol: str, row: dict[str, Any]) -> None:
+    def _clock(self, channel: str, symbol: str, row: dict[str, Any]) -> None:
         stamp = row.get("ts_watermark")
         if stamp is not None and stamp > self.watermarks.get(symbol, -1):
             self.watermarks[symbol] = stamp
-        at = row.get("ts_event")
-        if at is not None and at > self.traded.get(symbol, -1):
+        at = row.get("ts_event") or row.get("ts_recv") or -1
+        if channel == "trades" and at > self.traded.get(symbol, -1):
             self.traded[symbol] = at
+        if at > self.heard.get(symbol, -1):
+            self.heard[symbol] = at
 
     def _closed(self, channel: str, code: Any, row: dict[str, Any], forming: set[tuple[str, Any]]) -> None:
         """A window that has closed forms no more, nor do those before it."""

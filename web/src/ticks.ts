@@ -4,7 +4,7 @@
  * Each tick costs milliseconds whatever it shows, so a market that moves little is drawn a few times a second, which a
  * glance follows; in a fast one a price of that age would be wrong, so ticks come as often as a screen shows frames.
  */
-const CALM_MS = 250;
+const CALM_MS = 300;
 const FAST_MS = 16;
 /** Asked for so often in a second, ticks begin to come sooner, and come soonest. */
 const CALM = 120;

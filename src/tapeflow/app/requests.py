@@ -43,6 +43,7 @@ ANSWERED_S = PATIENCE_S + 5.0
 ABANDONED_S = 2 * ANSWERED_S
 #: How long is waited for the next message, and after a fault.
 WAIT_S, RETRY_S = 0.5, 1.0
+STOP_S = 2.0
 _AGAIN = {"Retry-After": "10"}
 
 T = TypeVar("T")
@@ -104,8 +105,9 @@ class Listener:
         self._thread.start()
 
     def stop(self) -> None:
+        """End it; where Kafka keeps it waiting it is left to end by itself."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(STOP_S)
 
     def _work(self) -> None:
         while not self._stopping.is_set():
@@ -280,18 +282,20 @@ class Clerk:
         self._sender = Sender(bus)
         self._listener = Listener(bus, settings.topic(REQUESTS), self._asked, say)
         self._changes, self._searches = ThreadPoolExecutor(1, "changes"), ThreadPoolExecutor(1, "searches")
+        self._is_over = False
 
     def start(self) -> None:
         self._listener.start()
 
     def stop(self) -> None:
         """Take no more requests; what is being done is not waited for."""
+        self._is_over = True
         self._listener.stop()
         for threads in (self._changes, self._searches):
             threads.shutdown(wait=False, cancel_futures=True)
 
     def _asked(self, record: Record) -> None:
-        if record.key != self._settings.name.encode() or record.value is None:
+        if record.key != self._settings.name.encode() or record.value is None or self._is_over:
             return
         request = msgspec.json.decode(record.value, type=Request)
         (self._searches if request.what == "listed" else self._changes).submit(self._see_to, request)

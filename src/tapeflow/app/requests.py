@@ -336,4 +336,4 @@ async def _patient(work: Coroutine[Any, Any, Answer]) -> Answer:
 
 
 def _unreachable(error: BusError) -> Problem:
-    return Problem(503, "bus_unreachable", f"{error}; nothing was changed, ask again in a while", headers=_AGAIN)
+    return Problem(503, "bus_unreachable", f"{error}; look at /v1/symbols, and ask again in a while", headers=_AGAIN)

@@ -74,6 +74,8 @@ def test_symbols_are_added_and_removed_by_any_gateway(
     role.start()
     cluster.until(lambda: followed(one) == {"BTCUSDT", "ETHUSDT"})
     cluster.until(lambda: first.statuses and second.statuses)  # a collector tells of itself when it has begun
+    # What the venue says of a symbol is told when it is known, not with the next round of all (30 s).
+    cluster.until(lambda: all(row["tick"] for row in Client(one).rows("/v1/symbols")), seconds=15)
 
     found = {row["symbol"]: row["is_followed"] for row in Client(one).rows("/v1/symbols/listed", search="usdt")}
     assert found["BTCUSDT"]

@@ -449,6 +449,25 @@ def test_a_search_that_fails_offers_nothing_and_says_nothing(shown: Shown, demo:
     assert shown.page.locator("#symbols tr:not([hidden]) .pick").all_inner_texts() == ["BTCUSDT"]
 
 
+def test_a_tick_the_venue_has_not_told_yet_comes_later(shown: Shown, demo: Demo) -> None:
+    """A gateway may know a symbol by its rows before its collector has heard what its prices move by."""
+    known: list[str | None] = [None]
+
+    def symbols(route: Any) -> None:
+        found = route.fetch().json()
+        route.fulfill(json=found | {"data": [row | {"tick": known[0]} for row in found["data"]]})
+
+    shown.page.route("**/v1/symbols", symbols)
+    shown.open(demo, VIEW)
+    row = shown.page.locator("#symbols tr[data-symbol=BTCUSDT]")
+    until(lambda: row.locator("td.number").first.inner_text() != "")
+    assert shown.text("#group") == "0.01", "the usual one meanwhile"
+    known[0] = "0.5"
+    until(lambda: shown.text("#group") == "0.5")
+    until(lambda: "tick" in shown.text("#spread"))
+    assert not shown.errors
+
+
 def test_nothing_flashes_for_who_wants_it_calm(browser: Any, demo: Demo) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
     shown = Shown(page)

@@ -16,8 +16,9 @@ export interface SymbolRow {
   venue: string;
   symbol: string;
   status: string;
-  size_unit: string;
-  tick: string;
+  size_unit: string | null;
+  /** Null until the venue has described the symbol. */
+  tick: string | null;
 }
 /** A symbol that the venue lists. */
 export type Listed = Schemas["Listed"];

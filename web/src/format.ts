@@ -101,6 +101,9 @@ export function span(seconds: number): string {
 /** Decimals of an exact value, such as a tick. */
 export const decimals = (exact: string): number => exact.split(".")[1]?.length ?? 0;
 
+/** What prices move by while the venue has not said it. */
+export const USUAL_TICK = "0.01";
+
 /** An exact value with zeros up to a number of decimals: columns of numbers are read by their points. */
 export function padded(exact: string, places: number): string {
   const [whole = "0", rest = ""] = exact.split(".");

@@ -64,7 +64,6 @@ async function begin(): Promise<void> {
   const [about, rows, kinds] = await first();
   placeVenue(about.timezone ?? "UTC");
   view.shown = view.shown.map((pick) => whole(pick, kinds));
-  const ticks = new Map(rows.map((row) => [row.symbol, row.tick]));
   const names = rows.map((row) => row.symbol);
   if (!names.includes(view.symbol)) view.symbol = names.includes(USUAL.symbol) ? USUAL.symbol : (names[0] ?? "");
   const usual = about.intervals.includes(USUAL.interval) ? USUAL.interval : (about.intervals[0] ?? USUAL.interval);
@@ -78,7 +77,7 @@ async function begin(): Promise<void> {
   });
   const pulse = new Pulse(() => stream.state !== "gone");
   const trust = new Trust(stream, view, () => about.venue, pulse);
-  const tick = (): string => ticks.get(view.symbol) ?? "0.01";
+  const tick = (): string => watch.tick(view.symbol);
   let shownPrice = "";
   const entitle = framed(() => (document.title = `${shownPrice} ${view.symbol} · Tapeflow`), TITLE_MS);
   const priced = (row: CandleRow): void => {
@@ -136,11 +135,13 @@ async function begin(): Promise<void> {
   const choose = (symbol: string): void => {
     if (symbol === view.symbol) return;
     view.symbol = symbol;
-    const row = watch.get(symbol)?.row;
-    if (row) ticks.set(symbol, row.tick);
     open();
   };
-  const watch = new Watch(stream, choose, usual, about.intervals.includes("1h"));
+  const ticked = (symbol: string): void => {
+    if (symbol === view.symbol) open();
+  };
+  const watch = new Watch(stream, { choose, ticked }, usual, about.intervals.includes("1h"));
+  watch.learn(rows);
 
   const interval = (name: string | undefined): void => {
     if (!name || name === view.interval) return;

@@ -46,7 +46,7 @@ class Collector(Run):
         self._take_over = take_over
         self._told_at = self._described_at = 0.0
         self._mine: set[str] = set()
-        self._described: list[str] = []
+        self._described: dict[str, dict[str, Any]] = {}
         super().__init__(settings, say, reload)
 
     def _own_part(self) -> Flow:
@@ -125,11 +125,17 @@ class Collector(Run):
         if self.latest and now - self._told_at >= STATUS_S:
             self._told_at = now
             yield STATUS, self.bus_settings.name, _encode(self.latest)
-        followed = self._roster.symbols
-        if now - self._described_at >= SYMBOLS_S or followed != self._described:
-            self._described_at, self._described = now, followed
-            for symbol in sorted(self._mine):
-                yield SYMBOLS, f"{self.settings.venue}:{symbol}", _encode(self._row(symbol))
+            yield from self._changed(now)
+
+    def _changed(self, now: float) -> Iterator[tuple[str, str, bytes]]:
+        """The rows of symbols that are not as they were told; all of them now and then."""
+        if now - self._described_at >= SYMBOLS_S:
+            self._described_at, self._described = now, {}
+        for symbol in sorted(self._mine):
+            row = self._row(symbol)
+            if self._described.get(symbol) != row:
+                self._described[symbol] = row
+                yield SYMBOLS, f"{self.settings.venue}:{symbol}", _encode(row)
 
 
 def bus_settings(settings: RunSettings) -> BusSettings:

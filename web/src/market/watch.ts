@@ -1,7 +1,7 @@
 /** The watchlist: what is followed, its last price, its day; symbols come and go while the run goes on. */
 import * as api from "../api";
 import { at, isCalm, make, mark, toast, write } from "../dom";
-import { decimals, padded, percent } from "../format";
+import { decimals, padded, percent, USUAL_TICK } from "../format";
 import type { Stream } from "../stream";
 import { framed } from "../ticks";
 import type { CandleRow } from "../types/rows";
@@ -15,7 +15,7 @@ const SOON = 60;
 type Sort = "symbol" | "last" | "change";
 
 interface Entry {
-  row: api.SymbolRow;
+  symbol: string;
   day: number[];
   open: number;
   last: string;
@@ -43,6 +43,8 @@ const SVG = "http://www.w3.org/2000/svg";
 
 export class Watch {
   private readonly entries = new Map<string, Entry>();
+  /** By symbol what its price moves by, as far as the venue has said it. */
+  private readonly ticks = new Map<string, string>();
   /** Symbols that are being removed. */
   private readonly leaving = new Set<string>();
   private readonly moved = new Set<Entry>();
@@ -57,7 +59,11 @@ export class Watch {
 
   constructor(
     private readonly stream: Stream,
-    private readonly choose: (symbol: string) => void,
+    private readonly told: {
+      choose(symbol: string): void;
+      /** The tick of a symbol that is shown already is known, or another now. */
+      ticked(symbol: string): void;
+    },
     private readonly interval: string,
     /** Whether there are candles of an hour, of which the last day is drawn. */
     private readonly hasHours: boolean,
@@ -93,9 +99,23 @@ export class Watch {
     for (const [name, entry] of this.entries) entry.element.toggleAttribute("aria-current", name === symbol);
   }
 
+  tick(symbol: string): string {
+    return this.ticks.get(symbol) ?? USUAL_TICK;
+  }
+
+  /** A server that has just begun may not have been told of its symbols by the venue: their ticks come later. */
+  learn(rows: api.SymbolRow[]): void {
+    for (const { symbol, tick } of rows) {
+      const before = this.tick(symbol);
+      if (tick) this.ticks.set(symbol, tick);
+      if (this.entries.has(symbol) && this.tick(symbol) !== before) this.told.ticked(symbol);
+    }
+  }
+
   /** Ask which symbols there are, or be told. */
   async refresh(told?: api.SymbolRow[]): Promise<void> {
     const rows = told ?? (await api.symbols());
+    this.learn(rows);
     const names = new Set(rows.map((row) => row.symbol));
     for (const [name, entry] of this.entries) {
       if (names.has(name)) continue;
@@ -104,14 +124,15 @@ export class Watch {
       this.entries.delete(name);
     }
     const fresh = rows.filter((row) => !this.entries.has(row.symbol));
-    for (const row of fresh) this.entries.set(row.symbol, this.entry(row));
+    for (const { symbol } of fresh) this.entries.set(symbol, this.entry(symbol));
     if (fresh.length) this.arrange();
     await Promise.all([...this.entries.keys()].map((name) => this.load(name)));
   }
 
   /** A run that has just begun still fetches its past, and a server may be busy: asked again soon, some times. */
   private again(): void {
-    const isYoung = !this.entries.size || [...this.entries.values()].some((entry) => !Number.isFinite(entry.open));
+    const isLacking = (symbol: string, entry: Entry): boolean => !Number.isFinite(entry.open) || !this.ticks.has(symbol);
+    const isYoung = !this.entries.size || [...this.entries].some(([symbol, entry]) => isLacking(symbol, entry));
     if (isYoung && this.tries++ < SOON) void this.refresh().catch(() => undefined);
   }
 
@@ -131,13 +152,13 @@ export class Watch {
     this.flush();
   }
 
-  private entry(row: api.SymbolRow): Entry {
+  private entry(symbol: string): Entry {
     const element = make("tr");
-    element.dataset["symbol"] = row.symbol;
+    element.dataset["symbol"] = symbol;
     const head = make("th");
     head.scope = "row";
-    const pick = make("button", "pick", row.symbol);
-    pick.addEventListener("click", () => this.choose(row.symbol));
+    const pick = make("button", "pick", symbol);
+    pick.addEventListener("click", () => this.told.choose(symbol));
     head.append(pick);
     const sparkCell = make("td", "spark");
     const svg = document.createElementNS(SVG, "svg");
@@ -150,14 +171,14 @@ export class Watch {
     const change = make("td", "number");
     const last = make("td");
     const remove = make("button", "remove", "×");
-    remove.setAttribute("aria-label", `Follow ${row.symbol} no more`);
-    remove.addEventListener("click", () => void this.remove(row.symbol));
+    remove.setAttribute("aria-label", `Follow ${symbol} no more`);
+    remove.addEventListener("click", () => void this.remove(symbol));
     last.append(remove);
     element.append(head, sparkCell, price, change, last);
     element.addEventListener("click", (event) => {
-      if (!(event.target instanceof HTMLButtonElement)) this.choose(row.symbol);
+      if (!(event.target instanceof HTMLButtonElement)) this.told.choose(symbol);
     });
-    const made: Entry = { row, day: [], open: NaN, last: "", element, price, change, spark, flashed: 0, sketched: 0, leave: () => undefined };
+    const made: Entry = { symbol, day: [], open: NaN, last: "", element, price, change, spark, flashed: 0, sketched: 0, leave: () => undefined };
     const rows = (found: CandleRow[]): void => {
       const newest = found.at(-1);
       if (!newest || newest.close === made.last) return;
@@ -165,14 +186,14 @@ export class Watch {
       this.moved.add(made);
       this.flush();
     };
-    made.leave = this.stream.subscribe("candles.forming", row.symbol, this.interval, { rows });
+    made.leave = this.stream.subscribe("candles.forming", symbol, this.interval, { rows });
     return made;
   }
 
   private draw(): void {
     const now = performance.now();
     for (const entry of this.moved) {
-      const shown = padded(entry.last, decimals(entry.row.tick));
+      const shown = padded(entry.last, decimals(this.tick(entry.symbol)));
       const before = Number(entry.price.textContent);
       if (entry.price.textContent && before !== Number(shown)) this.flash(entry, Number(shown) > before);
       write(entry.price, shown);
@@ -231,7 +252,7 @@ export class Watch {
   private arrange(): void {
     const value = (entry: Entry): number => (this.sort === "last" ? Number(entry.last) : Number(entry.last) / entry.open) || 0;
     const all = [...this.entries.values()].sort((a, b) =>
-      this.sort === "symbol" ? (a.row.symbol < b.row.symbol ? -1 : 1) : value(a) - value(b),
+      this.sort === "symbol" ? (a.symbol < b.symbol ? -1 : 1) : value(a) - value(b),
     );
     if (this.isDown) all.reverse();
     const body = at("symbols");
@@ -295,7 +316,7 @@ export class Watch {
     search.value = "";
     search.blur();
     this.filter();
-    this.choose(first);
+    this.told.choose(first);
   }
 
   private async add(wanted = at<HTMLInputElement>("search").value.trim()): Promise<void> {

@@ -215,9 +215,15 @@ def weight(browser: Browser, seconds: float) -> None:
 
 
 def paint(browser: Browser, seconds: float) -> None:
-    """From a message to the screen, with 50 symbols and about 1,000 updates a second at the venue."""
+    """From a message to the screen, with 50 symbols and about 1,000 updates a second at the venue.
+
+    Once the past is fetched: meanwhile it is the venue that has the processor, which makes days of candles.
+    """
+    seconds *= 3
     with run(50, 1000) as (address, symbol):
         page = opened(browser, address, symbol, HOOK)
+        while "tapeflow_history_waiting 0.0\n" not in page.request.get(f"{address}metrics").text():
+            page.wait_for_timeout(1000)
         page.wait_for_timeout(8000)
         page.evaluate("window.__came.length = window.__price.length = window.__book.length = 0; window.__frames = 0")
         page.wait_for_timeout(seconds * 1000)

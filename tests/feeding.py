@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -13,6 +14,7 @@ from tapeflow import venues
 from tapeflow.domain.events import Gap
 from tapeflow.engine.embedded import Engine
 from tapeflow.feed.clock import Clock
+from tapeflow.feed.feed import Feed, FeedSettings
 from tapeflow.feed.recorder import Recorder
 from tapeflow.flow import catalogue
 from tapeflow.stores.results import Results
@@ -21,6 +23,7 @@ from tapeflow.tape.reader import TapeReader
 from tapeflow.tape.records import Kind
 from tapeflow.tape.spool import Spool
 from tapeflow.tape.writer import TapeWriter
+from tapeflow.venues.wire import wire
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -91,3 +94,30 @@ async def until(what: Callable[[], object], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while not what():
             await asyncio.sleep(0.01)
+
+
+def feeding(folder: Path, answer: Answer, test: Callable[[Feed], Awaitable[Any]]) -> None:
+    """Do a test with a feed of trades whose REST server answers so, and whose streams nobody serves."""
+
+    async def work() -> None:
+        taped = Taped(folder)
+        async with serving(answer) as address:
+            feed = Feed(
+                FeedSettings("ws://127.0.0.1:1", address, frozenset({"trades"}), ("1s",)),
+                wire("binance"),
+                taped.recorder,
+                Clock(),
+                taped.said.append,
+                holes=taped.holes,
+                played=taped.played,
+                edges=dict,
+                answered=(),
+                wanted=tuple,
+            )
+            try:
+                await test(feed)
+            finally:
+                await feed.rest.close()
+                taped.close()
+
+    asyncio.run(work())

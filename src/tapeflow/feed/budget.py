@@ -1,10 +1,15 @@
-"""One weight budget for each host: who asks waits his turn, the most urgent first, and the venue's word is obeyed."""
+"""One weight budget for each host: who asks waits his turn, the most urgent first, and the venue's word is obeyed.
+
+What the most urgent leaves of a minute goes to whom it is enough for, and what is heavy leaves something: a book weighs
+as much as 125 pages of candles, and those of 50 symbols take minutes, in which holes are filled and charts get a past.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
+import contextlib
 import itertools
+from bisect import insort
 from collections.abc import Callable
 
 MINUTE = 60.0
@@ -12,8 +17,11 @@ MINUTE = 60.0
 #: The part of the venue's limit that is used: others may share our address.
 SHARE = 0.9
 
-#: Urgency of a question, the lowest number first.
-HOLE, BOOK, CANDLES, HISTORY = range(4)
+#: A request from this weight on leaves a part of each minute to lighter ones.
+HEAVY, LEFT = 250, 0.15
+
+#: Urgency of a question, the lowest number first. Candles weigh so little that they delay no book by a second.
+HOLE, CANDLES, BOOK, HISTORY = range(4)
 
 
 class Budget:
@@ -32,24 +40,27 @@ class Budget:
         self._blocked_until = 0.0
         self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
+        self._asked = asyncio.Event()
         self._turner: asyncio.Task[None] | None = None
 
     async def take(self, weight: int, urgency: int) -> None:
         """Return when a request of this weight may be sent."""
         done = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (urgency, next(self._numbers), weight, done))
+        insort(self._waiting, (urgency, next(self._numbers), weight, done))
+        self._asked.set()
         if self._turner is None or self._turner.done():
             self._turner = asyncio.create_task(self._turn())
         await done
 
     async def _turn(self) -> None:
         while self._waiting:
-            _, _, weight, done = self._waiting[0]
-            wait = self._wait_for(weight)
-            if wait > 0:
-                await asyncio.sleep(min(wait, 1.0))
+            waits = [self._wait_for(weight) for _, _, weight, _ in self._waiting]
+            if min(waits) > 0:
+                self._asked.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._asked.wait(), min(*waits, 1.0))
                 continue
-            heapq.heappop(self._waiting)
+            _, _, weight, done = self._waiting.pop(next(at for at, wait in enumerate(waits) if wait <= 0))
             if not done.cancelled():
                 self.used += weight
                 self.asked += 1
@@ -62,7 +73,8 @@ class Budget:
         if now < self._blocked_until:
             return self._blocked_until - now
         # A request heavier than the whole budget goes alone.
-        if self.used and self.used + weight > self.limit:
+        limit = self.limit * (1 - LEFT) if weight >= HEAVY else self.limit
+        if self.used and self.used + weight > limit:
             return (self._minute + 1) * MINUTE - now + 0.05
         return 0.0
 

@@ -163,7 +163,9 @@ class Feed:
     def act(self, action: Action) -> None:
         """Do what the venue's codec asks for."""
         if isinstance(action, Fetch):
-            self._job(self.rest.ask(action, BOOK))
+            # A book without an answer is asked for again: not if the first question still waits for its turn.
+            if not self.rest.is_unsent(action):
+                self._job(self.rest.ask(action, BOOK))
         elif isinstance(action, Reconnect):
             for slot in self.slots:
                 slot.renew(action.why)

@@ -23,7 +23,7 @@ TIMEOUT_S = 15.0
 #: Attempts at a question that fails in a way that may pass.
 ATTEMPTS = 6
 #: Requests under way at once, by urgency: slow answers to what can wait must not hold up a hole.
-AT_ONCE = (4, 4, 2, 2)
+AT_ONCE = (4, 2, 4, 2)
 
 #: No ban is longer: what asks for more is no number of seconds.
 LONGEST_BAN_S = 3 * 86_400.0
@@ -73,21 +73,32 @@ class Rest:
         self._session: aiohttp.ClientSession | None = None
         self._ahead: Offset | None = None
         self._room = [asyncio.Semaphore(number) for number in AT_ONCE]
+        self._unsent: set[str] = set()
 
     async def ask(self, fetch: Fetch, urgency: int, attempts: int = ATTEMPTS) -> Answer:
         """The answer to a question; a failure is an answer too, after all attempts."""
         request = fetch.request
         backoff = Backoff(0.3, 10.0)
         answer = Answer(0, b"", self._recorder.position, "not asked")
-        for left in range(attempts - 1, -1, -1):
-            async with self._room[urgency]:
-                await self.budget.take(fetch.weight, urgency)
-                answer = await self._once(request)
-            if not answer.may_pass:
-                return answer
-            if left:
-                await asyncio.sleep(max(backoff.next_s(), min(self.budget.blocked_s, 1.0)))
+        try:
+            for left in range(attempts - 1, -1, -1):
+                self._unsent.add(request)
+                async with self._room[urgency]:
+                    await self.budget.take(fetch.weight, urgency)
+                    self._unsent.discard(request)
+                    answer = await self._once(request)
+                if left and answer.may_pass:
+                    self._unsent.add(request)
+                    await asyncio.sleep(max(backoff.next_s(), min(self.budget.blocked_s, 1.0)))
+                else:
+                    break
+        finally:
+            self._unsent.discard(request)
         return answer
+
+    def is_unsent(self, fetch: Fetch) -> bool:
+        """True while this very question still waits for its turn."""
+        return fetch.request in self._unsent
 
     async def _once(self, request: str) -> Answer:
         self._recorder.requested(request)

@@ -72,7 +72,7 @@ def test_the_most_urgent_goes_first_and_equals_in_their_order() -> None:
         assert order == []
         now.at = 60.0
         await asyncio.gather(*tasks)
-        assert order == ["hole 1", "hole 2", "book", "candles", "history"]
+        assert order == ["hole 1", "hole 2", "candles", "book", "history"]
 
     at(59.96, 100, test)
 
@@ -88,6 +88,37 @@ def test_a_request_heavier_than_the_whole_budget_goes_alone() -> None:
         assert budget.used == 1
 
     at(59.96, 100, test)
+
+
+def test_what_the_most_urgent_leaves_of_a_minute_goes_to_whom_it_is_enough_for() -> None:
+    async def test(budget: Budget, now: Hands) -> None:
+        await budget.take(80, BOOK)
+        heavy = asyncio.create_task(budget.take(50, BOOK))
+        await turns()
+        await budget.take(15, HISTORY)  # asked for while the other waits
+        later = asyncio.create_task(budget.take(60, HISTORY))
+        await turns()
+        assert (heavy.done(), later.done(), budget.used) == (False, False, 95)
+        now.at = 60.0
+        await heavy
+        assert budget.used == 50, "in the next minute the most urgent is the first again"
+        assert not later.done()
+
+    at(59.96, 100, test)
+
+
+def test_books_leave_something_of_each_minute_to_holes_and_candles() -> None:
+    async def test(budget: Budget, now: Hands) -> None:
+        books = [asyncio.create_task(budget.take(250, BOOK)) for _ in range(6)]
+        await turns()
+        assert (sum(task.done() for task in books), budget.used) == (3, 750)
+        await budget.take(200, HISTORY)
+        await budget.take(50, CANDLES)
+        now.at = 60.0
+        await asyncio.gather(*books)
+        assert budget.used == 750
+
+    at(59.96, 1000, test)
 
 
 def test_who_gives_up_waiting_costs_nothing_and_holds_up_nobody() -> None:

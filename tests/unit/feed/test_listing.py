@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
 
-from feeding import Taped, serving
+from feeding import feeding
 from tapeflow.domain.errors import VenueError
-from tapeflow.feed.clock import Clock
-from tapeflow.feed.feed import LISTED_S, SEARCHED_S, Feed, FeedSettings
-from tapeflow.venues.wire import wire
+from tapeflow.feed.feed import LISTED_S, SEARCHED_S, Feed
 
 LISTED = {"BTCUSDT": "TRADING", "LUNAUSDT": "BREAK"}
 
@@ -31,31 +27,6 @@ class Venue:
         if self.is_away:
             return web.json_response({}, status=404)
         return web.json_response({"symbols": [{"symbol": name, "status": LISTED[name]} for name in LISTED]})
-
-
-def feeding(folder: Path, venue: Venue, test: Callable[[Feed], Awaitable[Any]]) -> None:
-    async def work() -> None:
-        taped = Taped(folder)
-        async with serving(venue) as address:
-            feed = Feed(
-                FeedSettings("ws://127.0.0.1:1", address, frozenset({"trades"}), ("1s",)),
-                wire("binance"),
-                taped.recorder,
-                Clock(),
-                taped.said.append,
-                holes=taped.holes,
-                played=taped.played,
-                edges=dict,
-                answered=(),
-                wanted=tuple,
-            )
-            try:
-                await test(feed)
-            finally:
-                await feed.rest.close()
-                taped.close()
-
-    asyncio.run(work())
 
 
 def aged(feed: Feed, seconds: float) -> None:

@@ -1,9 +1,10 @@
 """Trades a second through Kafka and Flink: ``python bench/flink.py [-n TRADES] [--only NAME,...]``.
 
 One job at parallelism 1: candles of 1 s and the mean of 3 s every 0.5 s over 50 symbols, 1 % of the trades late.
-``plain`` writes it with Flink's window functions (late trades are dropped, open and close go by arrival), ``folds`` is
-our flow, ``rocksdb`` is the same with its state on disk, ``steps`` has five indicators beside, ``default`` is the
-contract's default flow: nine intervals, their indicators, the mean. Kafka and Flink are those that TAPEFLOW_KAFKA and
+``plain`` writes it with Flink's window functions (late trades are dropped, open and close go by arrival), ``corrected``
+with keyed aggregations (late trades correct their windows, open and close go by arrival), ``folds`` is our flow,
+``rocksdb`` is the same with its state on disk, ``steps`` has five indicators beside, ``default`` is the contract's
+default flow: nine intervals, their indicators, the mean. Kafka and Flink are those that TAPEFLOW_KAFKA and
 TAPEFLOW_FLINK name.
 """
 
@@ -112,12 +113,12 @@ def cpu_s() -> float:
 
 
 def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> None:
-    """One job over a topic, that of plain SQL without a flow; its figures as a line of JSON."""
+    """One job over a topic, those of plain SQL without a flow; its figures as a line of JSON."""
     address, job_name = os.environ["TAPEFLOW_FLINK"], f"{source.partition('.')[0]}-{name}"
     topics = {channel: f"{job_name}.{channel}" for channel in RESULTS}
     bus.make(list(topics.values()), PARTITIONS)
     if flow is None:
-        command = (str(client.python), str(Path(__file__).with_name("flink_plain.py")), address, bus.servers)
+        command = (str(client.python), str(Path(__file__).with_name("flink_plain.py")), name, address, bus.servers)
         given = (source, job_name, client.connector.as_uri())
         done = subprocess.run((*command, *given), capture_output=True, text=True, check=False)
         if done.returncode:
@@ -136,14 +137,14 @@ def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> 
 
 def main() -> None:
     reading = argparse.ArgumentParser()
-    reading.add_argument("-n", type=int, default=2_500_000, help="trades for plain and folds; a tenth for the others")
-    reading.add_argument("--only", default="plain,folds,rocksdb,steps,default")
+    reading.add_argument("-n", type=int, default=2_500_000, help="trades for the first four; a tenth for the others")
+    reading.add_argument("--only", default="plain,corrected,folds,rocksdb,steps,default")
     asked = reading.parse_args()
     bus, made = Bus(os.environ["TAPEFLOW_KAFKA"]), flows()
     client = Client(service.python(CACHE), service.connector(CACHE))
     wanted = asked.only.split(",")
     for names, marks, count in (
-        ({"plain", "folds", "rocksdb"}, "folds", asked.n),
+        ({"plain", "corrected", "folds", "rocksdb"}, "folds", asked.n),
         ({"steps", "default"}, "default", asked.n // 10),
     ):
         if not names & set(wanted):

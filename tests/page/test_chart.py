@@ -133,6 +133,54 @@ def test_scales_are_chosen_undone_and_done_again(shown: Shown, demo: Demo) -> No
     assert not shown.errors
 
 
+#: Texts as they are drawn, by the row of the chart's table that they are drawn in: the panes, then the times.
+DRAWN = """
+window.__drawn = [];
+const fill = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...more) {
+    const row = this.canvas.closest("#canvas tr");
+    if (row) window.__drawn.push([row.rowIndex, text]);
+    return fill.call(this, text, ...more);
+};
+"""
+
+
+def test_a_pane_has_a_scale_of_its_own(shown: Shown, demo: Demo) -> None:
+    """Per cent is of the candles: an RSI in per cent of the first RSI seen would be a wrong number."""
+    shown.page.add_init_script(DRAWN)
+    shown.open(demo, f"{VIEW}&show=rsi_14&percent=1&inverted=1")
+    until(lambda: len(numbers(line(shown, "rsi 14"))) == 1)
+    for key in ("2", "4"):  # panes are made again
+        shown.page.evaluate("window.__drawn.length = 0")
+        shown.page.keyboard.press(key)
+        until(lambda: any("%" in text for text in drawn(shown, 0)))
+        until(lambda: len(drawn(shown, 2)) > 1)
+        assert not [text for text in drawn(shown, 2) if "%" in text]
+        assert all(0 <= float(text.replace("−", "-")) <= 100 for text in drawn(shown, 2))
+
+
+def test_scrolled_back_no_old_price_is_on_the_axis_as_if_it_were_the_newest(shown: Shown, demo: Demo) -> None:
+    shown.page.add_init_script(DRAWN)
+    shown.open(demo, VIEW)
+    until(lambda: shown.text("#price") in drawn(shown, 0))
+    for _ in range(3):
+        drag(shown, 600)
+    shown.page.wait_for_timeout(500)
+    last = hover(shown, 0.88)
+    rows = demo.ask(f"/v1/candles?{VIEW}&start={last - 5 * MINUTE}&end={last + 15 * MINUTE}")["data"]
+    assert len(rows) == 20, "among them is the last one in view"
+    shown.page.mouse.move(5, 5)
+    shown.page.wait_for_timeout(500)
+    shown.page.evaluate("window.__drawn.length = 0")
+    until(lambda: len(drawn(shown, 0)) > 5)
+    assert not {f"{float(row['close']):.2f}" for row in rows}.intersection(drawn(shown, 0))
+
+
+def drawn(shown: Shown, row: int) -> list[str]:
+    texts: list[list[Any]] = shown.page.evaluate("window.__drawn")
+    return [text for at, text in texts if at == row]
+
+
 def test_times_are_those_of_the_zone(browser: Any, demo: Demo) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 900}, timezone_id="Asia/Kolkata")
     shown = Shown(page)

@@ -150,6 +150,7 @@ export class Chart {
     this.leave = [];
     this.waiting.clear();
     this.hovered = null;
+    this.newest.clear();
     this.applyFormat();
     const opening = this.past.open(around);
     this.redraw();
@@ -431,7 +432,8 @@ export class Chart {
   }
 
   private priced(row: CandleRow): void {
-    this.newest.show(this.past.isLive && this.isAtEnd, row, this.colours);
+    const [open, close] = [Number(row.open), Number(row.close)];
+    this.newest.show(close, close >= open ? this.colours.up : this.colours.down);
     this.told.priced(row);
   }
 

@@ -1,5 +1,5 @@
 /** Indicators over the candles and in panes of their own: streamed where the run computes them, else asked for. */
-import { HistogramSeries, LineSeries, LineStyle, type IChartApiBase, type ISeriesApi, type Time } from "lightweight-charts";
+import { HistogramSeries, LineSeries, LineStyle, PriceScaleMode, type IChartApiBase, type ISeriesApi, type Time } from "lightweight-charts";
 import * as api from "../api";
 import type { History } from "./history";
 import { IndicatorLine } from "./legend";
@@ -236,6 +236,8 @@ export class Indicators {
     const known = one.lines.get(key);
     if (known) return known;
     const made = this.makeLine(one, key);
+    // A new pane begins with the scale of the candles': per cent of the first value seen, which is none of its own.
+    if (one.pane > 0) made.priceScale().applyOptions({ mode: PriceScaleMode.Normal, invertScale: false });
     if (one.pick.name.startsWith("rsi")) {
       for (const price of [30, 70]) {
         made.createPriceLine({ price, color: fade(one.pick.colour, 0.5), lineWidth: 1, lineStyle: LineStyle.Dashed, axisLabelVisible: false, title: "" });

@@ -1,42 +1,39 @@
-/** The newest price on the axis: the series tells it of its last bar, or we do, where that is not the newest one. */
+/** The newest price on the axis. The library's own label is that of the last bar in view: scrolled back, an old price that looks live. */
 import { LineStyle, type IPriceLine, type ISeriesApi, type SeriesType } from "lightweight-charts";
-import type { CandleRow } from "../types/rows";
-import type { Colours } from "../view";
 
 export class Newest {
   private line: IPriceLine | null = null;
-  private isOfSeries = true;
-  private row: CandleRow | undefined;
+  private price = NaN;
+  private color = "";
 
-  constructor(private series: ISeriesApi<SeriesType>) {}
+  constructor(private series: ISeriesApi<SeriesType>) {
+    this.attach(series);
+  }
 
-  /** There is another series: nothing of ours is on it. */
+  /** There is another series; the one before is gone. */
   attach(series: ISeriesApi<SeriesType>): void {
-    this.series = series;
     this.line = null;
-    this.isOfSeries = true;
+    this.series = series;
+    series.applyOptions({ lastValueVisible: false, priceLineVisible: false });
+    this.draw();
   }
 
-  /** Whether the last bar of the series is the newest there is; without a row nothing is known of another. */
-  show(isOfSeries: boolean, row: CandleRow | undefined, colours: Colours): void {
-    this.row = row;
-    if (isOfSeries !== this.isOfSeries) {
-      this.isOfSeries = isOfSeries;
-      this.series.applyOptions({ lastValueVisible: isOfSeries, priceLineVisible: isOfSeries });
-    }
-    if (isOfSeries || !row) this.drop();
-    else this.draw(colours);
-  }
-
-  private drop(): void {
+  /** Nothing is known yet of what is shown now. */
+  clear(): void {
     if (this.line) this.series.removePriceLine(this.line);
     this.line = null;
+    this.price = NaN;
   }
 
-  private draw({ up, down }: Colours): void {
-    if (!this.row) return;
-    const price = Number(this.row.close);
-    const color = price >= Number(this.row.open) ? up : down;
+  show(price: number, color: string): void {
+    this.price = price;
+    this.color = color;
+    this.draw();
+  }
+
+  private draw(): void {
+    const { price, color } = this;
+    if (!Number.isFinite(price)) return;
     if (this.line) this.line.applyOptions({ price, color });
     else this.line = this.series.createPriceLine({ price, color, lineWidth: 1, lineStyle: LineStyle.Dotted, axisLabelVisible: true, title: "" });
   }

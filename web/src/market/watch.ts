@@ -147,7 +147,7 @@ export class Watch {
     const spans = (page.data.at(-1)?.ts_start ?? 0) - first.ts_start;
     entry.open = spans >= DAY_US - 2 * HOUR_US ? Number(first.open) : NaN; // less than a day is no change of a day
     if (!entry.last) entry.last = page.data.at(-1)?.close ?? "";
-    entry.sketched = 0;
+    entry.sketched = -Infinity;
     this.moved.add(entry);
     this.flush();
   }

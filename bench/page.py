@@ -222,7 +222,9 @@ def paint(browser: Browser, seconds: float) -> None:
     seconds *= 3
     with run(50, 1000) as (address, symbol):
         page = opened(browser, address, symbol, HOOK)
+        end = time.monotonic() + 300
         while "tapeflow_history_waiting 0.0\n" not in page.request.get(f"{address}metrics").text():
+            assert time.monotonic() < end, "its past is not fetched"
             page.wait_for_timeout(1000)
         page.wait_for_timeout(8000)
         page.evaluate("window.__came.length = window.__price.length = window.__book.length = 0; window.__frames = 0")

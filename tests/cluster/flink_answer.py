@@ -36,8 +36,8 @@ from tapeflow.stores.channels import CHANNELS
 from topic import RESULTS, Answer, Raw, answer, market
 
 PATIENCE_S = 240.0
-#: Behind the newest time of a market, and how much a revision that nothing follows takes to be shown.
-SETTLED_S = 3.0
+#: A revision that nothing follows is shown after a second and committed with a checkpoint; a busy machine takes longer.
+SETTLED_S = 60.0
 #: State that need not fit in memory.
 ON_DISK = {"state.backend.type": "rocksdb", "execution.checkpointing.incremental": "true"}
 #: In the case `quiet` state of a window is kept for 12 s, and nothing comes for longer.
@@ -160,7 +160,7 @@ def run(bus: Bus, address: str, spec: Spec, wanted: Answer, own: str = "", *, di
         Rest(address).cancel(job)
         raise
     read = time.monotonic()
-    time.sleep(SETTLED_S)
+    settle(bus, spec, wanted)
     Rest(address).stop(job, None, 60)
     return {"submit_s": ready - began, "read_s": read - ready}
 
@@ -197,7 +197,7 @@ def run_killed(bus: Bus, spec: Spec, wanted: Answer, stack: Stack, victims: Sequ
             job = submit(spec, address(), client, _say, more=more)
         _say(f"{victim} was killed; up again after {time.monotonic() - began:.0f} s")
     wait_for(bus, spec, address(), job)
-    time.sleep(SETTLED_S)
+    settle(bus, spec, wanted)
     Rest(address()).stop(job, None, 60)
 
 
@@ -213,6 +213,13 @@ def wait_for(bus: Bus, spec: Spec, address: str, job: str) -> None:
             if time.monotonic() > until:
                 raise RuntimeError(f"job {job} has read {read[1]} of {read[0]}: {Rest(address).error(job)}")
             time.sleep(0.3)
+
+
+def settle(bus: Bus, spec: Spec, wanted: Answer) -> None:
+    """Wait until all that is wanted has been committed, or for long enough: the last look is taken afterwards."""
+    until = time.monotonic() + SETTLED_S
+    while differences(bus, spec, wanted) and time.monotonic() < until:
+        time.sleep(1.0)
 
 
 def last(rows: Iterator[tuple[int, bytes | None, dict[str, Any]]], channel: str) -> tuple[dict[Any, Any], list[str]]:

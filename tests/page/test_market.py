@@ -462,9 +462,16 @@ def test_a_tick_the_venue_has_not_told_yet_comes_later(shown: Shown, demo: Demo)
     row = shown.page.locator("#symbols tr[data-symbol=BTCUSDT]")
     until(lambda: row.locator("td.number").first.inner_text() != "")
     assert shown.text("#group") == "0.01", "the usual one meanwhile"
+    for _ in range(3):
+        shown.page.keyboard.press("ArrowLeft")
+    shown.page.locator("#canvas").click(position={"x": 300, "y": 200})
+    for _ in range(30):
+        shown.page.keyboard.press("ArrowLeft")
+    until(lambda: "wanted" in (shown.page.get_attribute("#now", "class") or ""))
     known[0] = "0.5"
     until(lambda: shown.text("#group") == "0.5")
     until(lambda: "tick" in shown.text("#spread"))
+    assert "wanted" in shown.page.get_attribute("#now", "class"), "where one has scrolled to is still there"
     assert not shown.errors
 
 

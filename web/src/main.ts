@@ -138,7 +138,8 @@ async function begin(): Promise<void> {
     open();
   };
   const ticked = (symbol: string): void => {
-    if (symbol === view.symbol) open();
+    if (symbol !== view.symbol) return;
+    for (const part of [chart, market, mean, levels]) part.retick(tick());
   };
   const watch = new Watch(stream, { choose, ticked }, usual, about.intervals.includes("1h"));
   watch.learn(rows);

@@ -20,7 +20,7 @@ SHARE = 0.9
 #: A request from this weight on leaves a part of each minute to lighter ones.
 HEAVY, LEFT = 250, 0.15
 
-#: Urgency of a question, the lowest number first. Candles weigh so little that they delay no book by a second.
+#: Urgency of a question, the lowest number first. Candles weigh so little that they hold up few books.
 HOLE, CANDLES, BOOK, HISTORY = range(4)
 
 
@@ -33,6 +33,7 @@ class Budget:
     def __init__(self, limit: int, now: Callable[[], float], share: float = SHARE) -> None:
         self.limit = int(limit * share)
         self.used = 0
+        self._heavy = 0
         self.asked = 0
         self.refused = 0
         self._now = now
@@ -60,21 +61,29 @@ class Budget:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._asked.wait(), min(*waits, 1.0))
                 continue
-            _, _, weight, done = self._waiting.pop(next(at for at, wait in enumerate(waits) if wait <= 0))
+            _, _, weight, done = self._waiting.pop(self._next(waits))
             if not done.cancelled():
                 self.used += weight
+                self._heavy += weight if weight >= HEAVY else 0
                 self.asked += 1
                 done.set_result(None)
+
+    def _next(self, waits: list[float]) -> int:
+        """The most urgent that need not wait; a minute begins with what is heavy, which might never find it empty."""
+        heavy = [at for at, (_, _, weight, _) in enumerate(self._waiting) if weight >= HEAVY and not self.used]
+        return heavy[0] if heavy else next(at for at, wait in enumerate(waits) if wait <= 0)
 
     def _wait_for(self, weight: int) -> float:
         now = self._now()
         if self._this_minute() != self._minute:
-            self._minute, self.used = self._this_minute(), 0
+            self._minute, self.used, self._heavy = self._this_minute(), 0, 0
         if now < self._blocked_until:
             return self._blocked_until - now
+        fits = self.used + weight <= self.limit
+        if weight >= HEAVY and self._heavy:
+            fits = fits and self._heavy + weight <= self.limit * (1 - LEFT)
         # A request heavier than the whole budget goes alone.
-        limit = self.limit * (1 - LEFT) if weight >= HEAVY else self.limit
-        if self.used and self.used + weight > limit:
+        if self.used and not fits:
             return (self._minute + 1) * MINUTE - now + 0.05
         return 0.0
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -73,32 +76,40 @@ class Rest:
         self._session: aiohttp.ClientSession | None = None
         self._ahead: Offset | None = None
         self._room = [asyncio.Semaphore(number) for number in AT_ONCE]
-        self._unsent: set[str] = set()
+        self._unsent: Counter[str] = Counter()
 
     async def ask(self, fetch: Fetch, urgency: int, attempts: int = ATTEMPTS) -> Answer:
         """The answer to a question; a failure is an answer too, after all attempts."""
         request = fetch.request
         backoff = Backoff(0.3, 10.0)
         answer = Answer(0, b"", self._recorder.position, "not asked")
-        try:
-            for left in range(attempts - 1, -1, -1):
-                self._unsent.add(request)
-                async with self._room[urgency]:
+        pause = 0.0
+        for left in range(attempts - 1, -1, -1):
+            async with AsyncExitStack() as turn:
+                with self._counted(request):
+                    await asyncio.sleep(pause)
+                    await turn.enter_async_context(self._room[urgency])
                     await self.budget.take(fetch.weight, urgency)
-                    self._unsent.discard(request)
-                    answer = await self._once(request)
-                if left and answer.may_pass:
-                    self._unsent.add(request)
-                    await asyncio.sleep(max(backoff.next_s(), min(self.budget.blocked_s, 1.0)))
-                else:
-                    break
-        finally:
-            self._unsent.discard(request)
+                answer = await self._once(request)
+            if not left or not answer.may_pass:
+                break
+            pause = max(backoff.next_s(), min(self.budget.blocked_s, 1.0))
         return answer
+
+    @contextmanager
+    def _counted(self, request: str) -> Iterator[None]:
+        """While it waits for its turn, the first or the next one."""
+        self._unsent[request] += 1
+        try:
+            yield
+        finally:
+            self._unsent[request] -= 1
+            if not self._unsent[request]:
+                del self._unsent[request]
 
     def is_unsent(self, fetch: Fetch) -> bool:
         """True while this very question still waits for its turn."""
-        return fetch.request in self._unsent
+        return self._unsent[fetch.request] > 0
 
     async def _once(self, request: str) -> Answer:
         self._recorder.requested(request)

@@ -25,11 +25,12 @@ def test_a_question_that_waits_for_its_turn_is_not_asked_twice(tmp_path: Path) -
         return web.json_response({})
 
     async def test(feed: Feed) -> None:
-        feed.rest.budget.refuse(1.0)  # nothing is sent for a while
+        feed.rest.budget.refuse(3600.0)  # nothing is sent for a while
         for _ in range(3):
             for symbol in ("A", "B"):
                 feed.act(book(symbol))
             await asyncio.sleep(0.05)
+        feed.rest.budget._blocked_until = 0.0
         await until(lambda: len(asked) == 2)
         feed.act(book("A"))  # an answer has come: this is a new question
         await until(lambda: len(asked) == 3)

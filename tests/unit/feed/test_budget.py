@@ -121,6 +121,37 @@ def test_books_leave_something_of_each_minute_to_holes_and_candles() -> None:
     at(59.96, 1000, test)
 
 
+def test_a_heavy_request_is_not_passed_by_light_ones_for_ever() -> None:
+    async def test(budget: Budget, now: Hands) -> None:
+        async def candles() -> None:
+            while True:
+                await budget.take(2, CANDLES)
+
+        await budget.take(1, HOLE)
+        asking = [asyncio.create_task(candles()) for _ in range(2)]
+        book = asyncio.create_task(budget.take(250, BOOK))
+        await turns()
+        assert not book.done()
+        now.at = 60.0
+        await asyncio.wait_for(book, 5)
+        for task in asking:
+            task.cancel()
+
+    at(59.96, 240, test)
+
+
+def test_light_requests_take_nothing_from_the_part_of_heavy_ones() -> None:
+    async def test(budget: Budget, now: Hands) -> None:
+        await budget.take(150, CANDLES)
+        books = [asyncio.create_task(budget.take(250, BOOK)) for _ in range(6)]
+        await turns()
+        assert (sum(task.done() for task in books), budget.used) == (3, 900)
+        for task in books:
+            task.cancel()
+
+    at(10.0, 1000, test)
+
+
 def test_who_gives_up_waiting_costs_nothing_and_holds_up_nobody() -> None:
     async def test(budget: Budget, now: Hands) -> None:
         await budget.take(100, HOLE)

@@ -101,7 +101,7 @@ export class Chart {
     this.volume = this.chart.addSeries(HistogramSeries, { priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
     this.main = this.makeMain();
-    this.newest = new Newest(this.main);
+    this.newest = new Newest(this.main, colours);
     this.hand = new Hand(at("canvas"), () => this.stretchSoon());
     this.gaps = new Gaps(colours.warn);
     this.main.attachPrimitive(this.gaps);
@@ -249,12 +249,20 @@ export class Chart {
     return this.main;
   }
 
+  /** Prices move by another tick than was known; what is shown stays. */
+  retick(tick: string): void {
+    this.tick = tick;
+    this.applyFormat();
+    this.legend();
+  }
+
   private applyFormat(): void {
     this.main.applyOptions({ priceFormat: { type: "price", precision: decimals(this.tick), minMove: Number(this.tick) } });
   }
 
   dress(colours: Colours): void {
     this.colours = colours;
+    this.newest.dress(colours);
     const { zone } = this.view;
     const hasSeconds = secondsOf(this.view.interval || "1m") < 60;
     const isMoved = this.axis.zone !== zone;
@@ -311,6 +319,8 @@ export class Chart {
     this.stretch = wanted(before && found >= 0 ? { from: before.from + shift, to: before.to + shift } : this.tail(), times.length);
     if (isKnown && this.hand.isHolding) this.stretch.to = edge === undefined ? times.length : this.history.index(edge);
     this.fill();
+    const { last } = this.history;
+    if (last && this.past.isLive) this.newest.show(last); // also what came by another way than the stream
     if (this.coming) this.show(this.coming);
     else if (before && found >= 0 && isBack) this.keep(before, shift - this.stretch.from);
   }
@@ -432,8 +442,7 @@ export class Chart {
   }
 
   private priced(row: CandleRow): void {
-    const [open, close] = [Number(row.open), Number(row.close)];
-    this.newest.show(close, close >= open ? this.colours.up : this.colours.down);
+    this.newest.show(row);
     this.told.priced(row);
   }
 

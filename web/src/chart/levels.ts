@@ -52,6 +52,12 @@ export class Levels {
     this.adder.addEventListener("click", () => this.add());
   }
 
+  /** Prices move by another tick than was known. */
+  retick(tick: string): void {
+    this.tick = tick;
+    for (const level of this.levels) this.put(level, level.price);
+  }
+
   open(tick: string): void {
     this.tick = tick;
     this.last = NaN;

@@ -56,11 +56,16 @@ export class Mean {
     }, DRAW_MS);
   }
 
+  /** Prices move by another tick than was known. */
+  retick(tick: string): void {
+    this.places = decimals(tick);
+  }
+
   open(tick: string): void {
     for (const leave of this.leave) leave();
     this.closed = new Map();
     this.forming = [];
-    this.places = decimals(tick);
+    this.retick(tick);
     const { symbol } = this.view;
     const rows = (found: MovingAverageRow[]): void => this.take(found);
     const forming = (found: MovingAverageRow[]): void => {

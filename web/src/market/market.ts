@@ -102,13 +102,21 @@ export class Market {
     at<HTMLButtonElement>("coarser").disabled = this.multiple === MULTIPLES.length - 1;
   }
 
-  open(tick: string): void {
-    for (const leave of this.leave) leave();
+  /** Prices move by another tick than was known; what is shown stays. */
+  retick(tick: string): void {
     this.places = decimals(tick);
     this.tick = tick;
-    this.sizePlaces = 0;
     this.showGroup();
+    for (const one of this.lines) one.row = null;
+    this.showBook();
+    this.drawTrades();
+  }
+
+  open(tick: string): void {
+    for (const leave of this.leave) leave();
     this.book = null;
+    this.retick(tick);
+    this.sizePlaces = 0;
     this.recent = [];
     this.fresh = [];
     this.showTrades();

@@ -182,7 +182,7 @@ def test_history_is_fetched_once_and_repaired(tmp_path: Path, venue: Venue) -> N
     line = [sys.executable, "-m", "tapeflow", "backfill", str(live.config), *span]
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     until = time.monotonic() + 30
-    while requests_since(venue, before) < 12 and time.monotonic() < until and process.poll() is None:
+    while requests_since(venue, before) < 6 and time.monotonic() < until and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     process.wait()

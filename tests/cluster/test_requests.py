@@ -21,8 +21,11 @@ from cluster.topics import US, Cluster, trade
 from live.running import Venue
 from servers import Servers
 from serving import Client, Said
+from tapeflow.api.problem import Problem
 from tapeflow.app import requests
+from tapeflow.bus.follower import Record
 from tapeflow.bus.publisher import message
+from tapeflow.bus.topics import ensure
 from tapeflow.settings import AlertSettings
 
 pytestmark = pytest.mark.slow
@@ -135,6 +138,68 @@ def test_the_collector_that_has_a_symbol_is_asked_else_the_one_with_the_fewest(
     assert f"a message of {topic} cannot be read" in two.text()
     for role in (one, two):
         assert role.stop() == 0
+
+
+class Slow:
+    """A roster that takes its time, and counts."""
+
+    def __init__(self) -> None:
+        self.symbols = ["BTCUSDT"]
+        self.done: list[str] = []
+
+    async def follow(self, symbol: str) -> str:
+        self.done.append(symbol)
+        await asyncio.sleep(1)
+        return symbol
+
+    async def unfollow(self, symbol: str) -> str:
+        if symbol not in self.symbols:
+            raise Problem(404, "unknown_symbol", f"{symbol} is not followed")
+        self.symbols.remove(symbol)
+        return symbol
+
+    async def listed(self) -> dict[str, str]:
+        return {"SOLUSDT": "TRADING"}
+
+
+def test_what_was_asked_before_the_collector_listened_is_answered_and_done_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "AGAIN_S", 0.2)
+    bus, own = cluster.bus, msgspec.structs.replace(cluster.bus_settings, name="one")
+    ensure(bus, requests.request_topics(own))
+    roster, said = Slow(), cluster.said
+    status = {"one": {"venue": "binance", "ts": time.time_ns() // 1000, "followed": 1}}
+    asker = requests.Asker(bus, own, "binance", status, lambda: ["BTCUSDT"], lambda _: None, said.append)
+
+    async def work() -> None:
+        clerk = requests.Clerk(bus, own, roster, asyncio.get_running_loop(), lambda one: {"symbol": one}, said.append)
+        search, change = asyncio.create_task(asker.listed()), asyncio.create_task(asker.follow("SOLUSDT"))
+        await asyncio.sleep(1)
+        clerk.start()
+        assert await search == {"SOLUSDT": "TRADING"}
+        assert await change == "SOLUSDT"
+        # The answer that nobody heard is said again, it is not "not followed" now.
+        again = requests.Request("twice", "unfollow", "BTCUSDT", time.time_ns() // 1000)
+        heard = requests.Listener(bus, own.topic(requests.ANSWERS), answers.append, said.append)
+        heard.start()
+        await asyncio.to_thread(heard.is_ready.wait)
+        for most in (1, 2):
+            cluster.producer.commit([(own.topic(requests.REQUESTS), [message(b"one", msgspec.json.encode(again))])])
+            await asyncio.to_thread(cluster.until, lambda most=most: len(answers) == most)
+        for listener in (clerk, heard):
+            await asyncio.to_thread(listener.stop)
+
+    answers: list[Record] = []
+    asker.start()
+    cluster.until(asker._listener.is_ready.is_set)
+    try:
+        asyncio.run(work())
+    finally:
+        asker.stop()
+    assert roster.done == ["SOLUSDT"]
+    assert len({record.value for record in answers}) == 1
+    assert not said
 
 
 def test_changes_while_the_broker_is_away_are_refused(breakable: Servers, tmp_path: Path) -> None:

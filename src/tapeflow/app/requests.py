@@ -1,8 +1,8 @@
 """What gateways ask of collectors: to follow a symbol, or no more, and what the venue lists.
 
 Kafka is all that joins the two. A request goes to a topic with the name of the one collector that is to see to it, what
-came of it comes back by another. Both are read from their end on: who was away, or is too slow, is asked again by
-whoever still wants it, and to do it twice does no harm.
+came of it comes back by another. Both are read from their end on: whoever waits asks again and again, for the collector
+may not have listened yet; it knows a request by its id, and sees to it once.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ SILENT_S = 30.0
 LISTED_S = 60.0
 #: A gateway waits a little longer than a collector does for its venue, whose word is the better one.
 ANSWERED_S = PATIENCE_S + 5.0
+#: What is not answered is asked again.
+AGAIN_S = 3.0
 #: Who asked does not wait any more.
 ABANDONED_S = 2 * ANSWERED_S
 #: How long is waited for the next message, and after a fault.
@@ -226,10 +228,9 @@ class Asker:
             raise _unreachable(BusError(f"Kafka at {self._bus.servers} does not answer"))
         request = Request(secrets.token_hex(8), what, symbol, time.time_ns() // 1000)
         waiting = self._waiting[request.id] = Future[Answer]()
-        topic, value = self._settings.topic(REQUESTS), _encode(request)
         try:
-            await self._in_thread(lambda: self._sender.send(topic, collector.encode(), value))
-            answer = await asyncio.wait_for(asyncio.wrap_future(waiting), ANSWERED_S)
+            async with asyncio.timeout(ANSWERED_S):
+                answer = await self._insist(collector, request, asyncio.wrap_future(waiting))
         except TimeoutError:
             detail = (
                 f"collector {collector!r} has not answered in {ANSWERED_S:.0f} s: see whether it runs, or ask again"
@@ -242,6 +243,14 @@ class Asker:
             headers = _AGAIN if told.status == 503 else None
             raise Problem(told.status, told.kind, told.detail, nearest=told.nearest, headers=headers)
         return answer
+
+    async def _insist(self, collector: str, request: Request, answer: asyncio.Future[Answer]) -> Answer:
+        """Ask until there is an answer."""
+        topic, value = self._settings.topic(REQUESTS), _encode(request)
+        while not answer.done():
+            await self._in_thread(lambda: self._sender.send(topic, collector.encode(), value))
+            await asyncio.wait([answer], timeout=AGAIN_S)
+        return answer.result()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
@@ -282,6 +291,10 @@ class Clerk:
         self._sender = Sender(bus)
         self._listener = Listener(bus, settings.topic(REQUESTS), self._asked, say)
         self._changes, self._searches = ThreadPoolExecutor(1, "changes"), ThreadPoolExecutor(1, "searches")
+        self._under_way: set[str] = set()
+        #: What came of the requests that somebody may still wait for.
+        self._answers: dict[str, tuple[Request, Answer]] = {}
+        self._lock = threading.Lock()
         self._is_over = False
 
     def start(self) -> None:
@@ -298,17 +311,29 @@ class Clerk:
         if record.key != self._settings.name.encode() or record.value is None or self._is_over:
             return
         request = msgspec.json.decode(record.value, type=Request)
-        (self._searches if request.what == "listed" else self._changes).submit(self._see_to, request)
+        if request.id not in self._under_way:
+            self._under_way.add(request.id)
+            (self._searches if request.what == "listed" else self._changes).submit(self._see_to, request)
 
     def _see_to(self, request: Request) -> None:
         """All that can go wrong is told: the next request counts."""
-        if time.time_ns() // 1000 - request.ts > ABANDONED_S * SECOND:
-            return
         try:
-            answer = asyncio.run_coroutine_threadsafe(self._done(request), self._loop).result()
-            self._sender.send(self._settings.topic(ANSWERS), request.id.encode(), _encode(answer))
+            if not _is_abandoned(request):
+                self._sender.send(self._settings.topic(ANSWERS), request.id.encode(), _encode(self._answer(request)))
         except Exception as error:  # noqa: BLE001 - see above
             self._say(f"a request of a gateway, {request.what} {request.symbol[:40]!r}, was not answered: {error!r}")
+        finally:
+            self._under_way.discard(request.id)
+
+    def _answer(self, request: Request) -> Answer:
+        """What was answered already may have come to nobody: the same is said again."""
+        with self._lock:
+            self._answers = {name: kept for name, kept in self._answers.items() if not _is_abandoned(kept[0])}
+            known = self._answers.get(request.id)
+        answer = known[1] if known else asyncio.run_coroutine_threadsafe(self._done(request), self._loop).result()
+        with self._lock:
+            self._answers[request.id] = request, answer
+        return answer
 
     async def _done(self, request: Request) -> Answer:
         try:
@@ -325,6 +350,10 @@ class Clerk:
             self._say(f"a request of a gateway, {request.what} {request.symbol[:40]!r}, has failed: {error!r}")
             refused = Refused(500, "internal_error", "the collector has failed at it; see its log")
         return Answer(request.id, refused=refused)
+
+
+def _is_abandoned(request: Request) -> bool:
+    return time.time_ns() // 1000 - request.ts > ABANDONED_S * SECOND
 
 
 async def _patient(work: Coroutine[Any, Any, Answer]) -> Answer:

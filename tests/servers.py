@@ -77,6 +77,10 @@ class Servers:
             db.execute(f"CREATE DATABASE {name}")
         return f"{url.rpartition('/')[0]}/{name}"
 
+    def reading(self, database: str) -> str:
+        """The address of a database as one that may only read it."""
+        return f"{self._up('postgres')['TAPEFLOW_POSTGRES_READER'].rpartition('/')[0]}/{database.rpartition('/')[2]}"
+
     def kill(self, service: str) -> None:
         """SIGKILL for all servers of a service; return when they are gone. Only of a stack that nobody else uses."""
         for server in self.stack.servers():

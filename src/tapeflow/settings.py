@@ -326,11 +326,18 @@ class PostgresSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str = ""
     #: The schema of the tables.
     schema: str = "tapeflow"
+    #: The same of a role that may only read, for SQL of strangers; what TAPEFLOW_POSTGRES_READER says unless given.
+    reader: str = ""
 
     @property
     def address(self) -> str:
         """Where it is; raises `SettingsError` where nothing says."""
         return _where(self.url, "TAPEFLOW_POSTGRES", "[postgres] url: where is PostgreSQL? Give it")
+
+    @property
+    def reader_address(self) -> str:
+        """Where it is as one reads it; empty where nothing says, and there is no SQL."""
+        return self.reader or os.environ.get("TAPEFLOW_POSTGRES_READER", "")
 
 
 class FlinkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

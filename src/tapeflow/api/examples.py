@@ -109,8 +109,8 @@ def _sql(about: _About) -> Iterator[Example]:
     of = f"symbol = '{about.symbol}' AND interval = '{about.interval}'"
     last = f"SELECT ts_start, open, high, low, close, volume FROM candles\nWHERE {of} ORDER BY ts_start DESC LIMIT 10"
     daily = (
-        "SELECT symbol, time_bucket(INTERVAL 1 DAY, ts_start) AS day, min(low) AS low, max(high) AS high, "
-        "sum(volume) AS volume\nFROM candles WHERE interval = '1h' GROUP BY ALL ORDER BY ALL"
+        "SELECT symbol, date_trunc('day', ts_start) AS day, min(low) AS low, max(high) AS high, "
+        "sum(volume) AS volume\nFROM candles WHERE interval = '1h' GROUP BY 1, 2 ORDER BY 1, 2"
     )
     yield Example("SQL: the last candles", "sql", last)
     yield Example("SQL: ranges and volumes day by day", "sql", daily)

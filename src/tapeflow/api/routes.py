@@ -94,7 +94,10 @@ def _add_sql(app: FastAPI, source: Source, limits: Limits) -> None:
 
     async def answer(request: Request, statement: str, given: Mapping[str, str]) -> Response:
         if not limits.has_sql:
-            detail = "SQL is switched off; set `sql = true` in [api] of the run's settings, or ask the other paths"
+            detail = (
+                "SQL is switched off; set `sql = true` in [api] of the run's settings, "
+                "of a gateway `reader` in [postgres] too, or ask the other paths"
+            )
             raise Problem(404, "not_kept", detail)
         media = choose(request.headers.get("accept"), given.get("format"))
         return await turns.run(lambda: respond(_selected(source, statement), media, request.headers))

@@ -37,6 +37,7 @@ from tapeflow.feed.recorder import Say
 from tapeflow.flow.nodes import Flow
 from tapeflow.settings import RunSettings
 from tapeflow.stores.encoded import Encoded
+from tapeflow.stores.postgres.sql import Reader
 from tapeflow.stores.postgres.store import PostgresStore
 from tapeflow.tape.lock import Lock
 
@@ -96,7 +97,7 @@ class Gateway:
         past = GatewayPast(self.present, self.indicators, self.store, self.is_live)
         self.hub = Hub(settings.venue, past, self.indicators.watch)  # all other forming rows come whoever follows them
         self._held = self._hold()
-        server = gateway_server(self, GatewaySource(self, past), has_alerts=self._held is not None)
+        server = gateway_server(self, GatewaySource(self, past, self._reader()), has_alerts=self._held is not None)
         self.indicators.start()
         self.asker.start()
         try:
@@ -114,6 +115,18 @@ class Gateway:
     def _open(self) -> PostgresStore:
         url, schema = self.settings.postgres.address, self.settings.postgres.schema
         return PostgresStore(url, self.settings.store.channels, name=schema, read_only=True)
+
+    def _reader(self) -> Reader | None:
+        """Who asks what strangers ask; raises `SettingsError` for a role that may do more."""
+        own, api = self.settings.postgres, self.settings.api
+        if not own.reader_address or not api.sql:
+            return None
+        reader = Reader(own.reader_address, own.schema, rows=api.sql_rows, seconds=api.sql_seconds)
+        try:
+            reader.check_role()
+        except StoreError as error:
+            self._say(f"{error}; SQL is answered once it can be asked")
+        return reader
 
     def _hold(self) -> Lock | None:
         try:

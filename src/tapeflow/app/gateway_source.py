@@ -11,7 +11,8 @@ from tapeflow.api.topics import Refusal, Topic
 from tapeflow.app.present import GatewayPast
 from tapeflow.flow.nodes import Candles, Indicator
 from tapeflow.stores.pages import Asked, Page
-from tapeflow.stores.sql import Selected, SqlError
+from tapeflow.stores.postgres.sql import Reader
+from tapeflow.stores.sql import Selected
 from tapeflow.venues.wire import wire
 
 if TYPE_CHECKING:
@@ -23,9 +24,10 @@ _decode = msgspec.json.Decoder().decode
 class GatewaySource:
     """A `tapeflow.api.source.Source` over a gateway."""
 
-    def __init__(self, gateway: Gateway, past: GatewayPast) -> None:
+    def __init__(self, gateway: Gateway, past: GatewayPast, reader: Reader | None) -> None:
         self._gateway = gateway
         self._past = past
+        self._reader = reader
         settings, flow = gateway.settings, gateway.flow
         codec = venues.create(settings.venue)
         self.venue = settings.venue
@@ -55,8 +57,14 @@ class GatewaySource:
             for name in sorted({*followed, *stored})
         ]  # fmt: skip
 
+    @property
+    def has_sql(self) -> bool:
+        """Whether there is a role to ask as."""
+        return self._reader is not None
+
     def select(self, statement: str) -> Selected:
-        raise SqlError("a gateway answers no SQL: ask PostgreSQL itself, the tables are those of the channels")
+        assert self._reader is not None, "the route refuses it"
+        return self._reader.select(statement)
 
     def status(self) -> dict[str, Any]:
         return self._gateway.status()

@@ -91,6 +91,8 @@ RUN_KEYS = {
     "bus.client": 'Further properties of every Kafka client, such as `{ "security.protocol" = "SSL" }`.',
     "postgres.url": "`postgresql://USER:PASSWORD@HOST:PORT/NAME`. Empty: what `TAPEFLOW_POSTGRES` says.",
     "postgres.schema": "The schema of the tables, made if it is not there.",
+    "postgres.reader": "The same of a role that may only read: gateways answer `/v1/sql` as this one, and sinks give "
+    "it the right to. Empty: what `TAPEFLOW_POSTGRES_READER` says, and if it says nothing there is no SQL.",
     "flink.address": "Its REST, `HOST:PORT`. Empty: what `TAPEFLOW_FLINK` says.",
     "flink.brokers": "The brokers as the cluster reaches them, where that is not as we do: in a network of its own. "
     "Empty: `bus.bootstrap`.",

@@ -32,6 +32,8 @@ SIMULATED = "simulated"
 HOST, PORT = "127.0.0.1", 8600
 #: Which variable says that a service runs elsewhere.
 ELSEWHERE = {"kafka": "TAPEFLOW_KAFKA", "flink": "TAPEFLOW_FLINK", "postgres": "TAPEFLOW_POSTGRES"}
+#: What the parts read of the servers that a recipe starts.
+VARIABLES = (*ELSEWHERE.values(), "TAPEFLOW_POSTGRES_READER")
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,9 +132,9 @@ def _servers(recipe: Recipe, asked: Asked, say: Say, bar: Bar) -> Iterator[None]
     began = time.monotonic()
     stack.up(Wanted(wanted), say, bar)
     say(f"servers are ready after {time.monotonic() - began:.0f} s")
-    known = {name: os.environ.get(name) for name in ELSEWHERE.values()}
+    known = {name: os.environ.get(name) for name in VARIABLES}
     try:
-        os.environ.update({name: value for name, value in stack.variables().items() if name in ELSEWHERE.values()})
+        os.environ.update({name: value for name, value in stack.variables().items() if name in VARIABLES})
         yield
     finally:
         for name, value in known.items():

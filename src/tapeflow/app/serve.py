@@ -68,7 +68,7 @@ def server(run: Run, served: Served) -> Server:
 def gateway_server(gateway: Gateway, source: GatewaySource, *, has_alerts: bool) -> Server:
     """The server of a gateway; raises `SettingsError` where keys are missing."""
     api = gateway.settings.api
-    limits = msgspec.structs.replace(_limits(api), has_sql=False, has_alerts=has_alerts)
+    limits = msgspec.structs.replace(_limits(api), has_sql=source.has_sql, has_alerts=has_alerts)
     keys = RunKeys(open_keys(Path(gateway.settings.data), api), is_required=is_required(api))
     rules = Rules(
         gateway.topics,

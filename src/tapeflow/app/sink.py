@@ -33,6 +33,7 @@ from tapeflow.feed.recorder import Say
 from tapeflow.settings import BusSettings, RunSettings
 from tapeflow.stores.channels import CHANNELS, NUMBERED, REVISED, Channel, numbered
 from tapeflow.stores.postgres.columns import Columns, for_copy, is_plain, read
+from tapeflow.stores.postgres.sql import role_of
 from tapeflow.stores.postgres.store import PostgresStore
 from tapeflow.stores.postgres.text import Unfit, check, look
 from tapeflow.stores.series import Counts, is_forming, is_time
@@ -111,7 +112,8 @@ class Sink:
             self._store.close()
 
     def _open(self) -> PostgresStore:
-        return PostgresStore(self._url, self._settings.store.channels, name=self._settings.postgres.schema)
+        own, channels = self._settings.postgres, self._settings.store.channels
+        return PostgresStore(self._url, channels, name=own.schema, reader=role_of(own.reader_address))
 
     # -- partitions --------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""PostgreSQL: the system's own programs, a data folder of its own, one user with a password.
+"""PostgreSQL: the system's own programs, a data folder of its own, an owner, and a role that may only read.
 
 It refuses to run as root; then it is run as the user ``postgres`` of the system's package.
 """
@@ -23,6 +23,10 @@ _VERSIONS = Path("/usr/lib/postgresql")
 _ACCOUNT = "postgres"
 #: The user and the database of the stack.
 NAME = "tapeflow"
+#: A role that may only read what it is given, for SQL of strangers; where its password is.
+READER, _READING = "tapeflow_reader", "reader-password"
+#: What is done in a new cluster, a statement a line. The passwords have no quotes in them.
+_FIRST = f"CREATE DATABASE {NAME}\nCREATE ROLE {READER} LOGIN PASSWORD '{{password}}'\n"
 _IMAGE = "postgres:15"
 _INSTALL = "install PostgreSQL (Debian: postgresql)"
 
@@ -65,8 +69,9 @@ class Postgres:
             return
         folder.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(staging, ignore_errors=True)
-        password = folder / "password"
+        password, reading = folder / "password", secrets.token_urlsafe(24)
         files.replace(password, secrets.token_urlsafe(24).encode(), mode=0o600)
+        files.replace(folder / _READING, reading.encode(), mode=0o600)
         folder.chmod(0o700)
         if _is_root():
             for path in (folder, password):
@@ -74,7 +79,7 @@ class Postgres:
         programs, place_of = _found(folder), str(staging.resolve())
         ways = ("--auth=scram-sha-256", f"--pwfile={password.resolve()}", f"--username={NAME}")
         _call((str(programs / "initdb"), "--no-locale", "--encoding=UTF8", *ways, place_of), "")
-        _call((str(programs / "postgres"), "--single", "-D", place_of, "postgres"), f"CREATE DATABASE {NAME}\n")
+        _call((str(programs / "postgres"), "--single", "-D", place_of, "postgres"), _FIRST.format(password=reading))
         staging.rename(data)
 
     def command(self, place: Place, server: Server, peers: Sequence[Server]) -> tuple[str, ...]:
@@ -95,17 +100,23 @@ class Postgres:
 
     def variables(self, place: Place, peers: Sequence[Server]) -> Mapping[str, str]:
         """The address with the password, which only root and who started the stack can read."""
-        path = place.folder(peers[0].name) / "password"
-        try:
-            password = path.read_text("ascii")
-        except OSError as error:
-            raise StackError(f"{path}: {error.strerror}; ask as the user who started the stack") from error
-        address = f"postgresql://{NAME}:{password}@{HOST}:{peers[0].ports['client']}/{NAME}"
-        return {"DATABASE_URL": address, "TAPEFLOW_POSTGRES": address}
+        folder, where = place.folder(peers[0].name), f"{HOST}:{peers[0].ports['client']}/{NAME}"
+        address = f"postgresql://{NAME}:{_secret(folder / 'password')}@{where}"
+        made = {"DATABASE_URL": address, "TAPEFLOW_POSTGRES": address}
+        if (folder / _READING).exists():  # a stack of before has no reader
+            made["TAPEFLOW_POSTGRES_READER"] = f"postgresql://{READER}:{_secret(folder / _READING)}@{where}"
+        return made
 
     def compose(self, size: int) -> Compose:
         """The project's image."""
         return Compose({self.name: _container()}, ("postgres-data",))
+
+
+def _secret(path: Path) -> str:
+    try:
+        return path.read_text("ascii")
+    except OSError as error:
+        raise StackError(f"{path}: {error.strerror}; ask as the user who started the stack") from error
 
 
 def _container() -> dict[str, object]:

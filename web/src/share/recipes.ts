@@ -40,8 +40,10 @@ function python(view: View, _about: api.About, span: Span | null): string {
 
 function sql(view: View, _about: api.About, span: Span | null): string {
   const text = (value: string): string => `'${value.replaceAll("'", "''")}'`;
-  const from = span ? ` AND ts_start >= make_timestamptz(${span.start})` : "";
-  const until = span?.end ? ` AND ts_start < make_timestamptz(${span.end})` : "";
+  // A gateway of a cluster asks PostgreSQL: what both databases read alike.
+  const time = (us: number): string => `TIMESTAMPTZ '${new Date(us / 1000).toISOString()}'`;
+  const from = span ? ` AND ts_start >= ${time(span.start)}` : "";
+  const until = span?.end ? ` AND ts_start < ${time(span.end)}` : "";
   return (
     "SELECT ts_start, open, high, low, close, volume FROM candles\n" +
     `WHERE symbol = ${text(view.symbol)} AND interval = ${text(view.interval)}${from}${until}\n` +

@@ -48,6 +48,17 @@ OWN = (
 _ROWID = "rowid BIGINT GENERATED ALWAYS AS IDENTITY"
 
 
+def identifier(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def grants(schema: str, role: str) -> list[str]:
+    """The statements that let a role read all tables."""
+    of, to = identifier(schema), identifier(role)
+    return [f"GRANT USAGE ON SCHEMA {of} TO {to}", f"GRANT SELECT ON ALL TABLES IN SCHEMA {of} TO {to}"]
+
+
 def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[str]:
     """The statements that make the tables of a channel with their indexes."""
     columns = ", ".join(f'"{name}" {column_type(kind, price_scale, size_scale)}' for name, kind in channel.fields)

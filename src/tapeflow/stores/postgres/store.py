@@ -44,9 +44,12 @@ class PostgresStore:
         size_scale: int = 8,
         name: str = "tapeflow",
         read_only: bool = False,
+        reader: str = "",
     ) -> None:
+        """``reader`` is a role that is given the right to read the tables."""
         self._url = url
         self._name = name
+        self._reader_role = reader
         self._channels = {one: numbered(CHANNELS[one]) for one in channels}
         self._scales = (price_scale, size_scale)
         self._readers = threading.local()
@@ -67,7 +70,7 @@ class PostgresStore:
 
     def _connect(self, *, is_reader: bool = False) -> Connection:
         db = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_S, application_name="tapeflow")
-        db.execute(f"SET search_path TO {_identifier(self._name)}")
+        db.execute(f"SET search_path TO {schema.identifier(self._name)}")
         db.execute("SET timezone TO 'UTC'")
         if is_reader:
             db.execute("SET default_transaction_read_only TO on")
@@ -76,7 +79,7 @@ class PostgresStore:
     def _prepare(self) -> None:
         with self._db.transaction():
             self._db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            self._db.execute(f"CREATE SCHEMA IF NOT EXISTS {_identifier(self._name)}")
+            self._db.execute(f"CREATE SCHEMA IF NOT EXISTS {schema.identifier(self._name)}")
             for statement in schema.OWN:
                 self._db.execute(statement)
             first = {"schema_version": str(schema.VERSION), "position": "0", "fingerprint": "", "epoch": _new_epoch()}
@@ -88,6 +91,9 @@ class PostgresStore:
                 self._set("schema_version", str(version))
             for channel in self._channels.values():
                 for statement in schema.create_tables(channel, *self._scales):
+                    self._db.execute(statement)
+            if self._reader_role:
+                for statement in schema.grants(self._name, self._reader_role):
                     self._db.execute(statement)
 
     def _check_version(self) -> None:
@@ -378,10 +384,6 @@ def _from(rows: list[dict[str, Any]], channel: Channel, start: int | None) -> li
 def _time(channel: Channel) -> str:
     names = [name for name, _ in channel.fields]
     return next(name for name in ("ts_start", "ts_event", "ts_recv") if name in names)
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _new_epoch() -> str:

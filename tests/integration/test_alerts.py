@@ -23,6 +23,7 @@ from aiohttp import web
 
 from live.running import Live, Venue
 from tapeflow.api.alerts.journal import Journal
+from tapeflow.app.alert_lock import hold
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="SIGKILL, signals")]
 
@@ -328,3 +329,18 @@ def told(live: Live, wanted: set[str]) -> bool:
     """True once events of all these topics are in the journal."""
     found = call(live, "GET", "/v1/alerts/events")[1]["data"]
     return wanted <= {row["id"].split(".")[1] for row in found}
+
+
+def test_alerts_that_another_process_keeps_are_left_to_it(tmp_path: Path, venue: Venue) -> None:
+    """As a gateway of a cluster does in the folder that it was given."""
+    live = Live(tmp_path, venue, ["BTCUSDT"])
+    held = hold(str(live.data))
+    live.start()
+    assert live.process is not None
+    assert live.process.wait(60) == 1
+    until(lambda: "cannot keep the alerts of" in live.text())
+    assert f"process {os.getpid()} does so already" in live.text()
+    held.release()
+    live.start()
+    live.until_live()
+    assert live.stop() == 0

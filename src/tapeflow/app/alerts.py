@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapeflow.api.alerts.desk import Bounds, Desk, Present
@@ -14,12 +12,9 @@ from tapeflow.api.hub import Hub
 from tapeflow.api.topics import Topic, Topics
 from tapeflow.app.pipeline import Pipeline
 from tapeflow.settings import RunSettings
-from tapeflow.tape.lock import Lock
 
 if TYPE_CHECKING:
     from tapeflow.app.gateway import Gateway
-
-KEEPING = "alerts.lock"
 
 
 class _Topics:
@@ -76,11 +71,3 @@ def open_desk(settings: RunSettings, hub: Hub, present: Present) -> Desk:
     alerts = settings.alerts
     bounds = Bounds(alerts.allow_private, alerts.apprise, alerts.limit)
     return Desk(Rulebook(settings.data), Journal(settings.data), hub, present, bounds)
-
-
-def hold(data: str) -> Lock:
-    """The right to keep the alerts of a data folder, which gateways share; raises `TapeError` while another has it."""
-    folder = Path(data)
-    with contextlib.suppress(OSError):  # told as that nothing can be written there
-        folder.mkdir(parents=True, exist_ok=True)
-    return Lock(folder, KEEPING, "keep the alerts of")

@@ -19,7 +19,7 @@ from tapeflow import files
 from tapeflow.api.hub import Hub
 from tapeflow.api.server import Server
 from tapeflow.api.topics import Topics
-from tapeflow.app.alerts import hold
+from tapeflow.app.alert_lock import hold
 from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.forming import Forming
 from tapeflow.app.gateway_source import GatewaySource

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tapeflow import files, venues
+from tapeflow.app.alert_lock import hold
 from tapeflow.app.lean import without_pandas
 from tapeflow.app.pipeline import Pipeline, Progress
 from tapeflow.app.roster import Reach, Roster
@@ -124,6 +125,8 @@ class Run:
         self.pipeline = self._open_pipeline(stack)
         self.pipeline.restore(self.writer.position)
         self._served = self._open_served()
+        if self._served is not None and settings.api.enabled:
+            stack.callback(hold(settings.data).release)
         stack.callback(lambda: self._write_status(is_running=False))
         stack.push_async_callback(asyncio.to_thread, self.pipeline.stop)
         self.spool = Spool(

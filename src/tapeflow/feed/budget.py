@@ -37,7 +37,7 @@ class Budget:
         self.asked = 0
         self.refused = 0
         self._now = now
-        self._minute = self._this_minute()
+        self._minute = self.minute
         self._blocked_until = 0.0
         self._waiting: list[tuple[int, int, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
@@ -75,8 +75,7 @@ class Budget:
 
     def _wait_for(self, weight: int) -> float:
         now = self._now()
-        if self._this_minute() != self._minute:
-            self._minute, self.used, self._heavy = self._this_minute(), 0, 0
+        self._turn_minute()
         if now < self._blocked_until:
             return self._blocked_until - now
         fits = self.used + weight <= self.limit
@@ -87,12 +86,20 @@ class Budget:
             return (self._minute + 1) * MINUTE - now + 0.05
         return 0.0
 
-    def _this_minute(self) -> int:
+    def _turn_minute(self) -> None:
+        """With a new minute nothing is used."""
+        if self.minute != self._minute:
+            self._minute, self.used, self._heavy = self.minute, 0, 0
+
+    @property
+    def minute(self) -> int:
+        """The number of this minute."""
         return int(self._now() // MINUTE)
 
-    def counted(self, used: int) -> None:
-        """The venue says how much of this minute's weight is used, by whomever."""
-        if self._this_minute() == self._minute:
+    def counted(self, used: int, minute: int) -> None:
+        """The venue says, to a request of that `minute`, how much of its weight is used, by whomever."""
+        self._turn_minute()
+        if minute == self._minute:
             self.used = max(self.used, used)
 
     def refuse(self, seconds: float) -> None:
@@ -107,6 +114,7 @@ class Budget:
 
     def seconds_for(self, weight: int) -> float:
         """About how long it takes until so much weight more can have been spent: the rest of this work."""
+        self._turn_minute()
         free = max(0, self.limit - self.used)
         rest = max(0, weight - free)
         if not rest:

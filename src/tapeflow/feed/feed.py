@@ -12,7 +12,7 @@ import msgspec
 
 from tapeflow.domain.errors import VenueError
 from tapeflow.domain.events import Action, Fetch, Gap, Reconnect
-from tapeflow.feed.budget import BOOK, Budget
+from tapeflow.feed.budget import BOOK, CANDLES, Budget
 from tapeflow.feed.clock import Clock, monotonic_us
 from tapeflow.feed.connection import Connection
 from tapeflow.feed.recorder import Recorder, Say
@@ -150,7 +150,7 @@ class Feed:
         return await asyncio.shield(self._asking)
 
     async def _ask_listed(self, attempts: int = ATTEMPTS) -> dict[str, str]:
-        answer = await self.rest.ask(self._wire.instruments, BOOK, attempts)
+        answer = await self.rest.ask(self._wire.instruments, CANDLES, attempts)  # it is light, books would hold it up
         if not answer.is_good:
             raise VenueError(f"cannot ask for the instruments: {answer.problem}")
         try:

@@ -113,14 +113,14 @@ class Rest:
 
     async def _once(self, request: str) -> Answer:
         self._recorder.requested(request)
-        asked = time.time()
+        asked, minute = time.time(), self.budget.minute
         try:
             async with self._opened().get(self._address + request, headers=self._wire.headers) as response:
                 self._compare_clocks(response, asked)
                 body = await response.content.read(ANSWER_LIMIT)
                 while not response.content.at_eof() and len(body) < ANSWER_LIMIT:
                     body += await response.content.read(ANSWER_LIMIT - len(body))
-                self._obey(response)
+                self._obey(response, minute)
                 if not response.content.at_eof() and len(body) >= ANSWER_LIMIT:
                     raise aiohttp.ClientPayloadError(f"an answer of more than {ANSWER_LIMIT} bytes")
                 problem = "" if response.status == 200 else self._problem(response.status, body)
@@ -131,10 +131,10 @@ class Rest:
             position = self._recorder.answered(0, request, problem.encode())
             return Answer(0, b"", position, f"{self._address}: {problem}")
 
-    def _obey(self, response: aiohttp.ClientResponse) -> None:
+    def _obey(self, response: aiohttp.ClientResponse, minute: int) -> None:
         used = response.headers.get(self._wire.limits.used_weight_header, "")
         if used.isdecimal():
-            self.budget.counted(int(used[:9]))
+            self.budget.counted(int(used[:9]), minute)
         if response.status in (429, 418):
             wait = response.headers.get("Retry-After", "")
             seconds = min(float(wait), LONGEST_BAN_S) if wait.isdecimal() else 30.0

@@ -188,16 +188,17 @@ def test_after_a_refusal_nothing_is_asked_until_it_is_over() -> None:
 def test_what_the_venue_counts_is_believed_if_it_is_more() -> None:
     async def test(budget: Budget, now: Hands) -> None:
         await budget.take(10, HOLE)
-        budget.counted(95)
+        budget.counted(95, budget.minute)
         assert budget.used == 95
-        budget.counted(20)  # an answer that was overtaken
+        budget.counted(20, budget.minute)  # an answer that was overtaken
         assert budget.used == 95
         waiting = asyncio.create_task(budget.take(10, HOLE))
         await turns()
         assert not waiting.done()
-        now.at = 60.0
-        budget.counted(99)  # of the minute before, as far as anybody knows
+        asked, now.at = budget.minute, 60.0
+        budget.counted(99, asked)  # of the minute before
         await waiting
+        budget.counted(99, asked)
         assert budget.used == 10
 
     at(59.96, 100, test)
@@ -212,5 +213,7 @@ def test_the_estimate_is_the_rest_of_this_work() -> None:
         assert budget.seconds_for(161) == pytest.approx(80.0)
         budget.refuse(5)
         assert budget.seconds_for(1) == pytest.approx(5.0)
+        now.at = 100.0  # nobody has asked since
+        assert budget.seconds_for(100) == 0.0
 
     at(40.0, 100, test)

@@ -94,7 +94,8 @@ def test_a_hole_of_many_pages_is_filled_with_what_is_true(tmp_path: Path) -> Non
                     id for t in trades for id in range(int(t["first_id"] or t["id"]), int(t["last_id"] or t["id"]) + 1)
                 ]
                 assert len(seen) == len(set(seen))  # a page may reach beyond the hole
-                assert {row["id"] for row in rows} <= set(seen)
+                missing = sorted({row["id"] for row in rows} - set(seen))
+                assert not missing, (len(missing), missing[0], missing[-1], rows[0]["id"], rows[-1]["id"], taped.said)
                 assert not taped.holes()
                 assert not notes(taped)
                 assert refill.given_up == 0

@@ -68,7 +68,11 @@ class Shown:
         self.errors: list[str] = []
         page.add_init_script(_WATCH_CSP)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        page.on("console", self._hear)
+
+    def _hear(self, said: Any) -> None:
+        if said.type == "error":
+            self.errors.append(f"{said.text} {said.location.get('url', '')}")
 
     def open(self, demo: Demo, view: str) -> None:
         self.page.goto(f"{demo.address}/#{view}")

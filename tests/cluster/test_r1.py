@@ -89,7 +89,7 @@ def _form(address: str) -> None:
     # What a window closes with may have come with its end; but it stays open two seconds longer than its trades do.
     equal = [key for key in both if forming[key]["values"] == pytest.approx(closed[key]["values"], rel=1e-9)]
     print(f"\n{len(equal)} of {len(both)} windows closed with the values that had formed")
-    assert len(equal) > 0.95 * len(both)
+    assert len(equal) > 0.9 * len(both)
     rows = Client(address).rows(f"/v1/indicators?symbol={SYMBOLS[0]}&interval=1s&forming=true&limit=100")
     assert {row["name"] for row in rows if not row["closed"]} == set(STEPS)
 

@@ -84,4 +84,5 @@ def test_an_added_symbol_has_the_focus_and_a_removed_one_gives_it_on(shown: Show
     until(lambda: focused(shown) == offered)
     shown.page.keyboard.press("Delete")
     shown.page.wait_for_selector(f"tr[data-symbol={offered}]", state="detached")
-    assert not shown.errors
+    # What was asked of it at the moment at which it was removed may be a 404.
+    assert not [error for error in shown.errors if offered not in error]

@@ -176,7 +176,7 @@ def test_what_is_copied_works_when_pasted(copying: Shown, demo: Demo, is_past: b
 
 def downloaded(shown: Shown, kind: str) -> Path:
     shown.page.click("#share-menu > summary")
-    with shown.page.expect_download() as download:
+    with shown.page.expect_download(timeout=90_000) as download:
         shown.page.click(f"[data-file='{kind}']")
     path = Path(download.value.path())
     return path.rename(path.with_name(download.value.suggested_filename))

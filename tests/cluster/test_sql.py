@@ -17,7 +17,8 @@ from servers import Servers
 from serving import Client, Said
 from tapeflow.domain.errors import SettingsError, StoreError
 from tapeflow.settings import ApiSettings, PostgresSettings
-from tapeflow.stores.postgres.sql import VALUE, Reader, role_of
+from tapeflow.stores import render
+from tapeflow.stores.postgres.sql import ROW, Reader, role_of
 from tapeflow.stores.sql import SqlError
 
 pytestmark = pytest.mark.slow
@@ -95,6 +96,19 @@ def test_values_of_every_kind(reader: Reader) -> None:
     assert str(found.pop("sum")) == "0.3"
     assert str(found.pop("day")) == "2026-01-02"
     assert found == expected
+    odd = reader.select(
+        'SELECT 0::numeric(3,45) a, 100::numeric(3,-2) b, 0.00012::numeric(2,5) c, -1e37 d, 1 "a_1", 2 a'
+    )
+    assert odd.rows.column_names == ["a", "b", "c", "d", "a_1", "a_2"]
+    assert [str(value) for value in odd.rows.to_pylist()[0].values()] == [
+        "0",
+        "100",
+        "0.00012",
+        f"-1{'0' * 37}",
+        "1",
+        "2",
+    ]
+    assert render.json_array(odd.rows)
     empty = reader.select("SELECT price, ts_event FROM trades WHERE false").rows
     assert (empty.num_rows, empty.schema.types) == (0, [pa.decimal128(38, 8), pa.timestamp("us", "UTC")])
     for statement in ("VALUES (1), (2)", "TABLE candles", "WITH t AS (SELECT 1 AS x) SELECT x FROM t"):
@@ -108,26 +122,43 @@ def test_limits_of_rows_bytes_and_time(reader: Reader, cluster: Cluster) -> None
     assert not reader.select("SELECT generate_series(1, 5000) AS n").is_truncated
     with psycopg.connect(cluster.url) as db:
         db.execute("CREATE TABLE tapeflow.wide AS SELECT repeat('x', 1000000) AS x FROM generate_series(1, 100)")
-        db.execute(f"CREATE TABLE tapeflow.long AS SELECT repeat('x', {VALUE + 1}) AS x")
+        db.execute(f"CREATE TABLE tapeflow.long AS SELECT repeat('x', {ROW + 1}) AS x")
         db.execute("GRANT SELECT ON ALL TABLES IN SCHEMA tapeflow TO tapeflow_reader")
     found = reader.select("SELECT * FROM wide")
     assert found.is_truncated
     assert 60 <= found.rows.num_rows <= 70
     with pytest.raises(SqlError, match="more than 1,048,576 bytes"):
         reader.select("SELECT * FROM long")
+    wide = f"SELECT {', '.join(['x'] * 3)} FROM (SELECT left(x, 500000) AS x FROM wide LIMIT 1) AS t"
+    with pytest.raises(SqlError, match="a row has more than"):
+        reader.select(wide)
     began = time.monotonic()
     hasty = Reader(cluster.settings.postgres.reader, "tapeflow", seconds=1.0)
     with pytest.raises(SqlError, match="longer than 1 s"):
         hasty.select("SELECT count(*) FROM generate_series(1, 100000000) a, generate_series(1, 100000000) b")
     assert time.monotonic() - began < 20
+    # One step of the database that looks at no clock.
+    began = time.monotonic()
+    with pytest.raises(SqlError, match="longer than 1 s"):
+        hasty.select(
+            "WITH RECURSIVE t(s) AS (SELECT ' ' UNION ALL SELECT s || s FROM t WHERE length(s) < 500000) "
+            "SELECT strpos(max(s), 'b' || left(max(s), 250000)) FROM t"
+        )
+    assert time.monotonic() - began < 15
     with pytest.raises(SqlError, match="at most 65,536"):
         reader.select("SELECT 1" + " " * 70_000)
 
 
 #: What writes, reaches out, changes limits, holds what others need, gathers memory, or is no single statement.
 ATTACKS = [
-    "SELECT 1; SELECT 2", "SELECT 1) AS asked; DROP TABLE tapeflow.trades; SELECT * FROM (SELECT 1", "", ";", "--",
-    "SELECT", "SELECT 1) AS a; COMMIT; SET statement_timeout = 0; SELECT * FROM (SELECT 1", "DELETE FROM trades",
+    'SELECT false, \'x\'::text) AS asked("0", "1")'
+    " UNION ALL SELECT * FROM (SELECT false AS q) AS l NATURAL JOIN (SELECT 'y' AS big, false AS q",
+    "SELECT count(pg_export_snapshot()) FROM trades", "SELECT pg_stat_get_backend_activity(1)",
+    "SELECT * FROM pg_locks", "SELECT ARRAY/**/(SELECT 1)", "SELECT ARRAY--\n(SELECT 1)",
+    "SELECT format('%900000000s', '')", "SELECT txid_current()", "SELECT json_agg_strict(1)", "SELECT json_arrayagg(1)",
+    "SELECT crosstab('SELECT 1')", "SELECT array_fill(1, ARRAY[9])", "SELECT 1; SELECT 2",
+    "SELECT 1) AS asked; DROP TABLE tapeflow.trades; SELECT * FROM (SELECT 1", "", ";", "--", "SELECT",
+    "SELECT 1) AS a; COMMIT; SET statement_timeout = 0; SELECT * FROM (SELECT 1", "DELETE FROM trades",
     "INSERT INTO meta VALUES ('a', 'b')", "DROP TABLE trades", "TRUNCATE trades", "CREATE TABLE x (y int)",
     "WITH x AS (DELETE FROM trades RETURNING id) SELECT * FROM x", "SELECT * INTO y FROM trades",
     "SELECT 1 FROM trades FOR UPDATE", "COPY trades TO '/tmp/x.csv'", "COPY (SELECT 1) TO PROGRAM 'id'",

@@ -134,12 +134,15 @@ def _servers(recipe: Recipe, asked: Asked, say: Say, bar: Bar) -> Iterator[None]
     say(f"servers are ready after {time.monotonic() - began:.0f} s")
     known = {name: os.environ.get(name) for name in VARIABLES}
     try:
+        if "postgres" in wanted:
+            os.environ.pop("TAPEFLOW_POSTGRES_READER", None)  # it is of another database
         os.environ.update({name: value for name, value in stack.variables().items() if name in VARIABLES})
         yield
     finally:
         for name, value in known.items():
-            if value is None:
-                os.environ.pop(name, None)
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
         stack.down(say)
 
 

@@ -8,6 +8,7 @@ may not have listened yet; it knows a request by its id, and sees to it once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
 import time
@@ -245,11 +246,16 @@ class Asker:
         return answer
 
     async def _insist(self, collector: str, request: Request, answer: asyncio.Future[Answer]) -> Answer:
-        """Ask until there is an answer."""
+        """Ask until there is an answer; that it cannot be asked again does not matter."""
         topic, value = self._settings.topic(REQUESTS), _encode(request)
-        while not answer.done():
+
+        async def send() -> None:
             await self._in_thread(lambda: self._sender.send(topic, collector.encode(), value))
-            await asyncio.wait([answer], timeout=AGAIN_S)
+
+        await send()
+        while not (await asyncio.wait([answer], timeout=AGAIN_S))[0]:
+            with contextlib.suppress(Problem):
+                await send()
         return answer.result()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -326,11 +332,13 @@ class Clerk:
             self._under_way.discard(request.id)
 
     def _answer(self, request: Request) -> Answer:
-        """What was answered already may have come to nobody: the same is said again."""
+        """What was answered already may have come to nobody: the same is said again, of a symbol as it is now."""
         with self._lock:
             self._answers = {name: kept for name, kept in self._answers.items() if not _is_abandoned(kept[0])}
-            known = self._answers.get(request.id)
-        answer = known[1] if known else asyncio.run_coroutine_threadsafe(self._done(request), self._loop).result()
+            _, known = self._answers.get(request.id, (request, None))
+        if known is not None:
+            return known if known.row is None else msgspec.structs.replace(known, row=self._row(known.row["symbol"]))
+        answer = asyncio.run_coroutine_threadsafe(self._done(request), self._loop).result()
         with self._lock:
             self._answers[request.id] = request, answer
         return answer

@@ -26,7 +26,10 @@ NAME = "tapeflow"
 #: A role that may only read what it is given, for SQL of strangers; where its password is.
 READER, _READING = "tapeflow_reader", "reader-password"
 #: What is done in a new cluster, a statement a line. The passwords have no quotes in them.
-_FIRST = f"CREATE DATABASE {NAME}\nCREATE ROLE {READER} LOGIN PASSWORD '{{password}}'\n"
+_FIRST = (
+    f"CREATE DATABASE {NAME}\nCREATE ROLE {READER} LOGIN CONNECTION LIMIT 8 PASSWORD '{{password}}'\n"
+    f"ALTER ROLE {READER} SET temp_file_limit = '4GB'\n"
+)
 _IMAGE = "postgres:15"
 _INSTALL = "install PostgreSQL (Debian: postgresql)"
 

@@ -5,6 +5,8 @@ Exact values are NUMERIC(38, scale), times TIMESTAMPTZ (microseconds, as everywh
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores.channels import REVISED, Channel, Kind
 from tapeflow.stores.schema import revised_name, table_name
@@ -53,10 +55,15 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def grants(schema: str, role: str) -> list[str]:
-    """The statements that let a role read all tables."""
-    of, to = identifier(schema), identifier(role)
-    return [f"GRANT USAGE ON SCHEMA {of} TO {to}", f"GRANT SELECT ON ALL TABLES IN SCHEMA {of} TO {to}"]
+def grants(schema: str, role: str, channels: Iterable[Channel]) -> list[str]:
+    """The statements that let a role read the tables of these channels, and `OWN`."""
+    tables = ["meta", "positions", "series"]
+    for channel in channels:
+        tables.append(table_name(channel.name))
+        if channel.name in REVISED:
+            tables.append(revised_name(channel.name))
+    names, to = ", ".join(map(identifier, tables)), identifier(role)
+    return [f"GRANT USAGE ON SCHEMA {identifier(schema)} TO {to}", f"GRANT SELECT ON {names} TO {to}"]
 
 
 def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[str]:

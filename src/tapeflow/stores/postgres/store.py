@@ -93,7 +93,7 @@ class PostgresStore:
                 for statement in schema.create_tables(channel, *self._scales):
                     self._db.execute(statement)
             if self._reader_role:
-                for statement in schema.grants(self._name, self._reader_role):
+                for statement in schema.grants(self._name, self._reader_role, self._channels.values()):
                     self._db.execute(statement)
 
     def _check_version(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +47,15 @@ def test_live_updates_come(shown: Shown, demo: Demo) -> None:
 
 def test_what_is_wanted_first_is_asked_at_once_and_once(shown: Shown, demo: Demo) -> None:
     shown.open(demo, "symbol=BTCUSDT&interval=1m")
-    entries = shown.page.evaluate("performance.getEntriesByType('resource').map((e) => [e.name, e.initiatorType])")
-    asked = [(name.removeprefix(demo.address), by) for name, by in entries if "/v1/" in name]
-    counts = Counter(name for name, _ in asked)
-    assert counts["/v1/about"] == counts["/v1/symbols"] == counts["/v1/catalogue"] == 1, asked
+    found = "performance.getEntriesByType('resource').map((e) => [e.name, e.initiatorType, e.startTime])"
+    entries = [entry for entry in shown.page.evaluate(found) if "/v1/" in entry[0]]
+    # On a slow machine the watchlist has looked again by now, as it does every two seconds.
+    end = 1_500 + min(at for name, _, at in entries if name.endswith("/v1/symbols"))
+    asked = [
+        (name.removeprefix(demo.address), by)
+        for name, by, at in entries
+        if at < end or not name.endswith("/v1/symbols")
+    ]
     for path in ("/v1/about", "/v1/symbols", "/v1/catalogue"):
         assert [by for name, by in asked if name == path] == ["link"], asked  # while the script was read
     assert len([name for name, _ in asked if name.startswith("/v1/candles?symbol=BTCUSDT&interval=1m")]) == 1

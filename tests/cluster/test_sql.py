@@ -184,8 +184,10 @@ def test_nothing_but_reading(url: str, cluster: Cluster) -> None:
         assert said.status == 400, (statement, said.status, said.body)
         assert said.json["type"].endswith("bad_statement"), (statement, said.body)
         assert "Traceback" not in said.body.decode()
+    assert "such as SELECT * FROM candles" in ask(url, "DROP TABLE trades").json["detail"]
     assert cluster.rows("SELECT count(*) FROM trades") == [(7,)]
-    assert cluster.rows("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tapeflow-sql'") == [(0,)]
+    left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'tapeflow-sql'"
+    cluster.until(lambda: cluster.rows(left) == [(0,)])
     assert ask(url, "SELECT count(*) AS n FROM trades").json["data"] == [{"n": 7}]
 
 

@@ -136,7 +136,8 @@ class Reader:
                 raise SqlError(f"{said}, as with WHERE ts_start >= ...") from error
             if _is_of_server(error):
                 raise StoreError(f"the database cannot answer now: {_said(error)}") from error
-            raise SqlError(_said(error)) from error
+            hint = f"; {_HINT}" if isinstance(error, psycopg.errors.SyntaxError) else ""
+            raise SqlError(_said(error) + hint) from error
         except (pa.ArrowException, OverflowError, UnicodeError) as error:
             raise SqlError(_said(error)) from error
         finally:

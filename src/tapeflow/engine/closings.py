@@ -3,7 +3,9 @@
 A `time` row of a symbol stands for the instant at which one of its windows that holds an on-time event closes: the
 symbol's watermark has reached the end. It stands before the first event that is stamped with a watermark at or beyond
 that instant. So whoever reads the rows of a symbol in order knows of each window when it is complete, and what comes
-after is a revision. The rows are a function of the events and their stamps, whatever the batches are.
+after is a revision. One more stands for the second that begins after the stamp of an event which came after the end of
+a window: what follows from late events is computed again then, also where the symbol has nothing else to say. The rows
+are a function of the events and their stamps, whatever the batches are.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tapeflow.domain.time import SECOND
 from tapeflow.domain.window import Window
 from tapeflow.engine.columns import NONE_TIME
 
@@ -63,10 +66,11 @@ class Closings:
         stamps: npt.NDArray[np.int64],
         found: list[tuple[int, int, int]],
     ) -> None:
-        """Only an event in another pane, or with a stamp in another one, than the one before it can change anything."""
-        panes, reached = ts_event // self._grid, stamps // self._grid
+        """Only an event in another pane, or with a stamp in another one or another second, than the one before it can
+        change anything."""
+        panes, reached, seconds = ts_event // self._grid, stamps // self._grid, stamps // SECOND
         fresh = np.ones(len(at), bool)
-        fresh[1:] = (panes[1:] != panes[:-1]) | (reached[1:] != reached[:-1])
+        fresh[1:] = (panes[1:] != panes[:-1]) | (reached[1:] != reached[:-1]) | (seconds[1:] != seconds[:-1])
         for i in np.flatnonzero(fresh).tolist():
             stamp = int(stamps[i])
             self._reached(symbol, stamp, int(at[i]), found)
@@ -81,6 +85,8 @@ class Closings:
 
     def _wait(self, symbol: int, ts_event: int, stamp: int) -> None:
         waiting = self._waiting.setdefault(symbol, [])
+        if any(window.first_end(ts_event) <= stamp for window in self._windows):
+            _insert(waiting, stamp // SECOND * SECOND + SECOND)
         panes = self._panes.setdefault(symbol, [None] * len(self._windows))
         for at, (window, origin_us, pane_us) in enumerate(self._grids):
             pane = (ts_event - origin_us) // pane_us
@@ -89,9 +95,7 @@ class Closings:
             panes[at] = pane
             for end in window.ends(ts_event):
                 if end > stamp:
-                    place = bisect_left(waiting, end)
-                    if place == len(waiting) or waiting[place] != end:
-                        waiting.insert(place, end)
+                    _insert(waiting, end)
 
     def state(self) -> list[tuple[int, list[int]]]:
         """The state as a value."""
@@ -100,3 +104,10 @@ class Closings:
     def restore(self, state: Sequence[tuple[int, Sequence[int]]]) -> None:
         self._waiting = {symbol: list(waiting) for symbol, waiting in state}
         self._panes = {}
+
+
+def _insert(waiting: list[int], instant: int) -> None:
+    """Each instant once, in order."""
+    place = bisect_left(waiting, instant)
+    if place == len(waiting) or waiting[place] != instant:
+        waiting.insert(place, instant)

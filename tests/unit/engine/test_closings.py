@@ -35,9 +35,11 @@ def story(seed: int, count: int = 300) -> tuple[list[Event], dict[int, int]]:
     return events, marks
 
 
-def told(events: list[Event], marks: dict[int, int], cuts: list[int]) -> list[tuple[int, int, int]]:
+def told(
+    events: list[Event], marks: dict[int, int], cuts: list[int], windows: list[Window] = WINDOWS
+) -> list[tuple[int, int, int]]:
     """The rows of a story taken in pieces: (events of the symbol before it, symbol, instant)."""
-    closings = Closings(WINDOWS)
+    closings = Closings(windows)
     found: list[tuple[int, int, int]] = []
     for start, stop in zip([0, *cuts], [*cuts, len(events)], strict=True):
         columns = zip(*events[start:stop], strict=True) if stop > start else ((), (), ())
@@ -45,7 +47,7 @@ def told(events: list[Event], marks: dict[int, int], cuts: list[int]) -> list[tu
         now = {s: next((e[2] for e in events[stop:] if e[0] == s), marks[s]) for s in (1, 2)}
         for place, symbol, instant in closings.add(*arrays, now):
             found.append((sum(e[0] == symbol for e in events[: start + place]), symbol, instant))
-        again = Closings(WINDOWS)
+        again = Closings(windows)
         again.restore(closings.state())
         closings = again
     return sorted(found)
@@ -83,6 +85,26 @@ def check(window: Window, end: int, events: list[Event], places: dict[int, int],
     assert not late or place <= min(late)
     first = next((i for i, event in enumerate(events) if event[2] >= end), len(events))
     assert place == first, "as soon as a stamp, or the end, says so"
+
+
+@pytest.mark.parametrize("windows", [WINDOWS, [tumbling("1m")]])
+@pytest.mark.parametrize("seed", range(20))
+def test_after_what_is_late_the_next_second_is_said(seed: int, windows: list[Window]) -> None:
+    events, marks = story(seed)
+    rows = told(events, marks, [], windows)
+    late = [
+        (at, symbol, stamp // SECOND * SECOND + SECOND)
+        for at, (symbol, ts, stamp) in enumerate(events)
+        if any(window.ends(ts)[0] <= stamp for window in windows)
+    ]
+    assert late
+    for at, symbol, instant in late:
+        after = [event[2] for event in events[at + 1 :] if event[0] == symbol]
+        first = next((i for i, stamp in enumerate([*after, marks[symbol]]) if stamp >= instant), None)
+        before = sum(event[0] == symbol for event in events[: at + 1])
+        assert [place for place, of, said in rows if (of, said) == (symbol, instant)] == (
+            [] if first is None else [before + first]
+        )
 
 
 def test_without_windows_nothing_is_said() -> None:

@@ -39,7 +39,7 @@ def tick(row: dict[str, Any]) -> Tick:
     return Tick(f"{ts:016}{place}", f"{ts // 1000:016}{place}", row.get("coarse", False))
 
 
-def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept_us: int, previews: float) -> Any:
+def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept_us: int) -> Any:
     """The last row of each key, with the state read anew now and then, closed windows held back and mixed."""
     folds = folds_of(flow, 8, 8)
     steps = tuple(tuple(map(parse, one.steps)) for one in folds.intervals)
@@ -84,11 +84,7 @@ def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept
                 give(symbol, stage(symbol).late(row["ts_event"], stamp, tick(row)))
         if chance.random() < 0.1:
             release(chance.randint(0, 20))
-        if chance.random() < previews:
-            give(symbol, stage(symbol).preview())
     release(0)
-    for symbol in stages:
-        give(symbol, stage(symbol).preview())
     return last, pieces
 
 
@@ -106,12 +102,11 @@ def expected(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], Any]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("previews", [0.0, 0.3])
-def test_the_last_row_of_every_indicator_is_that_of_the_embedded_engine(seed: int, previews: float) -> None:
+def test_the_last_row_of_every_indicator_is_that_of_the_embedded_engine(seed: int) -> None:
     made = flow("1s", "5s", "1m")
     raws = market(seed, 3000, late=0.1, late_s=200.0, coarse=0.3 * (seed % 2), rate=8.0, doubled=0.05)
     found = answer(made, raws)
-    last, pieces = stepped(made, found.topic, random.Random(seed), made.horizon_us, previews)
+    last, pieces = stepped(made, found.topic, random.Random(seed), made.horizon_us)
     want = expected(found.rows["indicators"])
     assert len(want) > 500
     assert last == want
@@ -122,7 +117,7 @@ def test_state_is_bounded_by_the_horizon() -> None:
     made = flow("1s")
     raws = market(1, 20_000, late=0.02, late_s=100.0, rate=5.0, symbols=1)
     found = answer(made, raws)
-    last, pieces = stepped(made, found.topic, random.Random(1), made.horizon_us, 0.0)
+    last, pieces = stepped(made, found.topic, random.Random(1), made.horizon_us)
     assert last == expected(found.rows["indicators"])
     chunks = [name for name in pieces["S0USDT"] if name.startswith("1s/") and name[3:].isdigit()]
     assert len(chunks) <= 600 / 32 + 3
@@ -140,7 +135,7 @@ def test_a_trade_before_all_that_is_kept_changes_nothing() -> None:
         stage.closed(0, second * 1_000_000, text(second * 1_000_000, second, str(second)))
         stage.time((second + 1) * 1_000_000)
     assert stage.late(2_000_000, 400_000_000, text(2_000_000, 9999, "7")) == []
-    assert stage.preview() == []
+    assert stage.time(402_000_000) == []
 
 
 def test_raw_trades_are_what_the_market_says() -> None:

@@ -118,11 +118,6 @@ class Line:
         self._has_new_head = self._has_new_order = False
 
     @property
-    def is_dirty(self) -> bool:
-        """Whether rows must be computed again."""
-        return self._head.dirty is not None
-
-    @property
     def newest(self) -> int:
         """Start of the last bar."""
         return self._head.newest
@@ -226,20 +221,6 @@ class Line:
         self._head.states, self._head.dirty = states, None
         self._has_new_head = True
         return rows
-
-    def given(self, ts_start: int) -> list[LineRow]:
-        """What was given last for a bar; nothing if it is no longer kept."""
-        number = ts_start // self._span
-        at = bisect_left(self._order, number)
-        if at == len(self._order) or self._order[at] != number:
-            return []
-        bars = [bar for bar in self._chunk(number).bars if bar.ts_start == ts_start]
-        return [
-            LineRow(step, ts_start, given.values, given.bars, given.revision)
-            for bar in bars
-            for step, given in enumerate(bar.given)
-            if given is not None
-        ]
 
     def prune(self, reach: int) -> None:
         """Drop the chunks that end before ``reach``, never the last."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from pyflink.common import Row, RowKind, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
@@ -18,8 +17,6 @@ from tapeflow.runners.flink.stage import Stage, StepRow, Steps
 
 #: Symbols whose heads stay decoded in one worker; those of the others are read from the state when they come.
 _KNOWN = 2000
-#: After so long a revision is shown even if the symbol's watermark does not move.
-_SETTLE_MS = 1000
 
 #: What comes out.
 ROWS = Types.ROW_NAMED(
@@ -70,7 +67,6 @@ class StepFunction(KeyedProcessFunction):  # type: ignore[misc]
         kind = MapStateDescriptor("steps", Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE()))
         self._pieces = _Pieces(runtime_context.get_map_state(kind))
         self._stages: OrderedDict[str, Stage] = OrderedDict()
-        self._timers: set[str] = set()
 
     def _stage(self, key: str) -> Stage:
         stage = self._stages.get(key)
@@ -97,18 +93,6 @@ class StepFunction(KeyedProcessFunction):  # type: ignore[misc]
         else:
             rows = stage.closed(kind, ts_start, tick)
         yield from self._rows(key, rows)
-        self._settle(key, ctx)
-
-    def _settle(self, key: str, ctx: Any) -> None:
-        if key not in self._timers and self._stage(key).is_dirty:
-            self._timers.add(key)
-            service = ctx.timer_service()
-            service.register_processing_time_timer(service.current_processing_time() + _SETTLE_MS)
-
-    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
-        key = ctx.get_current_key()
-        self._timers.discard(key)
-        yield from self._rows(key, self._stage(key).preview())
 
     def _rows(self, key: str, rows: Iterable[StepRow]) -> Iterator[Row]:
         venue, _, symbol = key.partition("\x1f")

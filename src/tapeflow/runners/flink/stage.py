@@ -6,14 +6,13 @@ Rules:
    and in no order. So what is in order waits in a queue: a time row goes on when the windows that it closes are all
    there (an empty one comes too, without a tick), and what stands behind it waits with it. No clock decides anything.
 2. A late trade gives each closed window that holds it a revision. Dirty lines are computed again when the watermark
-   stands in a later second, all of the symbol's, as the embedded engine does.
-3. A symbol that falls silent would keep its dirty lines: `preview` gives what they come to, and nothing is changed. If
-   late trades of the same second follow, rows of the preview that they undo are given again as they were.
+   stands in a later second, all of the symbol's, as the embedded engine does; for a symbol that has fallen silent a
+   time row says so (`engine.closings`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,32 +39,12 @@ class Queued(msgspec.Struct, array_like=True, gc=False):
 
 
 class Small(msgspec.Struct, array_like=True):
-    """What is kept of a symbol beside its lines. ``previewed`` are (interval, step, start) of rows shown
-    before their time."""
+    """What is kept of a symbol beside its lines; ``dirty`` is the second of the watermark at the first revision."""
 
     done: int = -(2**63)
     dirty: int | None = None
     first: int = 0
     next: int = 0
-    previewed: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
-
-
-class _Layered:
-    """Reads through to another `Kept`; what is written goes no further."""
-
-    def __init__(self, below: Kept) -> None:
-        self._below = below
-        self._own: dict[str, bytes] = {}
-
-    def get(self, name: str) -> bytes | None:
-        found = self._own.get(name)
-        return self._below.get(name) if found is None else found
-
-    def put(self, name: str, piece: bytes) -> None:
-        self._own[name] = piece
-
-    def drop(self, name: str) -> None:
-        """Nothing is dropped in a preview."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -95,11 +74,6 @@ class Stage:
         self._lines = what.lines(kept)
         small = kept.get("small")
         self._small = Small() if small is None else msgspec.msgpack.decode(small, type=Small)
-
-    @property
-    def is_dirty(self) -> bool:
-        """Whether a revision waits for a later second."""
-        return self._small.dirty is not None
 
     # -- rows in -------------------------------------------------------------------------------------------------
 
@@ -162,7 +136,7 @@ class Stage:
         found = {at: self._kept.get(name) for at, name in names.items()}
         if None in found.values():
             return None
-        rows: list[StepRow] = []
+        rows = self._tick(ts_watermark)
         for at, packed in found.items():
             tick = msgspec.msgpack.decode(packed or b"\xc0", type=Tick | None)
             if tick is not None:
@@ -179,11 +153,8 @@ class Stage:
                 yield from self._candle(at, ts_start, tick, 1, ts_watermark)
 
     def _candle(self, at: int, ts_start: int, tick: Tick, revision: int, ts_watermark: int) -> list[StepRow]:
-        line, rows = self._lines[at], []
+        line, rows = self._lines[at], self._tick(ts_watermark)
         assert line is not None
-        second = ts_watermark // SECOND
-        if self._small.dirty is not None and second > self._small.dirty:
-            rows += self._recompute()
         if ts_start > line.newest:
             if self._small.dirty is not None:  # a late trade opened and closed this candle within one second
                 rows += self._recompute()
@@ -192,45 +163,22 @@ class Stage:
         else:
             line.revise(ts_start, tick)
             if self._small.dirty is None:
-                self._small.dirty = second
+                self._small.dirty = ts_watermark // SECOND
         return rows
 
     # -- revisions -----------------------------------------------------------------------------------------------
 
+    def _tick(self, ts_watermark: int) -> list[StepRow]:
+        """Compute what is dirty again, once the watermark stands in a later second."""
+        is_due = self._small.dirty is not None and ts_watermark // SECOND > self._small.dirty
+        return self._recompute() if is_due else []
+
     def _recompute(self) -> list[StepRow]:
-        rows = _recomputed(self._lines)
-        rows += self._undone(self._lines, rows)
-        self._small.previewed, self._small.dirty = [], None
-        return rows
-
-    def preview(self) -> list[StepRow]:
-        """What the dirty lines come to if nothing follows."""
-        if self._small.dirty is None:
-            return []
-        lines = self._what.lines(_Layered(self._kept))
-        rows = _recomputed(lines)
-        again = self._undone(lines, rows)
-        self._small.previewed = sorted({*self._small.previewed, *map(_place, rows)})
-        self._save()
-        return rows + again
-
-    def _undone(self, lines: Sequence[Line | None], rows: list[StepRow]) -> list[StepRow]:
-        """Rows of earlier previews that did not come true, as they were before these."""
-        shown = set(map(_place, rows))
-        bars = dict.fromkeys((at, ts) for at, step, ts in self._small.previewed if (at, step, ts) not in shown)
-        found = [StepRow(at, row) for at, ts in bars for line in [lines[at]] if line for row in line.given(ts)]
-        return [row for row in found if _place(row) not in shown]
+        self._small.dirty = None
+        return [StepRow(at, row) for at, line in enumerate(self._lines) if line for row in line.recompute()]
 
     def _save(self) -> None:
         for line in self._lines:
             if line is not None:
                 line.save()
         self._kept.put("small", _encode(self._small))
-
-
-def _recomputed(lines: Sequence[Line | None]) -> list[StepRow]:
-    return [StepRow(at, row) for at, line in enumerate(lines) if line is not None for row in line.recompute()]
-
-
-def _place(row: StepRow) -> tuple[int, int, int]:
-    return row.interval, row.row.step, row.row.ts_start

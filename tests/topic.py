@@ -11,16 +11,18 @@ import msgspec
 import numpy as np
 
 from tapeflow import venues
-from tapeflow.app.collector import windows_of
+from tapeflow.app.collector import events_of, windows_of
 from tapeflow.app.pipeline import closed_among
 from tapeflow.domain.number import decimal_text
+from tapeflow.domain.window import tumbling
 from tapeflow.engine.closings import Closings
 from tapeflow.engine.columns import NONE_TIME, TRADE, Rows
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
 from tapeflow.engine.pushes import Pushes
+from tapeflow.engine.results import VENUE_CANDLES
 from tapeflow.flow.builder import Builder
-from tapeflow.flow.nodes import Flow
+from tapeflow.flow.nodes import Candles, Flow
 from tapeflow.stores.events import lines
 from tapeflow.stores.results import Results
 
@@ -62,14 +64,64 @@ class Push(msgspec.Struct, frozen=True):
         return msgspec.json.encode({"e": "kline", "E": self.ts_event, "s": self.symbol, "k": candle})
 
 
+class Told(msgspec.Struct, frozen=True):
+    """An answer of the venue: candles of a symbol and interval, which comes before the trade at a place."""
+
+    place: int
+    symbol: str
+    interval: str
+    rows: list[list[Any]]
+    ts_recv: int
+
+    def frames(self) -> Frames:
+        """It as it stands on a tape."""
+        made = Frames.of([(self.ts_recv, msgspec.json.encode(self.rows))])
+        request = f"/api/v3/klines?symbol={self.symbol}&interval={self.interval}"
+        return Frames(made.buffer, made.lines, requests={0: request})
+
+
+def candle_row(trades: Sequence[Raw], ts_start: int, size_us: int) -> list[Any]:
+    """The venue's own candle of a window, which knows all of its trades: as a row of its REST answers."""
+    inside = sorted((raw for raw in trades), key=lambda raw: (raw.ts_event, raw.id))
+    assert all(ts_start <= raw.ts_event < ts_start + size_us for raw in inside)
+    open, close = (decimal_text(raw.price, 8) for raw in (inside[0], inside[-1]))
+    high, low = (decimal_text(of(raw.price for raw in inside), 8) for of in (max, min))
+    volume, bought = sum(raw.size for raw in inside), sum(raw.size for raw in inside if not raw.side)
+    quote = sum(raw.price * raw.size for raw in inside)
+    count = sum(raw.trades for raw in inside)
+    start, end = ts_start // 1000, (ts_start + size_us) // 1000 - 1
+    sizes = (decimal_text(volume, 8), end, decimal_text(quote // 10**8, 8), count, decimal_text(bought, 8))
+    return [start, open, high, low, close, *sizes, decimal_text(0, 8), "0"]
+
+
+def told(raws: Sequence[Raw], place: int, symbol: str, interval: str, ts_recv: int, earlier: int = 0) -> Told:
+    """The venue's candles of all windows of a symbol that ended before ``ts_recv``, and of ``earlier`` ones made up."""
+    window = tumbling(interval)
+    size_us, found = window.size_us, dict[int, list[Raw]]()
+    for raw in raws:
+        if raw.symbol == symbol:
+            found.setdefault((raw.ts_event - window.origin_us) // size_us, []).append(raw)
+    first = min(found)
+    chance = random.Random(f"{symbol}{interval}")
+    for number in range(first - earlier, first):
+        ts_event = window.origin_us + number * size_us + chance.randint(0, size_us - 1)
+        found[number] = [Raw(symbol, at, chance.randint(10**5, 10**6), 10**8, 0, ts_event) for at in (1, 2)]
+    whole = [number for number in sorted(found) if window.origin_us + (number + 1) * size_us <= ts_recv]
+    rows = [candle_row(found[number], window.origin_us + number * size_us, size_us) for number in whole]
+    return Told(place, symbol, interval, rows, ts_recv)
+
+
 class Heard:
-    """A sink that keeps events apart from what is computed with them, and has them as rows of their topics."""
+    """A sink that keeps events apart from what is computed with them, and has them as rows of their topics.
+
+    ``flow`` is the whole flow, whether it is computed where the sink is or not.
+    """
 
     def __init__(self, flow: Flow, venue: venues.Venue) -> None:
         self.new = lambda channels: Results(
             flow, venue.name, channels, price_scale=venue.price_scale, size_scale=venue.size_scale
         )
-        self.results, self._events = self.new(RESULTS), self.new(EVENTS)
+        self.results, self._events = self.new(RESULTS), self.new((*EVENTS, VENUE_CANDLES))
         self._closings = Closings(windows_of(flow, "trades"))
         self._pushes = Pushes(windows_of(flow, "klines"), flow.horizon_us)
 
@@ -83,7 +135,7 @@ class Heard:
 
     def taken(self, engine: Engine) -> list[list[dict[str, Any]]]:
         """The rows of each topic of events since the last time, those of time among them."""
-        events, self._events = self._events, self.new(EVENTS)
+        events, self._events = self._events, self.new((*EVENTS, VENUE_CANDLES))
         events.names = self.results.names = engine.symbols
         closed_among(events, engine.watermarks(), self._closings, self._pushes)
         return [[msgspec.json.decode(line) for line in lines(events, channel)[1]] for channel in EVENTS]
@@ -113,9 +165,7 @@ def answer(
 
     A flow that reads klines is given pushes of them too, at the times and prices of most trades.
     """
-    venue = venues.create("binance")
-    sink = Heard(flow, venue)
-    engine = Engine(flow, venue, sink, channels=(*EVENTS, *RESULTS), compiled=compiled)
+    sink, engine = _heard(flow, flow, channels=(*EVENTS, *RESULTS), compiled=compiled)
     half = len(raws) // 2 if quiet_us else len(raws)
     _feed(engine, raws[:half], batch)
     trades: list[dict[str, Any]] = []
@@ -126,13 +176,45 @@ def answer(
         trades, pushes = sink.taken(engine)
     pauses = (len(trades), len(pushes))
     _feed(engine, [_moved(raw, quiet_us) for raw in raws[half:]], batch)
-    # What is late at the end has its second too; nothing after it is told to those that have no clock.
+    _end(engine, raws, quiet_us)
+    rest = sink.taken(engine)
+    return Answer(trades + rest[0], pushes + rest[1], _rows(sink), pauses, _forming(engine, sink.new(RESULTS)))
+
+
+def answer_with_past(flow: Flow, raws: Sequence[Raw], answers: Sequence[Told], *, batch: int = 997) -> Answer:
+    """The same of trades with candles of the venue among them; the topics are those of a collector, without folds."""
+    sink, engine = _heard(flow, flow, channels=RESULTS, of_tape=True)
+    heard, collector = _heard(
+        flow, events_of(flow, with_klines=True), channels=EVENTS, of_tape=True, told=flow.of(Candles)
+    )
+    at = 0
+    for each in [*sorted(answers, key=lambda one: one.place), None]:
+        until = len(raws) if each is None else each.place
+        for one in (engine, collector):
+            _feed(one, raws[at:until], batch)
+            if each is not None:
+                one.feed(each.frames())
+        at = until
+    for one in (engine, collector):
+        _end(one, raws)
+    sink.results.names = engine.symbols
+    return Answer(*heard.taken(collector), _rows(sink), forming=_forming(engine, sink.new(RESULTS)))
+
+
+def _heard(whole: Flow, flow: Flow, **more: Any) -> tuple[Heard, Engine]:
+    venue = venues.create("binance")
+    sink = Heard(whole, venue)
+    return sink, Engine(flow, venue, sink, **more)
+
+
+def _end(engine: Engine, raws: Sequence[Raw], quiet_us: int = 0) -> None:
+    """What is late at the end has its second too: nothing after it is told to those that have no clock."""
     engine.tick(max((raw.ts_recv or raw.ts_event for raw in raws), default=0) + quiet_us + 2 * SECOND)
     engine.finish()
-    rest = sink.taken(engine)
-    decode = msgspec.json.decode
-    rows = {name: [decode(line) for line in sink.results.table(name).json_lines()] for name in RESULTS}
-    return Answer(trades + rest[0], pushes + rest[1], rows, pauses, _forming(engine, sink.new(RESULTS)))
+
+
+def _rows(sink: Heard) -> dict[str, list[dict[str, Any]]]:
+    return {name: [msgspec.json.decode(line) for line in sink.results.table(name).json_lines()] for name in RESULTS}
 
 
 def _forming(engine: Engine, results: Results) -> list[dict[str, Any]]:
@@ -145,9 +227,7 @@ def topic_of(flow: Flow, raws: Sequence[Raw], *, batch: int = 997) -> list[dict[
     """The rows of the topic of trades that a flow is computed from, without what it computes."""
     events = Builder("events")
     events.trades()
-    venue = venues.create("binance")
-    sink = Heard(flow, venue)
-    engine = Engine(events.build(), venue, sink, channels=EVENTS)
+    sink, engine = _heard(flow, events.build(), channels=EVENTS)
     _feed(engine, raws, batch)
     engine.finish()
     return sink.taken(engine)[0]
@@ -227,3 +307,32 @@ def market(
             found.append((ts + delay + chance.random() * late_s * 1e6, raw))
     found.sort(key=lambda pair: pair[0])
     return [msgspec.structs.replace(raw, ts_recv=int(at)) for at, raw in found]
+
+
+def hidden(raw: Raw, raws: Sequence[Raw]) -> bool:
+    """Whether a trade of a market is one that never comes: those of one symbol in two stretches."""
+    since = raw.ts_event - raws[0].ts_event
+    return raw.symbol == "S0USDT" and (20 * SECOND < since < 27 * SECOND or 70 * SECOND < since < 71 * SECOND)
+
+
+def past(whole: Sequence[Raw], raws: Sequence[Raw]) -> list[Told]:
+    """Answers of a venue that knows the whole market, to who has not heard all of it.
+
+    Candles of the past before anything was heard, while trades come, again, and of windows that lack trades. Those of
+    five seconds, which it does not have, follow from those of one.
+    """
+    began = raws[0].ts_recv or 0
+
+    def after(seconds: int, symbol: str, interval: str, earlier: int = 0) -> Told:
+        ts_recv = began + seconds * SECOND
+        place = next(at for at, raw in enumerate(raws) if (raw.ts_recv or 0) >= ts_recv)
+        return told(whole, place, symbol, interval, ts_recv, earlier)
+
+    # None of windows so old that an engine on one machine has forgotten what it gave for them (`GIVEN_LIVE`).
+    return [
+        after(0, "S1USDT", "1m", 70),
+        *(after(5, name, "1m", 40) for name in ("S0USDT", "S2USDT")),
+        after(10, "S0USDT", "1s", 33),
+        *(after(100, "S0USDT", interval) for interval in ("1s", "1m")),
+        *(after(140, name, "1s") for name in ("S0USDT", "S2USDT")),
+    ]

@@ -263,7 +263,7 @@ def truth_of(venue: Venue, published: Sequence[dict[str, Any]]) -> Truth:
     for symbol in SYMBOLS:
         own = [row for row in published if row["symbol"] == symbol]
         found = [row for row in own if "id" in row]
-        closed_us = max(row["ts_watermark"] for row in own if "id" not in row)
+        closed_us = max(row["ts_watermark"] for row in own if "id" not in row and "candle" not in row)
         times = [row["ts_event"] for row in found]
         first = min(int(row["first_id"] or row["id"]) for row in found)
         end = max(int(row["last_id"] or row["id"]) for row in found)

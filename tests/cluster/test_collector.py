@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cluster.cluster import Role, fresh_prefix, rows, settings, wrong_trades
 from live.running import Venue
+from live.truth import get
 from servers import Servers
 from tapeflow.app import opening
 from tapeflow.app.opening import patiently
@@ -59,8 +61,28 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, venue: Venue, servers: Se
     for symbol in SYMBOLS:
         stamps = [row["ts_watermark"] for row in found if row["symbol"] == symbol and row["ts_watermark"]]
         assert stamps == sorted(stamps), "a watermark never goes back"
-        instants = [row["ts_watermark"] for row in found if row["symbol"] == symbol and "id" not in row]
+        others = [row for row in found if row["symbol"] == symbol and "id" not in row]
+        instants = [row["ts_watermark"] for row in others if "candle" not in row]
         assert len(instants) == len(set(instants)) > 3, "an instant is said once, over all lives"
+        candles = [row["candle"] for row in others if "candle" in row]
+        wrong_candles(venue, symbol, candles)
+
+
+def wrong_candles(venue: Venue, symbol: str, told: list[dict[str, Any]]) -> None:
+    """What a collector tells of the past is what the venue says, each window once, over all lives."""
+    assert len({(one["interval"], one["ts_start"]) for one in told}) == len(told)
+    assert {one["interval"] for one in told} >= {"1s", "5s", "1m", "1d"}, "five seconds follow from one"
+    for interval in ("1s", "1m"):
+        mine = {one["ts_start"] // 1000: one for one in told if one["interval"] == interval}
+        assert len(mine) > 400
+        truth: dict[int, list[Any]] = {}
+        for at in range(min(mine), max(mine) + 1, 500 * {"1s": 1000, "1m": 60_000}[interval]):
+            query = f"symbol={symbol}&interval={interval}&startTime={at}&limit=500"
+            truth |= {row[0]: row for row in get(f"{venue.rest}/api/v3/klines?{query}")}
+        for ts_ms, one in mine.items():
+            names = ("open", "high", "low", "close", "volume")
+            assert [float(one[name]) for name in names] == [float(value) for value in truth[ts_ms][1:6]]
+            assert one["count"] == truth[ts_ms][8]
 
 
 def test_a_broker_that_hangs_for_a_while_as_a_collector_starts(

@@ -76,6 +76,11 @@ def test_state_on_disk_gives_the_same_answer_over_a_kill(servers: Servers) -> No
     assert check(bus, address, "disk", raws, 2, killed=killed, disk=True) == []
 
 
+def test_candles_of_the_venue_stand_in_where_trades_are_missing(servers: Servers) -> None:
+    bus, address, _ = flink(servers)
+    assert check(bus, address, "past", market(10, 3000, late=0.05, late_s=60.0), 2) == []
+
+
 def test_rows_come_without_a_checkpoint(servers: Servers) -> None:
     bus, address, _ = flink(servers)
     assert first_rows(bus, address, market(7, 2000, late=0.0)) == set(RESULTS)

@@ -24,6 +24,7 @@ from tapeflow.domain.errors import BusError, SettingsError
 from tapeflow.domain.window import Window
 from tapeflow.engine.closings import Closings
 from tapeflow.engine.pushes import Pushes
+from tapeflow.engine.results import VENUE_CANDLES
 from tapeflow.feed.feed import FeedSettings
 from tapeflow.feed.recorder import Say
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Mean, Source
@@ -58,15 +59,16 @@ class Collector(Run):
 
     def _feed_settings(self) -> FeedSettings:
         found = super()._feed_settings()
-        # Candles of the past are nobody's here unless klines are asked for.
-        return found if self._has_klines else msgspec.structs.replace(found, history=0)
+        # Candles of the past are nobody's here unless candles are computed or klines are asked for.
+        is_wanted = self._has_klines or any(self.whole.of(Candles))
+        return found if is_wanted else msgspec.structs.replace(found, history=0)
 
     def _open_pipeline(self, stack: AsyncExitStack) -> Pipeline:
         settings = self.settings
         topics = [*event_topics(self.bus_settings), *request_topics(self.bus_settings)]
         ensure(self._bus, topics, self.bus_settings.replication)
         patiently(lambda: self._claim(self._roster.symbols, take_over=self._take_over), self._busy)
-        channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage")))
+        channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage", VENUE_CANDLES)))
         self._published = patiently(lambda: Published(self._bus, self.bus_settings, channels, self._more), self._busy)
         stack.callback(self._published.close)
         return Pipeline(
@@ -80,6 +82,7 @@ class Collector(Run):
             tell=self._told,
             closings=Closings(windows_of(self.whole, "trades")),
             pushes=Pushes(windows_of(self.whole, "klines"), self.whole.horizon_us),
+            told=tuple(self.whole.of(Candles)),
             pace=PUBLISHED,
         )
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from tapeflow import venues
 from tapeflow.app.carried import Carried, Own, carried
@@ -26,10 +24,10 @@ from tapeflow.domain.errors import SnapshotError, StoreError
 from tapeflow.domain.events import Action, Fetch, Gap
 from tapeflow.domain.instrument import Instrument
 from tapeflow.engine.closings import Closings
-from tapeflow.engine.columns import Rows
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.pushes import Pushes
-from tapeflow.flow.nodes import Flow
+from tapeflow.flow.nodes import Candles, Flow
+from tapeflow.stores.events import stamped
 from tapeflow.stores.numbers import Code
 from tapeflow.stores.results import Results
 from tapeflow.stores.states import States
@@ -95,7 +93,7 @@ class Pipeline:
 
     The rows of ``channels`` are made and given to ``publish``, those of ``stored`` (all, if left out) are kept.
     With ``closings`` and ``pushes`` trades and klines are kept with what they say of windows that are computed
-    elsewhere.
+    elsewhere, with ``told`` with what the venue says of them.
     ``tell`` is called after each step, ``publish`` with each batch; both must be quick.
     """
 
@@ -115,6 +113,7 @@ class Pipeline:
         publish_coverage: Callable[[list[dict[str, Any]]], None] | None = None,
         closings: Closings | None = None,
         pushes: Pushes | None = None,
+        told: Sequence[Candles] = (),
         state_s: float = STATE_S,
         pace: Pace = STORED,
     ) -> None:
@@ -131,6 +130,7 @@ class Pipeline:
         self._tell = tell
         self._closings = closings
         self._pushes = pushes
+        self._told = told
         self._state_s = state_s
         self._pace = pace
         self._pending: dict[str, Fetch] = {}
@@ -170,9 +170,15 @@ class Pipeline:
     # -- set-up ------------------------------------------------------------------------------------------
 
     def _new_engine(self) -> Engine:
-        codec = venues.create(self._venue)
         return Engine(
-            self._flow, codec, self._sink, channels=self._channels, act=self._on_action, patience=1 << 62, of_tape=True
+            self._flow,
+            venues.create(self._venue),
+            self._sink,
+            channels=self._channels,
+            act=self._on_action,
+            patience=1 << 62,
+            of_tape=True,
+            told=self._told,
         )
 
     def restore(self, end: int) -> None:
@@ -524,17 +530,10 @@ class Pipeline:
 
 def closed_among(results: Results, watermarks: dict[str, int], closings: Closings, pushes: Pushes | None) -> None:
     """Add to the trades, and to the klines, of a batch which windows have closed among them."""
-    trades, numbers = results.raw("trades"), {name: at for at, name in enumerate(results.names)}
+    numbers = {name: at for at, name in enumerate(results.names)}
     marks = {numbers[name]: ts for name, ts in watermarks.items()}
-    at = (np.empty(0, np.int64),) * 3 if trades is None else _events(trades)
-    rows = closings.add(*at, marks)
+    rows = closings.add(*stamped(results, numbers), marks)
     if rows:
         results.times([(symbol, 0, instant, place) for place, symbol, instant in rows])
     if pushes is not None:
         results.put_values("klines", pushes.add(results.values("klines"), numbers, marks))
-
-
-def _events(trades: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Symbols, times and stamps of trades."""
-    symbols, times, stamps = (trades[name].astype(np.int64) for name in ("symbol", "ts_event", "ts_watermark"))
-    return symbols, times, stamps

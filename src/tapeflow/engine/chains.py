@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from tapeflow.domain.step import Step
+from tapeflow.engine.columns import NONE_TIME
 
 #: States are kept at every so many bars; a revision goes back to the nearest one before it.
 STRIDE = 32
@@ -54,6 +55,7 @@ class ChainState(msgspec.Struct, array_like=True):
 
     dropped: int
     dropped_revision: int
+    dropped_to: int
     packed: list[bytes]
     bars: list[Bar]
     states: list[Any]
@@ -71,6 +73,7 @@ class Chain:
         self._late = 0  # late events of all bars kept and dropped
         self._dropped = 0
         self._dropped_revision = 0
+        self._dropped_to = NONE_TIME  # start of the last bar dropped
         self._dirty: int | None = None
         self._packed: list[bytes] = []  # whole strides of bars, as far as a snapshot has needed them
         self._state: bytes | None = None  # the snapshot, until something changes
@@ -105,18 +108,18 @@ class Chain:
         return ChainRow(ts_start, values, bar.given_bars, self._late)
 
     def revise(self, ts_start: int, close: float, revision: int) -> None:
-        """A candle that was closed before, or one between two that were."""
+        """A candle that was closed before, or one between two that were; before all that is kept it changes nothing."""
+        if ts_start <= self._dropped_to:
+            return  # beyond the horizon
         self._state = None
         at = bisect_left(self._bars, ts_start, key=lambda bar: bar.ts_start)
         if at < len(self._bars) and self._bars[at].ts_start == ts_start:
             bar = self._bars[at]
             self._late += revision - bar.revision
             bar.close, bar.revision = close, revision
-        elif at or not self._dropped:
+        else:
             self._late += revision
             self._bars.insert(at, Bar(ts_start, close, revision))
-        else:
-            return  # before all that is kept: beyond the horizon
         del self._packed[at // STRIDE :]
         if self._dirty is None or at < self._dirty:
             self._dirty = at
@@ -156,6 +159,7 @@ class Chain:
         self._state = None
         self._dropped += gone * STRIDE
         self._dropped_revision += sum(bar.revision for bar in self._bars[: gone * STRIDE])
+        self._dropped_to = self._bars[gone * STRIDE - 1].ts_start
         del self._bars[: gone * STRIDE]
         del self._states[:gone], self._packed[:gone]
 
@@ -170,13 +174,16 @@ class Chain:
         for at in range(len(self._packed), whole):
             self._packed.append(_pack(self._bars[at * STRIDE : (at + 1) * STRIDE]))
         rest = self._bars[whole * STRIDE :]
-        return ChainState(self._dropped, self._dropped_revision, self._packed, rest, self._states, self._dirty)
+        return ChainState(
+            self._dropped, self._dropped_revision, self._dropped_to, self._packed, rest, self._states, self._dirty
+        )
 
     def restore(self, packed: bytes | memoryview) -> None:
         """Become the chain that gave this `state`."""
         state = msgspec.msgpack.decode(packed, type=ChainState)
         kind = type(self.step.zero())
         self._dropped, self._dropped_revision = state.dropped, state.dropped_revision
+        self._dropped_to = state.dropped_to
         self._bars = [bar for packed in state.packed for bar in _unpack(packed)] + state.bars
         self._packed, self._dirty = list(state.packed), state.dirty
         self._states = [msgspec.convert(value, kind) for value in state.states]

@@ -94,6 +94,9 @@ class Engine:
     stand in at once for windows that our trades do not cover. With ``is_endless`` no trade is late, however old; its
     snapshot may be restored by an engine for which some are. Otherwise nothing fills a hole, and only the end of the
     input tells what the trades do not cover.
+
+    ``told`` are candles that are computed elsewhere, from the trades that this engine gives: it gives among the trades
+    what the venue's answers say of them (`VENUE_CANDLES`).
     """
 
     def __init__(
@@ -108,9 +111,11 @@ class Engine:
         compiled: bool | None = None,
         of_tape: bool = False,
         is_endless: bool = False,
+        told: Sequence[Candles] = (),
     ) -> None:
         self.flow = flow
         self._of_tape = of_tape
+        self._told = tuple(told)
         horizon_us = ENDLESS_US if is_endless else flow.horizon_us
         self.venue = venue
         self.counts = Counts()
@@ -148,11 +153,14 @@ class Engine:
             sink,
             self._channels | set(ALWAYS),
             stage=Stage(candles, steps, venue.price_scale, horizon_us, keep_holes=of_tape),
-            venue_candles=VenueCandles(candles, self._intake.covers, *scales, GIVEN_LIVE if of_tape else KEPT)
+            venue_candles=VenueCandles(
+                self._told or candles, self._intake.covers, *scales, GIVEN_LIVE if of_tape else KEPT
+            )
             if takes_klines
             else None,
             custom=self._custom,
             name_of=self._name,
+            tells=bool(told),
         )
         kline_means = [node for node in flow.of(Mean) if node.input == "klines"]
         self._kline_means = KlineMeans(kline_means, flow, venue.price_scale)
@@ -298,13 +306,14 @@ class Engine:
     def wanted_candles(self) -> list[tuple[str, str, int, int]]:
         """(symbol, interval, start, end) of closed windows that our trades do not cover whole, nor will.
 
-        They hold the first trade seen, or a hole that was given up: the venue's own candle should stand there.
+        They hold the first trade seen, or lie between it and the past that was asked for, or hold a hole that was given
+        up: the venue's own candle should stand there.
         """
         wanted = []
         for number in range(len(self.symbols)):
             ts_watermark = self._intake.watermark(number)
-            for ts_start, ts_end in self._uncovered(number) if ts_watermark is not None else ():
-                for interval, start, end in self._outlet.lacking(number, ts_start, ts_end, ts_watermark or 0):
+            for at, span in enumerate(self._uncovered(number) if ts_watermark is not None else ()):
+                for interval, start, end in self._outlet.lacking(number, *span, ts_watermark or 0, is_first=not at):
                     wanted.append((self._name(number), interval, start, end))
         return wanted
 
@@ -428,12 +437,15 @@ class Engine:
             self._quarantine(frames, i, Quarantine("too_many_symbols", klines[0].symbol))
             return
         self._add()
+        self._windows.advance(self._intake)  # what is due by now comes before what the venue says
         self._give_windows()
+        if self._told:  # they have a place among the trades
+            self._outlet.trades(self._intake.take_trades())
         for kline in klines:
             self._intake.touch(number, kline.ts_event, at)
         self._outlet.klines(klines, at, self.venue)
-        klines += merged(klines, self.flow.of(Candles))
-        self._outlet.history(number, klines, _time(self._intake.watermark(number)))
+        klines += merged(klines, self._told or self.flow.of(Candles))
+        self._outlet.history(number, klines, self.venue, self._intake.watermark(number))
 
     def _ticker(self, number: int, ticker: Ticker, at: int | None) -> None:
         self._intake.touch(number, ticker.ts_event, at)
@@ -539,6 +551,11 @@ class Engine:
         own = sorted({f"{node.step.name} {code}" for node in self.flow.of(Indicator) if (code := code_of(node.step))})
         return "\n".join([self.venue.name, self.flow.explain(), *own])
 
+    @property
+    def _of_state(self) -> str:
+        """The same with what a snapshot has beside: rows do not depend on it."""
+        return "\n".join([self.fingerprint, *(node.interval for node in self._told)])
+
     def snapshot(self) -> bytes:
         """All state as a value. What waits is given to the sink first: rows are no part of it."""
         return join(self.pieces())
@@ -558,7 +575,7 @@ class Engine:
             "given_up": list(self._given_up.items()),
             "presence": self.presence.state(),
         }
-        return [write_snapshot(self.fingerprint, parts), *pieces]
+        return [write_snapshot(self._of_state, parts), *pieces]
 
     def restore(self, packed: bytes) -> None:
         """Become the engine that gave `snapshot`; raises `SnapshotError`. Only for an engine that was fed nothing."""
@@ -572,7 +589,7 @@ class Engine:
             raise SnapshotError(f"expected a whole snapshot, got {len(found)} pieces of one") from None
 
     def _restore(self, pieces: Iterator[memoryview]) -> None:
-        parts = read_snapshot(self.fingerprint, next(pieces, memoryview(b"")))
+        parts = read_snapshot(self._of_state, next(pieces, memoryview(b"")))
         self._intake.restore(tuples(parts["intake"]))
         self._windows.restore(lowered(parts["windows"], pieces))
         self._kline_means.restore(parts["kline_means"])

@@ -15,7 +15,7 @@ from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
 from tapeflow.engine.coverage import late_row
 from tapeflow.engine.custom import CustomFolds
 from tapeflow.engine.indicators import Stage
-from tapeflow.engine.results import Sink
+from tapeflow.engine.results import VENUE_CANDLES, Sink
 from tapeflow.engine.venue_candles import VenueCandles
 from tapeflow.venues import Venue
 
@@ -23,7 +23,10 @@ Watermark = Callable[[int], int | None]
 
 
 class Outlet:
-    """Gives results to a sink: only those of ``channels``; candles pass the venue's stand-ins and then the steps."""
+    """Gives results to a sink: only those of ``channels``; candles pass the venue's stand-ins and then the steps.
+
+    With ``tells`` candles are computed elsewhere: the venue's own of answers are given as they come.
+    """
 
     def __init__(
         self,
@@ -34,7 +37,9 @@ class Outlet:
         venue_candles: VenueCandles | None,
         custom: CustomFolds,
         name_of: Callable[[int], str],
+        tells: bool = False,
     ) -> None:
+        self._tells = tells
         self._sink = sink
         self._channels = channels
         self._stage = stage
@@ -85,18 +90,24 @@ class Outlet:
 
     def kline(self, number: int, kline: Kline, ts_watermark: int) -> None:
         """A push of the venue's own candle."""
-        if self._venue_candles is not None:
+        if self._venue_candles is not None and not self._tells:
             self.candles(self._venue_candles.add(number, kline, ts_watermark))
 
-    def history(self, number: int, klines: list[Kline], ts_watermark: int) -> None:
+    def history(self, number: int, klines: list[Kline], venue: Venue, ts_watermark: int | None) -> None:
         """Candles of an answer stand in at once for windows that our trades do not cover."""
-        if self._venue_candles is not None:
-            self.candles(self._venue_candles.add_history(number, klines, ts_watermark))
+        if self._venue_candles is None:
+            return
+        if not self._tells:
+            self.candles(self._venue_candles.add_history(number, klines, _time(ts_watermark)))
+        elif told := self._venue_candles.tell(number, klines):
+            self._sink.rows(VENUE_CANDLES, [_told(kline, venue, ts_watermark) for kline in told])
 
-    def lacking(self, number: int, ts_start: int, ts_end: int, ts_watermark: int) -> list[tuple[str, int, int]]:
+    def lacking(
+        self, number: int, ts_start: int, ts_end: int, ts_watermark: int, *, is_first: bool
+    ) -> list[tuple[str, int, int]]:
         """(interval, start, end) of the closed windows about a time without trades whose venue candle is not known."""
         known = self._venue_candles
-        return [] if known is None else known.lacking(number, ts_start, ts_end, ts_watermark)
+        return [] if known is None else known.lacking(number, ts_start, ts_end, ts_watermark, is_first=is_first)
 
     def candles(self, rows: Rows) -> None:
         """Candle rows as they go out, and the rows of the steps on them."""
@@ -169,7 +180,7 @@ class Outlet:
         for number in numbers:
             ts_watermark = watermark(number)
             self.custom(self._custom.advance(number, NONE_TIME if ts_watermark is None else ts_watermark))
-        if self._venue_candles is not None:
+        if self._venue_candles is not None and not self._tells:
             self.candles(self._venue_candles.stand_in(watermark))
         self._steps(self._stage.settle())
 
@@ -196,6 +207,14 @@ class Outlet:
             self._venue_candles.restore(state["venue_candles"], pieces)
         self._custom.restore(state["custom"])
         self._late = {number: (a, b, c, d) for number, a, b, c, d in state["late"]}
+
+
+def _time(ts: int | None) -> int:
+    return NONE_TIME if ts is None else ts
+
+
+def _told(kline: Kline, venue: Venue, ts_watermark: int | None) -> dict[str, Any]:
+    return msgspec.structs.asdict(kline) | {"vwap": _vwap(kline, venue) or 0.0, "ts_watermark": ts_watermark}
 
 
 def _vwap(kline: Kline, venue: Venue) -> float | None:

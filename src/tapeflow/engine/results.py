@@ -6,6 +6,9 @@ from typing import Any, NamedTuple, Protocol
 
 from tapeflow.engine.columns import BookRows, Rows
 
+#: Candles of the venue's answers, for whoever computes ours from the trades among which they are given.
+VENUE_CANDLES = "candles.venue"
+
 
 class StepRow(NamedTuple):
     """A row of an indicator; ``fold`` and ``step`` number the flow's candles and the steps on them."""

@@ -14,7 +14,7 @@ import msgspec
 from tapeflow.domain.errors import SnapshotError
 
 #: The form of the state; a snapshot of another one is refused, and the tape replayed instead.
-VERSION = 5
+VERSION = 6
 #: Bytes that are worth a piece of their own.
 LARGE = 4096
 #: What stands where bytes were lifted from; a state has no maps of its own.

@@ -23,6 +23,9 @@ KEPT = 4096
 #: Rows given that are remembered live, where what the venue says of a window comes soon or never.
 GIVEN_LIVE = 256
 
+#: So many of the newest windows are looked at for what the past lacks before the first trade: those of one answer.
+PAGE = 1000
+
 #: With more candles than these a key is packed as they come, not when a snapshot is due.
 MANY = 100
 
@@ -62,16 +65,29 @@ class VenueCandles:
     def add_history(self, symbol: int, klines: Sequence[Kline], ts_watermark: int) -> Rows:
         """Keep candles of an answer; the rows of the closed ones that stand, there and then."""
         rows: list[Any] = []
+        for (_, fold), kline in self._told_of(symbol, klines):
+            rows += self._stand_in((symbol, fold), kline.ts_start, ts_watermark)
+        return np.array(rows, CANDLE_ROW)
+
+    def tell(self, symbol: int, klines: Sequence[Kline]) -> list[Kline]:
+        """Keep candles of an answer; the closed ones that were not told before, for whoever has the trades."""
+        return [self._klines[key][kline.ts_start] for key, kline in self._told_of(symbol, klines)]
+
+    def _told_of(self, symbol: int, klines: Sequence[Kline]) -> Iterator[tuple[tuple[int, int], Kline]]:
+        """Keep the closed candles of an answer, and give each that says more than was told of its window.
+
+        Nothing follows an open one, which would leave its window open for ever.
+        """
         for kline in klines:
             fold = self._folds.get(kline.interval)
-            if fold is None or not kline.count:
+            if fold is None or not kline.count or not kline.closed:
                 continue
             kept = self._keep((symbol, fold), kline)
             told = self._told.setdefault((symbol, fold), {})
-            if kline.closed and told.get(kline.ts_start) != kline.count:  # an answer may come again
+            if told.get(kline.ts_start) != kline.count:  # an answer may come again
                 told[kline.ts_start] = kline.count
                 self._packed.pop((symbol, fold), None)
-                rows += self._stand_in((symbol, fold), kline.ts_start, ts_watermark)
+                yield (symbol, fold), kline
                 if len(told) > KEPT:
                     del told[min(told)]
             if len(kept) > KEPT:
@@ -79,7 +95,6 @@ class VenueCandles:
         for key in {(symbol, self._folds[kline.interval]) for kline in klines if kline.interval in self._folds}:
             if len(self._klines.get(key, ())) > MANY:
                 self._pack(key)  # while it is at it: a snapshot must not hold up what is live
-        return np.array(rows, CANDLE_ROW)
 
     def _keep(self, key: tuple[int, int], kline: Kline) -> dict[int, Kline]:
         """Keep a candle if it is the newest of its window; all that are kept."""
@@ -120,11 +135,11 @@ class VenueCandles:
         return self._covers(symbol, kline.first_id, kline.last_id)
 
     def stand_in(self, watermark: Callable[[int], int | None]) -> Rows:
-        """Rows of all windows kept that our trades do not cover: the end of the input."""
+        """Rows of all windows kept that our trades do not cover: the end of the input. Those of answers had theirs."""
         rows: list[Any] = []
         for key, kept in self._klines.items():
-            ts_watermark = watermark(key[0])
-            for ts_start in sorted(kept):
+            ts_watermark, told = watermark(key[0]), self._told.get(key, {})
+            for ts_start in sorted(kept.keys() - told.keys()):
                 rows += self._stand_in(key, ts_start, NONE_TIME if ts_watermark is None else ts_watermark)
         return np.array(rows, CANDLE_ROW)
 
@@ -147,14 +162,22 @@ class VenueCandles:
             + (kline.count, revision, ts_watermark, int(closed), vwap, 1, 1)
         )
 
-    def lacking(self, symbol: int, ts_start: int, ts_end: int, ts_watermark: int) -> list[tuple[str, int, int]]:
-        """(interval, start, end) of the closed windows that touch a span, where no closed candle of them is known."""
+    def lacking(
+        self, symbol: int, ts_start: int, ts_end: int, ts_watermark: int, *, is_first: bool
+    ) -> list[tuple[str, int, int]]:
+        """(interval, start, end) of the closed windows that touch a span, where no closed candle of them is known.
+
+        Before the ``is_first`` span of a symbol there are no trades: what its past lacks there is lacking too.
+        """
         found = []
         for interval, fold in self._folds.items():
             size, origin = self._windows[fold].size_us, self._windows[fold].origin_us
             start = ts_start - (ts_start - origin) % size
             end = min(ts_end - (ts_end - origin) % size + size, ts_watermark - (ts_watermark - origin) % size)
             kept = self._klines.get((symbol, fold), {})
+            if is_first and kept:
+                before = range(start - size, start - PAGE * size, -size)
+                start = next((known + size for known in before if known in kept), start)
             if end > start and not ((known := kept.get(start)) is not None and known.closed):
                 found.append((interval, start, end))
         return found

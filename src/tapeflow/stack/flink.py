@@ -57,7 +57,7 @@ class Flink:
     sizes = (2,)
     parts = ("jobmanager", "taskmanager")
     #: Of the job manager the first is REST and the page, then its RPC and its blobs; of the task manager its data,
-    #: its RPC, and one that it does not use.
+    #: and two that it does not use.
     ports = ("client", "rpc", "blob")
     stop = signal.SIGTERM
 
@@ -177,7 +177,8 @@ def settings(peers: Sequence[Server], server: Server, data: Path, interpreter: s
         "taskmanager.host": HOST,
         "taskmanager.bind-host": HOST,
         "taskmanager.data.port": task.ports["client"],
-        "taskmanager.rpc.port": str(task.ports["rpc"]),
+        # Any: where one that was killed was known, the job manager and the next one may be deaf to each other for ever.
+        "taskmanager.rpc.port": "0",
         "taskmanager.numberOfTaskSlots": _SLOTS,
         "taskmanager.memory.process.size": f"{_TASK_MIB}m",
         "taskmanager.memory.network.max": "256m",

@@ -110,6 +110,14 @@ PUSHES = _channel(
     "venue symbol interval ts_start ts_event",
 )
 
+#: The venue's own candle as it stands among the trades there.
+VENUE_CANDLE = _channel(
+    "candles",
+    "interval:text ts_start:time open:price high:price low:price close:price volume:size quote_volume:quote "
+    "taker_buy_volume:size count:int vwap:float",
+    "ts_start",
+)
+
 #: Channels whose rows are numbered as they are made, each series for itself: what a client has seen is one number.
 NUMBERED = ("trades", "candles", "moving_average", "indicators")
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from tapeflow.stores.channels import EVENTS, PUSHES
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from tapeflow.engine.columns import NONE_TIME, TRADE
+from tapeflow.engine.results import VENUE_CANDLES
+from tapeflow.stores.channels import EVENTS, PUSHES, VENUE_CANDLE
 from tapeflow.stores.results import Results
 from tapeflow.stores.table import Table
 
+Column = npt.NDArray[np.int64]
 #: Symbols, and their rows as JSON.
 Lines = tuple[list[str], list[bytes]]
 
@@ -15,7 +23,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def lines(results: Results, channel: str) -> Lines:
-    """The rows of a channel as they came; trades with their stamps, and with the `time` rows among them."""
+    """The rows of a channel as they came; trades with their stamps, the venue's candles and `time` rows among them."""
     if channel == "trades":
         return _trades(results)
     if channel == "klines":
@@ -32,29 +40,60 @@ def _klines(results: Results) -> Lines:
 
 
 def _trades(results: Results) -> Lines:
-    table, times = results.whole("trades"), results.raw("time")
+    table, candles, times = results.whole("trades"), results.values(VENUE_CANDLES), results.raw("time")
     symbols, made = [], []
     if table is not None:
         table.channel = EVENTS
         symbols, made = _symbols(table), list(table.json_lines())
-    if times is None:
-        return symbols, made
-    return _among(results, symbols, made, times[["place", "symbol", "ts_watermark"]].tolist())
+    if candles:
+        told = zip(candles, results.table_in_order(VENUE_CANDLE, candles).json_lines(), strict=True)
+        rows = [(row["place"], row["symbol"], {**_mark(row), "candle": msgspec.Raw(line)}) for row, line in told]
+        symbols, made = _among(results, symbols, made, rows)
+    if times is not None:
+        marks = times[["place", "symbol", "ts_watermark"]].tolist()
+        rows = [(place, results.names[symbol], {"ts_watermark": instant}) for place, symbol, instant in marks]
+        symbols, made = _among(results, symbols, made, rows)
+    return symbols, made
 
 
-def _among(results: Results, symbols: list[str], made: list[bytes], marks: list[tuple[int, int, int]]) -> Lines:
-    """Events with time rows between them, each before the event at its place."""
+def _mark(row: dict[str, Any]) -> dict[str, Any]:
+    return {"ts_watermark": row["ts_watermark"]}
+
+
+def _among(
+    results: Results, symbols: list[str], made: list[bytes], more: Sequence[tuple[int, str, dict[str, Any]]]
+) -> Lines:
+    """Events with other rows between them, each before the event at its place."""
     all_symbols: list[str] = []
     all_made: list[bytes] = []
     at = 0
-    for place, symbol, instant in marks:
+    for place, symbol, row in more:
         all_symbols += symbols[at:place]
         all_made += made[at:place]
         at = place
-        name = results.names[symbol]
-        all_symbols.append(name)
-        all_made.append(_encode({"venue": results.venue, "symbol": name, "ts_watermark": instant}))
+        all_symbols.append(symbol)
+        all_made.append(_encode({"venue": results.venue, "symbol": symbol, **row}))
     return all_symbols + symbols[at:], all_made + made[at:]
+
+
+def stamped(results: Results, numbers: Mapping[str, int]) -> tuple[Column, Column, Column]:
+    """Symbols, times and stamps of the trades, and of the venue's candles, in the order in which they stand there.
+
+    The time of a candle is its start. What has no stamp, because nothing was heard before, has `NONE_TIME`.
+    """
+    trades, candles = results.raw("trades"), results.values(VENUE_CANDLES)
+    rows = np.empty(0, TRADE) if trades is None else trades
+    columns = (rows["symbol"], rows["ts_event"], rows["ts_watermark"])
+    symbols, times, stamps = (column.astype(np.int64) for column in columns)
+    if not candles:
+        return symbols, times, stamps
+    places = [row["place"] for row in candles]
+    marks = [NONE_TIME if row["ts_watermark"] is None else row["ts_watermark"] for row in candles]
+    return (
+        np.insert(symbols, places, [numbers[row["symbol"]] for row in candles]),
+        np.insert(times, places, [row["ts_start"] for row in candles]),
+        np.insert(stamps, places, marks),
+    )
 
 
 def _symbols(table: Table) -> list[str]:

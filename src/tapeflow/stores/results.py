@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tapeflow.engine.columns import NONE_TIME, TIME, BookRows, Rows
-from tapeflow.engine.results import StepRow
+from tapeflow.engine.results import VENUE_CANDLES, StepRow
 from tapeflow.flow.nodes import Candles, Flow, Indicator, Mean
 from tapeflow.stores.channels import CHANNELS, Channel, custom, numbered
 from tapeflow.stores.numbers import Code, codes_of, codes_of_steps, codes_of_values
@@ -94,7 +94,7 @@ class Results:
             self._levels.append(rows.levels)
 
     def times(self, rows: list[tuple[int, int, int, int]]) -> None:
-        """`TIME` rows among the trades that came with them; the last rows of a batch to come."""
+        """`TIME` rows among the trades, and the venue's candles, that came with them; the last rows of a batch."""
         self._columns["time"].append(np.array(rows, TIME))
 
     def raw(self, channel: str) -> Rows | None:
@@ -112,24 +112,32 @@ class Results:
             self._step_numbers.extend(numbers)
 
     def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:
-        if channel in self._channels:
-            self._rows[channel].extend(rows)
+        if channel not in self._channels:
+            return
+        if channel == VENUE_CANDLES:
+            place = self._count("trades")
+            rows = [{**row, "place": place} for row in rows]
+        self._rows[channel].extend(rows)
+
+    def _count(self, channel: str) -> int:
+        return sum(len(chunk) for chunk in self._columns[channel])
 
     def retract(self, symbol: str) -> None:
         for channel in ("trades", "candles", "moving_average", "late"):
-            self._retracted[channel][symbol] = sum(len(chunk) for chunk in self._columns[channel])
+            self._retracted[channel][symbol] = self._count(channel)
         self._retracted["indicators"][symbol] = len(self._steps)
 
     def merge(self, later: Results) -> None:
         """Take over the rows that came after these."""
         for channel, counts in later._retracted.items():
-            had = len(self._steps) if channel == "indicators" else sum(len(chunk) for chunk in self._columns[channel])
+            had = len(self._steps) if channel == "indicators" else self._count(channel)
             self._retracted[channel] |= {symbol: had + count for symbol, count in counts.items()}
-        trades = sum(len(chunk) for chunk in self._columns["trades"])
+        trades, candles = self._count("trades"), len(self._rows[VENUE_CANDLES])
         for rows in later._columns.get("time", ()):
             moved = rows.copy()
-            moved["place"] += trades
+            moved["place"] += trades + candles
             self._columns["time"].append(moved)
+        self._rows[VENUE_CANDLES] += [row | {"place": row["place"] + trades} for row in later.values(VENUE_CANDLES)]
         for channel, chunks in later._columns.items():
             if channel not in ("book", "time") and channel in self._channels:
                 self._columns[channel] += chunks
@@ -140,7 +148,7 @@ class Results:
             before += len(levels)
             self.books(BookRows(moved, levels))
         for channel, values in later._rows.items():
-            if channel in self._channels:
+            if channel in self._channels and channel != VENUE_CANDLES:
                 self._rows[channel] += values
         self.steps(later._steps, later._step_numbers)
         self.names = later.names

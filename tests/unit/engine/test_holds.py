@@ -269,10 +269,20 @@ def test_windows_that_our_trades_do_not_cover_are_asked_for_and_stand_in_at_once
 
 
 @pytest.mark.parametrize("compiled", KERNELS)
+def test_what_the_past_lacks_before_the_first_trade_is_asked_for(compiled: bool) -> None:
+    running = Running(compiled=compiled)
+    running.feed([klines("1s", candle(US - 9 * SECOND, 4), candle(US - 8 * SECOND, 4), candle(US - 7 * SECOND, 1))])
+    running.feed([wire(10, US + SECOND // 2, 3), wire(11, US + 30 * SECOND, 3)])
+    wanted = [one for one in running.engine.wanted_candles() if one[1] == "1s"]
+    assert wanted == [("X", "1s", US - 7 * SECOND, US + SECOND)], "from the end of what is known; an open one is not"
+    assert ("X", "1m", US // (60 * SECOND) * 60 * SECOND, US + SECOND) not in running.engine.wanted_candles()
+
+
+@pytest.mark.parametrize("compiled", KERNELS)
 def test_trades_that_come_later_win_again(compiled: bool) -> None:
     running = Running(compiled=compiled)
     running.feed([wire(1, US, 3), wire(5, US + 10 * SECOND, 3), wire(6, US + 20 * SECOND, 3)])
-    running.feed([klines("1s", candle(US, 4))])
+    running.feed([klines("1s", candle(US, 4), candle(US + 20 * SECOND, 9))])  # the last one is still open
     running.restart()
     running.feed([wire(n, US + n * 1000, 8) for n in (2, 3)])
     running.engine.flush()
@@ -282,6 +292,9 @@ def test_trades_that_come_later_win_again(compiled: bool) -> None:
     running.feed([wire(4, US + 4000, 8)])
     (row,) = [r for r in running.rows()["candles"] if r["interval"] == "1s" and r["ts_start"] == US]
     assert (row["source"], row["count"], row["close"]) == ("trades", 4, "8.5")
+    running.feed([wire(9, US + 60 * SECOND, 3)])
+    rows = [r for r in running.rows()["candles"] if r["interval"] == "1s" and r["ts_start"] == US + 20 * SECOND]
+    assert [(r["source"], r["closed"]) for r in rows] == [("trades", True)], "an open candle stands in nowhere"
 
 
 @pytest.mark.parametrize("compiled", KERNELS)

@@ -93,7 +93,17 @@ def test_steps_cost_nothing_where_there_are_none() -> None:
 def test_a_window_that_holds_no_whole_number_of_slides_has_null_where_a_trade_is_in_fewer() -> None:
     view = sql.mean_view("means", (Sliding(1_100_000, 500_000),), "events", HOUR)
     assert view.count("ROW(") == 3
-    assert "WHEN NOT `is_time` THEN NULL" in view
+    holds = re.findall(r"WHEN `is_trade` AND MOD\(`ts_event`, 500000\) \+ 1100000 >= (\d+) THEN", view)
+    assert holds == ["500000", "1000000", "1500000"]
+
+
+def test_a_candle_of_the_venue_is_of_one_window_and_of_no_mean() -> None:
+    folds = folds_of(catalogue.default(), 8, 8)
+    for view in sql.candle_views(folds, HOUR).values():
+        of = re.findall(r"WHEN `of` = '(\w+)' AND", view)
+        assert of == re.findall(r"ROW\(\d+, CAST\(\d+ AS BIGINT\), .*?`of` = '(\w+)'", view)
+        assert "MAX(`told`) AS `told`" in view
+    assert "`told`" not in sql.mean_view("means", folds.means, "events", HOUR)
 
 
 def test_exact_values_are_canonical_by_trimming_only_where_there_is_a_point() -> None:

@@ -11,10 +11,10 @@ import pytest
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
 from tapeflow.indicators import parse
-from tapeflow.runners.flink.line import Tick
+from tapeflow.runners.flink.line import Tick, Told
 from tapeflow.runners.flink.spec import Interval, folds_of
 from tapeflow.runners.flink.stage import Stage, StepRow, Steps
-from topic import Raw, answer, market
+from topic import Raw, answer, answer_with_past, hidden, market, past
 
 
 class Pieces(dict[str, bytes]):
@@ -22,11 +22,11 @@ class Pieces(dict[str, bytes]):
         self[name] = piece
 
     def drop(self, name: str) -> None:
-        del self[name]
+        self.pop(name, None)
 
 
-def flow(*intervals: str) -> Flow:
-    made = Builder("steps", lateness="2s", horizon="10m")
+def flow(*intervals: str, horizon: str = "10m") -> Flow:
+    made = Builder("steps", lateness="2s", horizon=horizon)
     candles = made.trades().candles(*intervals)
     for name in ("sma_3", "ema_5", "rsi_3", "macd_3_6_2", "bollinger_4_2"):
         candles.indicator(name)
@@ -36,7 +36,8 @@ def flow(*intervals: str) -> Flow:
 def tick(row: dict[str, Any]) -> Tick:
     place = f"{row['first_id'] or row['id']:0>19}{row['price']}"
     ts = row["ts_event"]
-    return Tick(f"{ts:016}{place}", f"{ts // 1000:016}{place}", row.get("coarse", False))
+    trades = int(row["last_id"]) - int(row["first_id"]) + 1 if row["first_id"] else 1
+    return Tick(f"{ts:016}{place}", f"{ts // 1000:016}{place}", row.get("coarse", False), trades)
 
 
 def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept_us: int) -> Any:
@@ -66,10 +67,16 @@ def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept
             symbol, at, ts_start, found = held.pop()
             give(symbol, stage(symbol).closed(at, ts_start, found))
 
+    numbers = {one.name: at for at, one in enumerate(folds.intervals)}
     shortest = min(folds.intervals, key=lambda one: one.size_us)
     for row in topic:
         symbol, stamp = row["symbol"], row["ts_watermark"]
-        if "id" not in row:
+        if "candle" in row:
+            candle = row["candle"]
+            if candle["interval"] in numbers:
+                told = Told(candle["count"], float(candle["close"]))
+                give(symbol, stage(symbol).venue(numbers[candle["interval"]], candle["ts_start"], stamp, told))
+        elif "id" not in row:
             for at, one in enumerate(folds.intervals):
                 if (stamp - one.origin_us) % one.size_us == 0:
                     held.append((symbol, at, stamp - one.size_us, ticks.pop((symbol, at, stamp - one.size_us), None)))
@@ -113,6 +120,37 @@ def test_the_last_row_of_every_indicator_is_that_of_the_embedded_engine(seed: in
     assert not [name for kept in pieces.values() for name in kept if name.startswith(("queue/", "closed/"))]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_venues_candles_stand_in_as_in_the_embedded_engine(seed: int) -> None:
+    made = flow("1s", "5s", "1m")
+    whole = market(seed, 3000, late=0.1, late_s=60.0, coarse=0.3 * (seed % 2), rate=8.0)
+    raws = [raw for raw in whole if not hidden(raw, whole)]
+    answers = past(whole, raws)
+    found = answer_with_past(made, raws, answers)
+    candles = {(row["symbol"], row["interval"], row["ts_start"]): row for row in found.rows["candles"]}
+    for told in answers:
+        for start, _, high, low, close, *_, count, _, _, _ in told.rows[:-2]:  # the newest may be open
+            row = candles[told.symbol, told.interval, start * 1000]
+            assert (row["close"], row["high"], row["low"], row["count"]) == (close, high, low, count)
+    last, _ = stepped(made, found.topic, random.Random(seed), made.horizon_us)
+    assert sum("candle" in row for row in found.topic) > 200
+    assert {row["source"] for row in found.rows["candles"] if row["interval"] == "1s"} == {"trades", "venue"}
+    assert last == expected(found.rows["indicators"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_symbol_that_trades_seldom_no_late_trade_is_left_out(seed: int) -> None:
+    """Bars are dropped in lots: a late one may lie before all that are kept, and within the horizon still."""
+    made = flow("1s", horizon="1m")
+    raws = market(seed, 1500, late=0.3, late_s=50.0, rate=0.1, symbols=1)
+    found = answer(made, raws)
+    last, _ = stepped(made, found.topic, random.Random(seed), made.horizon_us)
+    assert last == expected(found.rows["indicators"])
+    closes = [float(row["close"]) for row in found.rows["candles"] if row["closed"]]
+    means = [row["values"]["sma"] for row in found.rows["indicators"] if row["name"] == "sma_3"]
+    assert means == pytest.approx([sum(closes[at - 2 : at + 1]) / 3 for at in range(2, len(closes))], rel=1e-12)
+
+
 def test_state_is_bounded_by_the_horizon() -> None:
     made = flow("1s")
     raws = market(1, 20_000, late=0.02, late_s=100.0, rate=5.0, symbols=1)
@@ -129,7 +167,7 @@ def test_a_trade_before_all_that_is_kept_changes_nothing() -> None:
     stage = Stage(what, pieces)
 
     def text(ts: int, id: int, price: str) -> Tick:
-        return Tick(f"{ts:016}{id:019}{price}", f"{ts // 1000:016}{id:019}{price}", False)
+        return Tick(f"{ts:016}{id:019}{price}", f"{ts // 1000:016}{id:019}{price}", False, 1)
 
     for second in range(1, 400):
         stage.closed(0, second * 1_000_000, text(second * 1_000_000, second, str(second)))

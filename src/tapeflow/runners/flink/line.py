@@ -7,7 +7,7 @@ before it; a new bar rewrites one chunk and the head, a revision those from its 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -33,11 +33,12 @@ class Kept(Protocol):
 
 
 class Tick(msgspec.Struct, array_like=True, gc=False):
-    """The last trade of a window in both orders of time, as texts that sort as it does: time, id, price."""
+    """The last of some trades of a window in both orders of time, as texts that sort as it does: time, id, price."""
 
     fine: str
     coarse: str
     is_coarse: bool
+    trades: int
 
     @property
     def close(self) -> float:
@@ -46,7 +47,27 @@ class Tick(msgspec.Struct, array_like=True, gc=False):
 
     def merged(self, other: Tick) -> Tick:
         """The last trade of both."""
-        return Tick(max(self.fine, other.fine), max(self.coarse, other.coarse), self.is_coarse or other.is_coarse)
+        return Tick(
+            max(self.fine, other.fine),
+            max(self.coarse, other.coarse),
+            self.is_coarse or other.is_coarse,
+            self.trades + other.trades,
+        )
+
+
+class Told(msgspec.Struct, array_like=True, gc=False):
+    """The venue's own candle of a window: how many trades it is made of, and its close."""
+
+    count: int
+    close: float
+
+
+class Part(NamedTuple):
+    """What a bar is made of: trades that came on time (``revision`` 0) or one late trade (1), or the venue's candle."""
+
+    tick: Tick | None
+    revision: int
+    told: Told | None = None
 
 
 class Given(msgspec.Struct, array_like=True, gc=False):
@@ -61,9 +82,26 @@ class Bar(msgspec.Struct, array_like=True, gc=False):
     """A closed candle as steps see it, and what each of them gave for it (None while it is not defined)."""
 
     ts_start: int
-    tick: Tick
+    tick: Tick | None
     revision: int
+    told: Told | None
     given: list[Given | None]
+
+    @property
+    def close(self) -> float:
+        """That of the venue's candle where this counts more trades than ours, as in `engine.venue_candles`."""
+        if self.told is not None and (self.tick is None or self.told.count > self.tick.trades):
+            return self.told.close
+        assert self.tick is not None
+        return self.tick.close
+
+    def take(self, part: Part) -> None:
+        """Be made of one part more."""
+        if part.tick is not None:
+            self.tick = part.tick if self.tick is None else self.tick.merged(part.tick)
+        if part.told is not None:
+            self.told = part.told
+        self.revision += part.revision
 
 
 class Chunk(msgspec.Struct, array_like=True):
@@ -76,13 +114,17 @@ class Chunk(msgspec.Struct, array_like=True):
 
 
 class Head(msgspec.Struct, array_like=True):
-    """What is known after the last bar. ``dirty`` is the chunk from which on rows must be computed again."""
+    """What is known after the last bar.
+
+    ``dirty`` is the chunk from which on rows must be computed again, ``dropped`` the start of the last bar dropped.
+    """
 
     newest: int
     count: int
     late: int
     states: list[Any]
     dirty: int | None = None
+    dropped: int = -(2**63)
 
 
 class LineRow(NamedTuple):
@@ -139,15 +181,15 @@ class Line:
 
     # -- bars in -------------------------------------------------------------------------------------------------
 
-    def add(self, ts_start: int, tick: Tick, revision: int) -> list[LineRow]:
+    def add(self, ts_start: int, part: Part) -> list[LineRow]:
         """A candle that has just closed, later than all before; the line must not be dirty."""
         head, number = self._head, ts_start // self._span
         if not self._order or self._order[-1] != number:
             self._order.append(number)
             self._has_new_order = True
             self._chunks[number] = Chunk(head.count, head.late, list(head.states), [])
-        head.newest, head.count, head.late = ts_start, head.count + 1, head.late + revision
-        bar = Bar(ts_start, tick, revision, [None] * len(self._steps))
+        head.newest, head.count, head.late = ts_start, head.count + 1, head.late + part.revision
+        bar = Bar(ts_start, part.tick, part.revision, part.told, [None] * len(self._steps))
         rows = list(self._stepped(bar, head.states, head.count, head.late))
         self._chunk(number).bars.append(bar)
         self._changed.add(number)
@@ -156,7 +198,7 @@ class Line:
 
     def _stepped(self, bar: Bar, states: list[Any], bars: int, late: int) -> Iterator[LineRow]:
         """Take all steps over a bar; the rows that differ from what was given."""
-        close = bar.tick.close
+        close = bar.close
         for at, step in enumerate(self._steps):
             states[at], values = step.on_event(states[at], close)
             if values is None:
@@ -166,40 +208,49 @@ class Line:
                 bar.given[at] = Given(found, bars, late)
                 yield LineRow(at, bar.ts_start, found, bars, late)
 
-    def revise(self, ts_start: int, tick: Tick) -> None:
-        """One late trade in a window that was closed before, or between two that were."""
+    def revise(self, ts_start: int, part: Part) -> None:
+        """One more part of a window that was closed before, or that lies between two that were."""
+        if ts_start <= self._head.dropped:
+            return  # beyond what is kept: what came after it does not change any more
         number = ts_start // self._span
         at = bisect_left(self._order, number)
         is_known = at < len(self._order) and self._order[at] == number
-        if self._is_before_all(at, is_known=is_known, ts_start=ts_start):
-            return
         if not is_known:
-            insort(self._order, number)
-            self._has_new_order = True
-            self._chunks[number] = Chunk(0, 0, [step.zero() for step in self._steps], [])
+            self._insert(number, at)
         bars = self._chunk(number).bars
         place = bisect_left(bars, ts_start, key=lambda bar: bar.ts_start)
         if place < len(bars) and bars[place].ts_start == ts_start:
-            bar = bars[place]
-            bar.tick, bar.revision = bar.tick.merged(tick), bar.revision + 1
+            bars[place].take(part)
         else:
-            bars.insert(place, Bar(ts_start, tick, 1, [None] * len(self._steps)))
+            bars.insert(place, Bar(ts_start, part.tick, part.revision, part.told, [None] * len(self._steps)))
             self._head.count += 1
-        self._head.late += 1
+        self._head.late += part.revision
         self._changed.add(number)
         self._has_new_head = True
         # A chunk that is new does not know what was before it: the one before says so.
         begin = number if is_known or not at else self._order[at - 1]
         self._head.dirty = begin if self._head.dirty is None else min(begin, self._head.dirty)
 
-    def _is_before_all(self, at: int, *, is_known: bool, ts_start: int) -> bool:
-        """Whether a bar would stand before all that is kept, where bars were dropped: beyond the horizon."""
-        if at or not self._order:
-            return False
+    def _insert(self, number: int, at: int) -> None:
+        """A chunk between others; before all of them it begins with what the first one began with."""
         first = self._chunk(self._order[0])
-        if is_known and first.bars[0].ts_start <= ts_start:
-            return False
-        return first.count > 0
+        count, late, states = (
+            (0, 0, [step.zero() for step in self._steps]) if at else (first.count, first.late, first.states)
+        )
+        self._order.insert(at, number)
+        self._has_new_order = True
+        self._chunks[number] = Chunk(count, late, list(states), [])
+
+    def stands(self, ts_start: int, told: Told) -> bool:
+        """Whether the venue's candle counts more trades than all that is known of its window."""
+        number = ts_start // self._span
+        at = bisect_left(self._order, number)
+        if at == len(self._order) or self._order[at] != number:
+            return True
+        for bar in self._chunk(number).bars:
+            if bar.ts_start == ts_start:
+                return told.count > max(bar.tick.trades if bar.tick else 0, bar.told.count if bar.told else 0)
+        return True
 
     # -- rows again ----------------------------------------------------------------------------------------------
 
@@ -228,6 +279,8 @@ class Line:
             return
         while len(self._order) > 1 and (self._order[0] + 1) * self._span <= reach:
             number = self._order.pop(0)
+            self._head.dropped = self._chunk(number).bars[-1].ts_start
+            self._has_new_head = True
             self._chunks.pop(number, None)
             self._changed.discard(number)
             self._kept.drop(f"{self._name}/{number}")

@@ -1,4 +1,4 @@
-"""The steps inside Flink: a keyed process function over closed windows, late trades and time rows."""
+"""The steps inside Flink: a keyed process function over rows of `sql.step_rows`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor
 
 from tapeflow.indicators import parse
-from tapeflow.runners.flink.line import Tick
+from tapeflow.runners.flink.line import Tick, Told
 from tapeflow.runners.flink.spec import Folds
-from tapeflow.runners.flink.sql import LATE, TIME_ROW
+from tapeflow.runners.flink.sql import LATE, TIME_ROW, TOLD, VENUE
 from tapeflow.runners.flink.stage import Stage, StepRow, Steps
 
 #: Symbols whose heads stay decoded in one worker; those of the others are read from the state when they come.
@@ -63,6 +63,7 @@ class StepFunction(KeyedProcessFunction):  # type: ignore[misc]
         kept = self._folds.horizon_us + self._outage_us
         steps = tuple(tuple(map(parse, one.steps)) for one in self._folds.intervals)
         self._what = Steps(self._folds.intervals, steps, kept)
+        self._numbers = {one.name: at for at, one in enumerate(self._folds.intervals) if one.steps}
         self._fields = [[step.fields for step in each] for each in steps]
         kind = MapStateDescriptor("steps", Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE()))
         self._pieces = _Pieces(runtime_context.get_map_state(kind))
@@ -81,17 +82,21 @@ class StepFunction(KeyedProcessFunction):  # type: ignore[misc]
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator[Row]:
         if value.get_row_kind() in _DROPPED:
             return
-        _, _, kind, ts_start, ts_end, fine, coarse, is_coarse = value
-        tick = None if fine is None else Tick(fine, coarse, is_coarse)
+        _, _, kind, ts_start, ts_end, fine, coarse, is_coarse, trades = value
         key = ctx.get_current_key()
         stage = self._stage(key)
         if kind == TIME_ROW:
             rows = stage.time(ts_end)
+        elif kind == VENUE:
+            told = dict(zip(TOLD, fine.split(" "), strict=True))
+            at = self._numbers.get(told["interval"])
+            rows = (
+                [] if at is None else stage.venue(at, ts_start, ts_end, Told(int(told["count"]), float(told["close"])))
+            )
         elif kind == LATE:
-            assert tick is not None
-            rows = stage.late(ts_start, ts_end, tick)
+            rows = stage.late(ts_start, ts_end, Tick(fine, coarse, is_coarse, trades))
         else:
-            rows = stage.closed(kind, ts_start, tick)
+            rows = stage.closed(kind, ts_start, None if fine is None else Tick(fine, coarse, is_coarse, trades))
         yield from self._rows(key, rows)
 
     def _rows(self, key: str, rows: Iterable[StepRow]) -> Iterator[Row]:

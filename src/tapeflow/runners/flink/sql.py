@@ -2,13 +2,16 @@
 
 Rules:
 
-1. Trades and time rows go through one scan and one branch to each aggregation, because a window is closed by a time row
-   that stands behind its on-time trades in the partition.
+1. Trades, time rows and candles of the venue go through one scan and one branch to each aggregation, because a window
+   is closed by a time row that stands behind its on-time trades in the partition.
 2. A row is expanded to the windows that it touches, then grouped by venue, symbol and window. Grouping is done in two
    phases, the first beside the source, so that a window is touched once for many trades.
 3. Open and close are the least and the greatest text of time, id and price, padded: FIRST_VALUE and LAST_VALUE of
    Flink go by arrival. Two orders are kept, by microseconds and by milliseconds, as in `domain.candle`.
-4. A window is closed when its time row has come, or when it has a late trade; ``revision`` counts these.
+4. A window is closed when its time row has come, when it has a late trade, or when the venue's own candle has come;
+   ``revision`` counts late trades.
+5. The venue's candle stands in where it counts more trades than ours. It is one text, its count first and padded: the
+   greatest is the one that counts most.
 """
 
 from __future__ import annotations
@@ -21,6 +24,16 @@ from tapeflow.runners.flink.spec import Folds, Interval, Sliding, Spec
 #: Widths of the padded time and id, and where the price begins behind them.
 TIME, ID = 16, 19
 PRICE_AT = TIME + ID + 1
+
+#: A candle of the venue, and of this what `told` is made from, by place.
+_CANDLE = {
+    "interval": "STRING",
+    "ts_start": "BIGINT",
+    **dict.fromkeys(("open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume"), "STRING"),
+    "count": "BIGINT",
+    "vwap": "DOUBLE",
+}
+TOLD = ("count", "open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "vwap", "interval")
 
 #: A tick whose time is cut to milliseconds.
 _COARSE_TICK = f"SUBSTRING(`tick` FROM 1 FOR {TIME - 3}) || '000' || SUBSTRING(`tick` FROM {TIME + 1})"
@@ -37,11 +50,12 @@ def quoted(text: str) -> str:
 
 
 def source(spec: Spec) -> str:
-    """The table of trades and time rows."""
+    """The table of trades, time rows and candles of the venue."""
+    candle = ", ".join(f"`{name}` {kind}" for name, kind in _CANDLE.items())
     return (
         "CREATE TEMPORARY TABLE `trades` (`venue` STRING, `symbol` STRING, `id` STRING, `first_id` STRING, "
         "`last_id` STRING, `price` STRING, `size` STRING, `side` STRING, `ts_event` BIGINT, `ts_watermark` BIGINT, "
-        f"`coarse` BOOLEAN) WITH ({_read(spec, spec.source)})"
+        f"`coarse` BOOLEAN, `candle` ROW<{candle}>) WITH ({_read(spec, spec.source)})"
     )
 
 
@@ -116,7 +130,7 @@ def _options(rows: Mapping[str, str]) -> str:
 
 
 def parsed(folds: Folds) -> str:
-    """Trades and time rows with their numbers read, each once: Flink joins projections on top of each other into one,
+    """The rows of the topic with their numbers read, each once: Flink joins projections on top of each other into one,
     which would read a text anew for every use of its number. Through what is unnested it does not."""
     first = "COALESCE(`first_id`, `id`)"
     read = {
@@ -125,30 +139,51 @@ def parsed(folds: Folds) -> str:
         "price": _decimal("price", 19, folds.price_scale),
         "size": _decimal("size", 19, folds.size_scale),
         "tick": f"LPAD(CAST(`ts_event` AS STRING), {TIME}, '0') || LPAD({first}, {ID}, '0') || `price`",
+        "told": _told(folds),
     }
     return (
-        "CREATE TEMPORARY VIEW `parsed` AS SELECT t.`venue`, t.`symbol`, t.`id` IS NULL AS `is_time`, t.`ts_event`, "
+        "CREATE TEMPORARY VIEW `parsed` AS SELECT t.`venue`, t.`symbol`, t.`id` IS NOT NULL AS `is_trade`, "
+        "t.`id` IS NULL AND t.`candle` IS NULL AS `is_time`, t.`candle`.`interval` AS `of`, "
+        "COALESCE(t.`ts_event`, t.`candle`.`ts_start`) AS `ts_event`, "
         "t.`ts_watermark`, t.`side`, t.`coarse`, t.`first_id` IS NULL AS `is_single`, r.* "
         f"FROM (SELECT *, ARRAY[ROW({', '.join(read.values())})] AS `once` FROM `trades`) AS t "
         f"CROSS JOIN UNNEST(t.`once`) AS r({', '.join(f'`{name}`' for name in read)})"
     )
 
 
+def _told(folds: Folds) -> str:
+    """A candle of the venue as one text; null where there is none, or none that can be used."""
+    of = {name: f"`candle`.`{name}`" for name in _CANDLE}
+    scales = dict.fromkeys(("open", "high", "low", "close"), folds.price_scale)
+    scales |= dict.fromkeys(("volume", "taker_buy_volume"), folds.size_scale)
+    scales |= {"quote_volume": folds.price_scale + folds.size_scale}
+    numbers = [f"TRY_CAST({of[name]} AS DECIMAL(38, {scale})) IS NOT NULL" for name, scale in scales.items()]
+    text = of | {name: f"CAST({of[name]} AS STRING)" for name in ("count", "vwap")}
+    text["count"] = f"LPAD({text['count']}, {ID}, '0')"
+    parts = " || ' ' || ".join(text[name] for name in TOLD)
+    return f"CASE WHEN `candle` IS NOT NULL AND {of['count']} > 0 AND {' AND '.join(numbers)} THEN {parts} END"
+
+
 def events() -> str:
-    """Trades and time rows, without what cannot be used."""
+    """Trades, time rows and candles of the venue, without what cannot be used."""
     return (
-        "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `is_time`, `ts_event`, `ts_watermark`, `price`, "
-        "`size`, `side` = 'buy' AS `buys`, COALESCE(`last` - `number`, 0) + 1 AS `trades`, `tick`, "
-        f"COALESCE(`coarse`, FALSE) AS `coarse` FROM `parsed` WHERE {_usable()}"
+        "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `is_trade`, `is_time`, `of`, `ts_event`, "
+        "`ts_watermark`, `price`, `size`, `side` = 'buy' AS `buys`, COALESCE(`last` - `number`, 0) + 1 AS `trades`, "
+        f"`tick`, COALESCE(`coarse`, FALSE) AS `coarse`, `told` FROM `parsed` WHERE {_usable()}"
     )
 
 
 def _usable() -> str:
-    """Leaves out what is neither a trade nor a time row: a sink keeps it as a dead letter, and the job must go on."""
+    """Leaves out what is none of them: a sink keeps it as a dead letter, and the job must go on."""
     values = "`ts_event`", "`number`", "`price`", "`size`"
     is_trade = " AND ".join(f"{value} IS NOT NULL" for value in values) + " AND (`is_single` OR `last` IS NOT NULL)"
     known = "`venue` IS NOT NULL AND `symbol` IS NOT NULL"
-    return f"{known} AND (`is_time` AND `ts_watermark` IS NOT NULL OR NOT `is_time` AND {is_trade})"
+    kinds = (
+        f"`is_trade` AND {is_trade}",
+        "`is_time` AND `ts_watermark` IS NOT NULL",
+        "`told` IS NOT NULL AND `ts_event` IS NOT NULL",
+    )
+    return f"{known} AND ({' OR '.join(kinds)})"
 
 
 def _decimal(field: str, digits: int, scale: int) -> str:
@@ -158,7 +193,8 @@ def _decimal(field: str, digits: int, scale: int) -> str:
 def pushed(folds: Folds) -> str:
     """Pushes of klines and time rows as `mean_view` reads them; an answer of the venue has no time and is no push."""
     return (
-        "CREATE TEMPORARY VIEW `pushed` AS SELECT `venue`, `symbol`, `interval` IS NULL AS `is_time`, `ts_event`, "
+        "CREATE TEMPORARY VIEW `pushed` AS SELECT `venue`, `symbol`, `interval` IS NULL AS `is_time`, "
+        "`interval` IS NOT NULL AS `is_trade`, `ts_event`, "
         f"`ts_watermark`, {_decimal('close', 19, folds.price_scale)} AS `price`, CAST(1 AS BIGINT) AS `trades` "
         "FROM `klines` WHERE `venue` IS NOT NULL AND `symbol` IS NOT NULL AND (`interval` IS NULL AND `ts_watermark` "
         f"IS NOT NULL OR `ts_event` IS NOT NULL AND {_decimal('close', 19, folds.price_scale)} IS NOT NULL)"
@@ -187,7 +223,7 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
     end = "`ts_start` + `length`"
     nothing = f"CAST(0 AS DECIMAL(19, {folds.size_scale}))"
     late = f"`ts_watermark` >= {end}"
-    on_time = f"NOT `is_time` AND (`ts_watermark` IS NULL OR `ts_watermark` < {end})"
+    on_time = f"`is_trade` AND (`ts_watermark` IS NULL OR `ts_watermark` < {end})"
     totals = {
         "opened": "MIN(`tick`)",
         "closed_at": "MAX(`tick`)",
@@ -199,16 +235,18 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
         "volume": "SUM(`size`)",
         "quote": "SUM(`quote`)",
         "rough": "SUM(`rough`)",
-        "bought": f"SUM(CASE WHEN `is_time` THEN NULL WHEN `buys` THEN `size` ELSE {nothing} END)",
-        "trades": "SUM(CASE WHEN `is_time` THEN 0 ELSE `trades` END)",
-        "revision": f"SUM(CASE WHEN NOT `is_time` AND {late} THEN 1 ELSE 0 END)",
+        "bought": f"SUM(CASE WHEN NOT `is_trade` THEN NULL WHEN `buys` THEN `size` ELSE {nothing} END)",
+        "trades": "SUM(CASE WHEN `is_trade` THEN `trades` ELSE 0 END)",
+        "revision": f"SUM(CASE WHEN `is_trade` AND {late} THEN 1 ELSE 0 END)",
         "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
+        "told": "MAX(`told`)",
     }
     if any(interval.steps for interval in intervals):
         totals |= {
             "step_tick": f"MAX(CASE WHEN {on_time} THEN `tick` END)",
             "step_coarse_tick": f"MAX(CASE WHEN {on_time} THEN `coarse_tick` END)",
             "step_coarse": f"MAX(CASE WHEN {on_time} AND `coarse` THEN 1 ELSE 0 END)",
+            "step_trades": f"SUM(CASE WHEN {on_time} THEN `trades` ELSE 0 END)",
         }
     made = (f"{value} AS `{field}`" for field, value in _of_a_candle(folds).items())
     windows = ", ".join(_window_of(folds.intervals.index(one), one) for one in intervals)
@@ -234,11 +272,12 @@ def _of_a_candle(folds: Folds) -> dict[str, str]:
 
 
 def _window_of(at: int, one: Interval) -> str:
-    """The window of an interval that a trade is in, or that a time row closes: then null if it closes none."""
+    """The window of an interval that a trade is in, a time row closes or the venue's candle is of; else null."""
     back = _since(one.origin_us, one.size_us)
     start = (
-        f"CASE WHEN NOT `is_time` THEN `ts_event` - {back('ts_event')} "
-        f"WHEN {back('ts_watermark')} = 0 THEN `ts_watermark` - {one.size_us} END"
+        f"CASE WHEN `is_trade` THEN `ts_event` - {back('ts_event')} "
+        f"WHEN `is_time` THEN CASE WHEN {back('ts_watermark')} = 0 THEN `ts_watermark` - {one.size_us} END "
+        f"WHEN `of` = {quoted(one.name)} AND {back('ts_event')} = 0 THEN `ts_event` END"
     )
     return f"ROW({at}, CAST({one.size_us} AS BIGINT), {start})"
 
@@ -253,15 +292,16 @@ def mean_view(name: str, means: tuple[Sliding, ...], table: str, kept_us: int) -
     kept = max(mean.size_us for mean in means) + kept_us
     windows = ", ".join(_window_of_mean(mean, at) for mean in means for at in range(_reach(mean)))
     expanded = (
-        "SELECT e.*, w.`length`, w.`slide`, w.`ts_end` FROM (SELECT `venue`, `symbol`, `is_time`, `ts_watermark`, "
+        "SELECT e.*, w.`length`, w.`slide`, w.`ts_end` FROM (SELECT `venue`, `symbol`, `is_time`, `is_trade`, "
+        "`ts_watermark`, "
         f"`trades`, `price` * CAST(`trades` AS DECIMAL(10, 0)) AS `paid`, ARRAY[{windows}] AS `windows` "
         f"FROM `{table}`) AS e "
         "CROSS JOIN UNNEST(e.`windows`) AS w(`length`, `slide`, `ts_end`) WHERE w.`ts_end` IS NOT NULL"
     )
     totals = {
         "paid": "SUM(`paid`)",
-        "trades": "SUM(CASE WHEN `is_time` THEN 0 ELSE `trades` END)",
-        "revision": "SUM(CASE WHEN NOT `is_time` AND `ts_watermark` >= `ts_end` THEN 1 ELSE 0 END)",
+        "trades": "SUM(CASE WHEN `is_trade` THEN `trades` ELSE 0 END)",
+        "revision": "SUM(CASE WHEN `is_trade` AND `ts_watermark` >= `ts_end` THEN 1 ELSE 0 END)",
         "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
     }
     return _grouped(name, ("venue", "symbol", "length", "slide", "ts_end"), totals, expanded, kept)
@@ -272,9 +312,8 @@ def _window_of_mean(mean: Sliding, at: int) -> str:
     back = _since(0, mean.slide_us)
     first = mean.slide_us * (at + 1)
     holds = f" AND {back('ts_event')} + {mean.size_us} >= {first}" if mean.size_us % mean.slide_us else ""
-    closes = "" if at else f" WHEN {back('ts_watermark')} = 0 THEN `ts_watermark`"
-    end = f"CASE WHEN NOT `is_time`{holds} THEN `ts_event` - {back('ts_event')} + {first}"
-    end += f"{' WHEN NOT `is_time` THEN NULL' if holds else ''}{closes} END"
+    closes = "" if at else f" WHEN `is_time` AND {back('ts_watermark')} = 0 THEN `ts_watermark`"
+    end = f"CASE WHEN `is_trade`{holds} THEN `ts_event` - {back('ts_event')} + {first}{closes} END"
     return f"ROW(CAST({mean.size_us} AS BIGINT), CAST({mean.slide_us} AS BIGINT), {end})"
 
 
@@ -291,9 +330,10 @@ def _grouped(name: str, keys: Iterable[str], totals: Mapping[str, str], expanded
 
 
 #: What rows of `results` are beside candles, whose kind is the number of their interval.
-LATE, TIME_ROW, MEAN = -1, -2, -3
+LATE, TIME_ROW, MEAN, VENUE = -1, -2, -3, -4
 
-#: The columns of `results`. A late trade has its event time in ``ts_start`` and its stamp in ``ts_end``, as a time row.
+#: The columns of `results`. A late trade has its event time in ``ts_start`` and its stamp in ``ts_end``, as a time row;
+#: a candle of the venue its start and its stamp, and itself in ``tick``. ``of_steps`` are the trades of a tick.
 COLUMNS = {
     "kind": "INT",
     "venue": "STRING",
@@ -310,11 +350,14 @@ COLUMNS = {
     "taker_buy_volume": "STRING",
     "count": "BIGINT",
     "ratio": "DOUBLE",
+    "source": "STRING",
+    "told": "BOOLEAN",
     "timed": "BOOLEAN",
     "revision": "BIGINT",
     "tick": "STRING",
     "coarse_tick": "STRING",
     "coarse": "BOOLEAN",
+    "of_steps": "BIGINT",
 }
 
 
@@ -346,12 +389,7 @@ def _select(values: Mapping[str, str], table: str) -> str:
 def _candles(folds: Folds, view: str) -> str:
     limit = 10.0 ** (_LIMIT_DIGITS - folds.price_scale - folds.size_scale) * (1 - _SLACK)
     fits = f"`rough` < CAST({limit!r} AS DOUBLE)"
-    values = {
-        "kind": "`interval`",
-        "venue": "`venue`",
-        "symbol": "`symbol`",
-        "ts_start": "`ts_start`",
-        "ts_end": "`ts_start` + `length`",
+    ours = {
         "open": _price_of("CASE WHEN `coarse` = 1 THEN `coarse_opened` ELSE `opened` END"),
         "high": exact("`high`", folds.price_scale),
         "low": exact("`low`", folds.price_scale),
@@ -361,11 +399,27 @@ def _candles(folds: Folds, view: str) -> str:
         "taker_buy_volume": exact("`bought`", folds.size_scale),
         "count": "`trades`",
         "ratio": f"CASE WHEN {fits} THEN CAST(`quote` AS DOUBLE) / CAST(`volume` AS DOUBLE) END",
+        "source": "'trades'",
+    }
+    venue = {name: f"SPLIT_INDEX(`told`, ' ', {TOLD.index(name)})" for name in ours if name in TOLD}
+    venue["count"] = f"CAST({venue['count']} AS BIGINT)"
+    venue["ratio"] = f"CAST(SPLIT_INDEX(`told`, ' ', {TOLD.index('vwap')}) AS DOUBLE)"
+    venue["source"] = "'venue'"
+    stands = f"`told` IS NOT NULL AND {venue['count']} > `trades`"
+    values = {
+        "kind": "`interval`",
+        "venue": "`venue`",
+        "symbol": "`symbol`",
+        "ts_start": "`ts_start`",
+        "ts_end": "`ts_start` + `length`",
+        **{name: f"CASE WHEN {stands} THEN {venue[name]} ELSE {value} END" for name, value in ours.items()},
+        "told": "`told` IS NOT NULL",
         "timed": "`timed` = 1",
         "revision": "`revision`",
     }
     if "indicators" in folds.channels:
         values |= {"tick": "`step_tick`", "coarse_tick": "`step_coarse_tick`", "coarse": "`step_coarse` = 1"}
+        values["of_steps"] = "`step_trades`"
     return _select(values, f"`{view}`")
 
 
@@ -387,20 +441,21 @@ def _means(view: str) -> str:
 
 
 def _step_events(folds: Folds) -> str:
-    """Time rows, and trades that are late for the shortest interval with steps."""
+    """Time rows, trades that are late for the shortest interval with steps, and candles of the venue."""
     shortest = min((one for one in folds.intervals if one.steps), key=lambda one: one.size_us)
     end = f"`ts_event` - {_since(shortest.origin_us, shortest.size_us)('ts_event')} + {shortest.size_us}"
     values = {
-        "kind": f"CASE WHEN `is_time` THEN {TIME_ROW} ELSE {LATE} END",
+        "kind": f"CASE WHEN `is_time` THEN {TIME_ROW} WHEN `is_trade` THEN {LATE} ELSE {VENUE} END",
         "venue": "`venue`",
         "symbol": "`symbol`",
         "ts_start": "`ts_event`",
         "ts_end": "`ts_watermark`",
-        "tick": "`tick`",
+        "tick": "COALESCE(`tick`, `told`)",
         "coarse_tick": _COARSE_TICK,
         "coarse": "`coarse`",
+        "of_steps": "`trades`",
     }
-    return _select(values, f"`events` WHERE `is_time` OR `ts_watermark` >= {end}")
+    return _select(values, f"`events` WHERE NOT `is_trade` OR `ts_watermark` >= {end}")
 
 
 def candle_rows(folds: Folds) -> str:
@@ -408,8 +463,8 @@ def candle_rows(folds: Folds) -> str:
     names = " ".join(f"WHEN {at} THEN {quoted(one.name)}" for at, one in enumerate(folds.intervals))
     return (
         f"SELECT `venue`, `symbol`, CASE `kind` {names} END, `ts_start`, `ts_end`, `open`, `high`, `low`, `close`, "
-        "`volume`, `quote_volume`, `taker_buy_volume`, `count`, `ratio`, 'trades', `timed` OR `revision` > 0, "
-        "`revision` FROM `results` WHERE `kind` >= 0 AND `count` > 0"
+        "`volume`, `quote_volume`, `taker_buy_volume`, `count`, `ratio`, `source`, "
+        "`timed` OR `told` OR `revision` > 0, `revision` FROM `results` WHERE `kind` >= 0 AND `count` > 0"
     )
 
 
@@ -422,11 +477,12 @@ def mean_rows() -> str:
 
 
 def step_rows(folds: Folds) -> str:
-    """From `results` what the steps read: closed windows as their time row found them, late trades, time rows."""
+    """From `results` what the steps read: closed windows as their time row found them, late trades, time rows, candles
+    of the venue."""
     stepped = ", ".join(str(at) for at, one in enumerate(folds.intervals) if one.steps)
     return (
-        "SELECT `venue`, `symbol`, `kind`, `ts_start`, `ts_end`, `tick`, `coarse_tick`, `coarse` FROM `results` "
-        f"WHERE `kind` IN ({LATE}, {TIME_ROW}) OR `kind` IN ({stepped}) AND `timed`"
+        "SELECT `venue`, `symbol`, `kind`, `ts_start`, `ts_end`, `tick`, `coarse_tick`, `coarse`, `of_steps` "
+        f"FROM `results` WHERE `kind` IN ({LATE}, {TIME_ROW}, {VENUE}) OR `kind` IN ({stepped}) AND `timed`"
     )
 
 

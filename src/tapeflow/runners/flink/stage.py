@@ -1,11 +1,14 @@
-"""The steps of one symbol: closed windows, late trades and time rows in, indicator rows out, as `engine.indicators`.
+"""The steps of one symbol: closed windows, late trades, time rows and candles of the venue in, indicator rows out, as
+`engine.indicators`.
 
 Rules:
 
-1. Late trades and time rows come in the order of the partition. Closed windows come from an aggregation of their own
-   and in no order. So what is in order waits in a queue: a time row goes on when the windows that it closes are all
-   there (an empty one comes too, without a tick), and what stands behind it waits with it. No clock decides anything.
-2. A late trade gives each closed window that holds it a revision. Dirty lines are computed again when the watermark
+1. Late trades, time rows and candles of the venue come in the order of the partition. Closed windows come from an
+   aggregation of their own and in no order. So what is in order waits in a queue: a time row goes on when the windows
+   that it closes are all there (an empty one comes too, without a tick), and what stands behind it waits with it. No
+   clock decides anything.
+2. A late trade gives each closed window that holds it a revision; a candle of the venue stands in its window where it
+   counts more trades than ours, and gives none. Dirty lines are computed again when the watermark
    stands in a later second, all of the symbol's, as the embedded engine does; for a symbol that has fallen silent a
    time row says so (`engine.closings`).
 """
@@ -19,8 +22,11 @@ import msgspec
 
 from tapeflow.domain.step import Step
 from tapeflow.domain.time import SECOND
-from tapeflow.runners.flink.line import Kept, Line, LineRow, Tick
+from tapeflow.runners.flink.line import Kept, Line, LineRow, Part, Tick, Told
 from tapeflow.runners.flink.spec import Interval
+
+#: A watermark before all others.
+_NEVER = -(2**63)
 
 
 class StepRow(NamedTuple):
@@ -31,17 +37,19 @@ class StepRow(NamedTuple):
 
 
 class Queued(msgspec.Struct, array_like=True, gc=False):
-    """A late trade at ``ts``, or a time row without a tick."""
+    """A late trade at ``ts``, the venue's candle of an interval that begins there, or a time row with neither."""
 
     ts_watermark: int
     ts: int = 0
     tick: Tick | None = None
+    told: Told | None = None
+    interval: int = 0
 
 
 class Small(msgspec.Struct, array_like=True):
     """What is kept of a symbol beside its lines; ``dirty`` is the second of the watermark at the first revision."""
 
-    done: int = -(2**63)
+    done: int = _NEVER
     dirty: int | None = None
     first: int = 0
     next: int = 0
@@ -92,6 +100,10 @@ class Stage:
         """A time row."""
         return self._put(Queued(ts_watermark))
 
+    def venue(self, interval: int, ts_start: int, ts_watermark: int | None, told: Told) -> list[StepRow]:
+        """A closed candle of the venue; without a stamp where nothing was heard of the symbol before."""
+        return self._put(Queued(_NEVER if ts_watermark is None else ts_watermark, ts_start, None, told, interval))
+
     def _put(self, queued: Queued) -> list[StepRow]:
         small = self._small
         if small.first == small.next:
@@ -123,6 +135,8 @@ class Stage:
         """The rows of what is next, None if it must wait."""
         if queued.tick is not None:
             return list(self._late(queued.ts, queued.ts_watermark, queued.tick))
+        if queued.told is not None:
+            return self._venue(queued.interval, queued.ts, queued.ts_watermark, queued.told)
         return self._time(queued.ts_watermark)
 
     def _time(self, ts_watermark: int) -> list[StepRow] | None:
@@ -141,7 +155,7 @@ class Stage:
             tick = msgspec.msgpack.decode(packed or b"\xc0", type=Tick | None)
             if tick is not None:
                 ts_start = ts_watermark - self._what.intervals[at].size_us
-                rows += self._candle(at, ts_start, tick, 0, ts_watermark)
+                rows += self._candle(at, ts_start, Part(tick, 0), ts_watermark)
             self._kept.drop(names[at])
         self._small.done = ts_watermark
         return rows
@@ -150,18 +164,24 @@ class Stage:
         for at, interval in enumerate(self._what.intervals):
             ts_start = ts_event - (ts_event - interval.origin_us) % interval.size_us
             if self._lines[at] is not None and ts_start + interval.size_us <= ts_watermark:
-                yield from self._candle(at, ts_start, tick, 1, ts_watermark)
+                yield from self._candle(at, ts_start, Part(tick, 1), ts_watermark)
 
-    def _candle(self, at: int, ts_start: int, tick: Tick, revision: int, ts_watermark: int) -> list[StepRow]:
+    def _venue(self, at: int, ts_start: int, ts_watermark: int, told: Told) -> list[StepRow]:
+        line = self._lines[at]
+        if line is None or not line.stands(ts_start, told):
+            return []
+        return self._candle(at, ts_start, Part(None, 0, told), ts_watermark)
+
+    def _candle(self, at: int, ts_start: int, part: Part, ts_watermark: int) -> list[StepRow]:
         line, rows = self._lines[at], self._tick(ts_watermark)
         assert line is not None
         if ts_start > line.newest:
             if self._small.dirty is not None:  # a late trade opened and closed this candle within one second
                 rows += self._recompute()
-            rows += [StepRow(at, row) for row in line.add(ts_start, tick, revision)]
+            rows += [StepRow(at, row) for row in line.add(ts_start, part)]
             line.prune(ts_watermark - self._what.kept_us - self._what.intervals[at].size_us)
         else:
-            line.revise(ts_start, tick)
+            line.revise(ts_start, part)
             if self._small.dirty is None:
                 self._small.dirty = ts_watermark // SECOND
         return rows

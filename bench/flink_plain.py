@@ -1,7 +1,8 @@
-"""The job of bench/flink.py as one writes it in Flink SQL, first and last value by arrival; in two ways.
+"""The job of bench/flink.py as one writes it in Flink SQL, in three ways.
 
-`plain`: window functions over event time, which give a row when a window ends and drop late trades. `corrected`: keyed
-aggregations, whose rows form and are corrected by late trades, as ours are.
+`plain`: window functions over event time, which give a row when a window ends and drop late trades; first and last
+value by arrival. `corrected`: keyed aggregations, whose rows form and are corrected by late trades, as ours are; first
+and last value by arrival still. `right`: the same with right opens and closes, the first and the last by time and id.
 
 Run by the Python of the Flink environment: ``python bench/flink_plain.py WAY REST_ADDRESS KAFKA TOPIC NAME JARS``.
 """
@@ -45,6 +46,14 @@ _CORRECTED_CANDLES = """INSERT INTO candles SELECT venue, symbol, window_end, FI
  MIN(price), LAST_VALUE(price), SUM(size), SUM(price * size), SUM(CASE WHEN side = 'buy' THEN size ELSE 0 END), COUNT(*)
  FROM (SELECT *, ts_event - MOD(ts_event, 1000000) + 1000000 AS window_end FROM trades WHERE id IS NOT NULL)
  GROUP BY venue, symbol, window_end"""
+#: A text that sorts by time and id, and ends with the price.
+_TICK = "LPAD(CAST(ts_event AS STRING), 16, '0') || LPAD(id, 19, '0') || CAST(price AS STRING)"
+_RIGHT_CANDLES = f"""INSERT INTO candles SELECT venue, symbol, window_end,
+ CAST(SUBSTRING(MIN(tick) FROM 36) AS DECIMAL(19, 8)), MAX(price), MIN(price),
+ CAST(SUBSTRING(MAX(tick) FROM 36) AS DECIMAL(19, 8)), SUM(size), SUM(price * size),
+ SUM(CASE WHEN side = 'buy' THEN size ELSE 0 END), COUNT(*)
+ FROM (SELECT *, ts_event - MOD(ts_event, 1000000) + 1000000 AS window_end, {_TICK} AS tick
+ FROM trades WHERE id IS NOT NULL) GROUP BY venue, symbol, window_end"""
 _ENDS = ", ".join(f"ts_event - MOD(ts_event, 500000) + {(at + 1) * 500_000}" for at in range(6))
 _CORRECTED_MEANS = f"""INSERT INTO moving_average SELECT venue, symbol, window_end, AVG(CAST(price AS DOUBLE)), COUNT(*)
  FROM trades CROSS JOIN UNNEST(ARRAY[{_ENDS}]) AS w(window_end) WHERE id IS NOT NULL
@@ -65,7 +74,7 @@ def main(way: str, address: str, kafka: str, topic: str, name: str, jars: str) -
         "pipeline.jars": jars, "pipeline.name": name, "parallelism.default": "1",
         "execution.checkpointing.interval": "10 s", "table.exec.source.idle-timeout": "2 s",
     }  # fmt: skip
-    rows |= _CORRECTED if way == "corrected" else {}
+    rows |= {} if way == "plain" else _CORRECTED
     made = Configuration()
     for key, value in rows.items():
         made.set_string(key, value)
@@ -73,10 +82,11 @@ def main(way: str, address: str, kafka: str, topic: str, name: str, jars: str) -
     tables = StreamTableEnvironment.create(StreamExecutionEnvironment(java(made._j_configuration)))
     given = {"topic": topic, "kafka": kafka, "name": name}
     tables.execute_sql(_SOURCE.format(**given))
-    if way == "corrected":
-        sink, keys, inserts = _CORRECTED_SINK, "", (_CORRECTED_CANDLES, _CORRECTED_MEANS)
-    else:
+    if way == "plain":
         sink, keys, inserts = _SINK, f"{_KEYS}, ", (_CANDLES, _MEANS)
+    else:
+        candles = _CORRECTED_CANDLES if way == "corrected" else _RIGHT_CANDLES
+        sink, keys, inserts = _CORRECTED_SINK, "", (candles, _CORRECTED_MEANS)
     tables.execute_sql(sink.format(channel="candles", fields=f"{keys}{_VALUES}, n BIGINT", **given))
     tables.execute_sql(sink.format(channel="moving_average", fields=f"{keys}mean DOUBLE, n BIGINT", **given))
     wanted = tables.create_statement_set()

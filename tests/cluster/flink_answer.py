@@ -248,11 +248,16 @@ def last(
     return known, wrong
 
 
+def told_of(topic: Sequence[dict[str, Any]]) -> set[Any]:
+    """The keys of the candles that the venue has told among trades."""
+    told = [row | row["candle"] for row in topic if "candle" in row]
+    return {tuple(row[name] for name in CHANNELS["candles"].key) for row in told}
+
+
 def differences(bus: Bus, spec: Spec, wanted: Answer) -> list[str]:
     """What Flink gave otherwise than the embedded engine, in words."""
     found: list[str] = []
-    told = [row | row["candle"] for row in wanted.topic if "candle" in row]
-    again = {tuple(row[name] for name in CHANNELS["candles"].key) for row in told}
+    again = told_of(wanted.topic)
     for channel in spec.folds.channels:
         rows, wrong = last(bus.read(spec.topics[channel]), channel, again)
         want = {tuple(row[name] for name in CHANNELS[channel].key): row for row in wanted.rows[channel]}

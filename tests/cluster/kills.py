@@ -34,7 +34,7 @@ if __name__ == "__main__":
 
 from cluster.cluster import Role, rows, settings, wrong_trades
 from cluster.flink_answer import Bus as Topics
-from cluster.flink_answer import last
+from cluster.flink_answer import last, told_of
 from live.running import Venue
 from live.truth import _candles, _truth
 from servers import CACHE
@@ -307,12 +307,12 @@ def of_tables(whole: Whole) -> dict[str, Windows]:
     }
 
 
-def of_topics(topics: Topics) -> tuple[dict[str, Windows], list[str]]:
+def of_topics(topics: Topics, published: Sequence[dict[str, Any]]) -> tuple[dict[str, Windows], list[str]]:
     """The last row of each closed window in the topics, and what must never stand there."""
     made: dict[str, Windows] = {}
     wrong: list[str] = []
     for channel in ("candles", "moving_average", "indicators"):
-        known, found = last(topics.read(f"{PREFIX}{channel}"), channel)
+        known, found = last(topics.read(f"{PREFIX}{channel}"), channel, told_of(published))
         wrong += found
         made[channel] = dict(_told(channel, known.values()))
     return made, wrong
@@ -393,7 +393,7 @@ def compare(whole: Whole, until_s: float) -> tuple[dict[str, int], list[str]]:
     truth = truth_of(whole.venue, published)
     end = time.monotonic() + until_s
     while True:
-        topics, strange = of_topics(Topics(bootstrap))
+        topics, strange = of_topics(Topics(bootstrap), published)
         wrong = strange + differences("topic", topics, truth)
         wrong += differences("table", of_tables(whole), truth) + wrong_tables(whole, truth)
         wrong += wrong_gateway(whole, truth)

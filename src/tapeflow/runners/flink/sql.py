@@ -248,13 +248,19 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
             "step_coarse": f"MAX(CASE WHEN {on_time} AND `coarse` THEN 1 ELSE 0 END)",
             "step_trades": f"SUM(CASE WHEN {on_time} THEN `trades` ELSE 0 END)",
         }
-    made = (f"{value} AS `{field}`" for field, value in _of_a_candle(folds).items())
-    windows = ", ".join(_window_of(folds.intervals.index(one), one) for one in intervals)
-    expanded = (
-        "SELECT e.*, i.`interval`, i.`length`, i.`ts_start` "
-        f"FROM (SELECT *, {', '.join(made)}, ARRAY[{windows}] AS `windows` FROM `events`) AS e "
-        "CROSS JOIN UNNEST(e.`windows`) AS i(`interval`, `length`, `ts_start`) WHERE i.`ts_start` IS NOT NULL"
-    )
+    made = ", ".join(f"{value} AS `{field}`" for field, value in _of_a_candle(folds).items())
+    windows = [_window_of(folds.intervals.index(one), one) for one in intervals]
+    if len(windows) == 1:  # an array costs as much as what is done with its rows
+        names = zip(("interval", "length", "ts_start"), windows[0], strict=True)
+        own = ", ".join(f"{value} AS `{name}`" for name, value in names)
+        expanded = f"SELECT * FROM (SELECT *, {made}, {own} FROM `events`) AS e WHERE `ts_start` IS NOT NULL"
+    else:
+        rows = ", ".join(f"ROW({', '.join(window)})" for window in windows)
+        expanded = (
+            "SELECT e.*, i.`interval`, i.`length`, i.`ts_start` "
+            f"FROM (SELECT *, {made}, ARRAY[{rows}] AS `windows` FROM `events`) AS e "
+            "CROSS JOIN UNNEST(e.`windows`) AS i(`interval`, `length`, `ts_start`) WHERE i.`ts_start` IS NOT NULL"
+        )
     return _grouped(name, ("venue", "symbol", "interval", "ts_start", "length"), totals, expanded, kept)
 
 
@@ -271,15 +277,16 @@ def _of_a_candle(folds: Folds) -> dict[str, str]:
     return {"quote": quote, "rough": rough, "coarse_tick": _COARSE_TICK}
 
 
-def _window_of(at: int, one: Interval) -> str:
-    """The window of an interval that a trade is in, a time row closes or the venue's candle is of; else null."""
+def _window_of(at: int, one: Interval) -> tuple[str, str, str]:
+    """Number, length and start of the window of an interval that a trade is in, a time row closes or the venue's candle
+    is of; without a start where there is none."""
     back = _since(one.origin_us, one.size_us)
     start = (
         f"CASE WHEN `is_trade` THEN `ts_event` - {back('ts_event')} "
         f"WHEN `is_time` THEN CASE WHEN {back('ts_watermark')} = 0 THEN `ts_watermark` - {one.size_us} END "
         f"WHEN `of` = {quoted(one.name)} AND {back('ts_event')} = 0 THEN `ts_event` END"
     )
-    return f"ROW({at}, CAST({one.size_us} AS BIGINT), {start})"
+    return str(at), f"CAST({one.size_us} AS BIGINT)", start
 
 
 def _since(origin_us: int, size_us: int) -> Callable[[str], str]:

@@ -52,6 +52,18 @@ BREAKS = (
         "                if True:\n",
     ),
     Break(
+        "nothing is said after what is late",
+        "src/tapeflow/engine/closings.py",
+        "            _insert(waiting, stamp // SECOND * SECOND + SECOND)\n",
+        "            pass\n",
+    ),
+    Break(
+        "the venue's candles come before all trades of a batch",
+        "src/tapeflow/stores/results.py",
+        '            place = self._count("trades")\n',
+        "            place = 0\n",
+    ),
+    Break(
         "a push of a kline counts twice",
         "src/tapeflow/engine/pushes.py",
         "        if key in seen:\n            return False",

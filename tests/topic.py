@@ -167,7 +167,7 @@ def answer(
     """
     sink, engine = _heard(flow, flow, channels=(*EVENTS, *RESULTS), compiled=compiled)
     half = len(raws) // 2 if quiet_us else len(raws)
-    _feed(engine, raws[:half], batch)
+    feed(engine, raws[:half], batch)
     trades: list[dict[str, Any]] = []
     pushes: list[dict[str, Any]] = []
     if quiet_us:
@@ -175,7 +175,7 @@ def answer(
         engine.flush()
         trades, pushes = sink.taken(engine)
     pauses = (len(trades), len(pushes))
-    _feed(engine, [_moved(raw, quiet_us) for raw in raws[half:]], batch)
+    feed(engine, [_moved(raw, quiet_us) for raw in raws[half:]], batch)
     _end(engine, raws, quiet_us)
     rest = sink.taken(engine)
     return Answer(trades + rest[0], pushes + rest[1], _rows(sink), pauses, _forming(engine, sink.new(RESULTS)))
@@ -191,7 +191,7 @@ def answer_with_past(flow: Flow, raws: Sequence[Raw], answers: Sequence[Told], *
     for each in [*sorted(answers, key=lambda one: one.place), None]:
         until = len(raws) if each is None else each.place
         for one in (engine, collector):
-            _feed(one, raws[at:until], batch)
+            feed(one, raws[at:until], batch)
             if each is not None:
                 one.feed(each.frames())
         at = until
@@ -228,12 +228,13 @@ def topic_of(flow: Flow, raws: Sequence[Raw], *, batch: int = 997) -> list[dict[
     events = Builder("events")
     events.trades()
     sink, engine = _heard(flow, events.build(), channels=EVENTS)
-    _feed(engine, raws, batch)
+    feed(engine, raws, batch)
     engine.finish()
     return sink.taken(engine)[0]
 
 
-def _feed(engine: Engine, raws: Sequence[Raw], batch: int) -> None:
+def feed(engine: Engine, raws: Sequence[Raw], batch: int) -> None:
+    """Give an engine trades, so many at once, and pushes with them if its flow reads any."""
     has_klines = any(node.input == "klines" for node in engine.flow.nodes)
     for at in range(0, len(raws), batch):
         part = raws[at : at + batch]

@@ -17,10 +17,12 @@ from tapeflow.engine.closings import Closings
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
 from tapeflow.engine.pushes import Pushes
+from tapeflow.engine.results import VENUE_CANDLES
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Candles, Flow, Mean
 from tapeflow.stores.events import lines
 from tapeflow.stores.results import Results
+from topic import Raw, Told, feed, hidden, market, past
 
 US = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -177,3 +179,48 @@ def test_batches_change_nothing_within_a_symbol() -> None:
         for symbol in ("AAAUSDT", "BBBUSDT"):
             mine = [[row for row in rows[channel] if row["symbol"] == symbol] for rows in (one, many)]
             assert mine[0] == mine[1]
+
+
+def collected(raws: list[Raw], answers: list[Told], cuts: list[int]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each symbol, of batches that are put together as a pipeline does."""
+    whole = flow()
+    part = events_of(whole, with_klines=False)
+
+    def new() -> Results:
+        return Results(whole, "binance", ("trades", VENUE_CANDLES), **SCALES)
+
+    sink, held = new(), new()
+    told = list(whole.of(Candles))
+    swapped = _Swapped(lambda: sink)
+    engine = Engine(part, venues.create("binance"), swapped, channels=("trades",), of_tape=True, told=told)
+    closings = Closings(windows_of(whole, "trades"))
+    places = sorted({0, len(raws), *cuts, *(one.place for one in answers)})
+    for start, stop in zip([0, *places], places, strict=False):
+        feed(engine, raws[start:stop], 100)
+        for one in answers:
+            if one.place == stop:
+                engine.feed(one.frames())
+        if stop in cuts or stop == len(raws):
+            engine.flush()
+            results, sink = sink, new()
+            results.names = engine.symbols
+            closed_among(results, engine.watermarks(), closings, None)
+            held.merge(results)
+    out: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in map(json.loads, lines(held, "trades")[1]):
+        out[row["symbol"]].append(row)
+    return out
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_candles_of_the_venue_have_their_place_whatever_the_batches_are(seed: int) -> None:
+    whole = market(seed, 3000, late=0.1, late_s=30.0, rate=12.0)
+    raws = [raw for raw in whole if not hidden(raw, whole)]
+    answers = past(whole, raws)
+    once = collected(raws, answers, [])
+    assert sum("candle" in row for rows in once.values() for row in rows) > 300
+    for cuts in ([100, 1500], list(range(0, len(raws), 7))):
+        assert collected(raws, answers, cuts) == once
+    for rows in once.values():
+        stamps = [row["ts_watermark"] for row in rows if row["ts_watermark"] is not None]
+        assert stamps == sorted(stamps), "what has a stamp stands where its stamp says"

@@ -159,9 +159,17 @@ class Answer(msgspec.Struct):
 
 
 def answer(
-    flow: Flow, raws: Sequence[Raw], *, batch: int = 997, compiled: bool | None = None, quiet_us: int = 0
+    flow: Flow,
+    raws: Sequence[Raw],
+    *,
+    batch: int = 997,
+    compiled: bool | None = None,
+    quiet_us: int = 0,
+    after_us: int = 2 * SECOND,
 ) -> Answer:
     """Run trades through the embedded engine; with ``quiet_us`` all symbols are quiet for so long in the middle.
+
+    At the end ``after_us`` pass: what is late there has its second too, or those that have no clock are not told.
 
     A flow that reads klines is given pushes of them too, at the times and prices of most trades.
     """
@@ -176,7 +184,7 @@ def answer(
         trades, pushes = sink.taken(engine)
     pauses = (len(trades), len(pushes))
     feed(engine, [_moved(raw, quiet_us) for raw in raws[half:]], batch)
-    _end(engine, raws, quiet_us)
+    _end(engine, raws, quiet_us + after_us)
     rest = sink.taken(engine)
     return Answer(trades + rest[0], pushes + rest[1], _rows(sink), pauses, _forming(engine, sink.new(RESULTS)))
 
@@ -196,7 +204,7 @@ def answer_with_past(flow: Flow, raws: Sequence[Raw], answers: Sequence[Told], *
                 one.feed(each.frames())
         at = until
     for one in (engine, collector):
-        _end(one, raws)
+        _end(one, raws, 2 * SECOND)
     sink.results.names = engine.symbols
     return Answer(*heard.taken(collector), _rows(sink), forming=_forming(engine, sink.new(RESULTS)))
 
@@ -207,9 +215,9 @@ def _heard(whole: Flow, flow: Flow, **more: Any) -> tuple[Heard, Engine]:
     return sink, Engine(flow, venue, sink, **more)
 
 
-def _end(engine: Engine, raws: Sequence[Raw], quiet_us: int = 0) -> None:
-    """What is late at the end has its second too: nothing after it is told to those that have no clock."""
-    engine.tick(max((raw.ts_recv or raw.ts_event for raw in raws), default=0) + quiet_us + 2 * SECOND)
+def _end(engine: Engine, raws: Sequence[Raw], after_us: int) -> None:
+    if after_us:
+        engine.tick(max((raw.ts_recv or raw.ts_event for raw in raws), default=0) + after_us)
     engine.finish()
 
 

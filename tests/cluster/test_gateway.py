@@ -180,7 +180,7 @@ def bare(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, int], tuple[Any, ...
 def test_forming_indicators_are_what_the_windows_close_with(computing: Cluster) -> None:
     """Rows of topics are the embedded engine's; a gateway learns of them from the database, and from topics alone."""
     cluster, flow = computing, FORMING.flow()
-    before, after, later = (answer(flow, trades(count)) for count in (199, 203, 221))
+    before, after, later = (answer(flow, trades(count), after_us=0) for count in (199, 203, 221))
     send(cluster, before)
     sink = cluster.start()
     cluster.until(lambda: len(cluster.rows("SELECT 1 FROM indicators")) == len(before.rows["indicators"]))

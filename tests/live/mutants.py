@@ -148,8 +148,8 @@ async def through(folder: Path, seed: int, number: int) -> Seen:
     end = time.monotonic() + 60
     while time.monotonic() < end and live.status().get("counts", {}).get("frames", 0) < number:
         await asyncio.sleep(0.2)
-    status = live.status()
     code = await asyncio.to_thread(live.stop)
+    status = live.status()  # the last one: deltas that wait for a book are looked at as late as at the end
     sockets.close()
     await runner.cleanup()
     wrong = [] if code == 0 else [f"the run ended with {code}: {live.text()}"]

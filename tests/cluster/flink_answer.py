@@ -9,6 +9,7 @@ Kafka and Flink are those of `tapeflow stack up --services kafka,flink`.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -77,6 +78,23 @@ POISON = (
     b'{"venue":"binance","symbol":"S00USDT","id":"1","price":"abc","size":"1","side":"buy","ts_event":1}',
     b'{"venue":"binance","symbol":"S00USDT","id":"1","price":"1","size":"1","side":"buy","ts_event":"soon"}',
     b'{"venue":"binance","symbol":"S00USDT","ts_watermark":1,"candle":{"interval":"1s","ts_start":0,"close":"1"}}',
+    *(
+        json.dumps(
+            {"venue": "binance", "symbol": "S0USDT", "ts_watermark": 1_700_000_000_000_000}
+            | {
+                "candle": dict.fromkeys(("open", "high", "low", "close", "volume", "quote_volume"), "1")
+                | {"taker_buy_volume": "1", "interval": "1s", "ts_start": 0, "count": 1, "vwap": 1.0}
+                | candle
+            }
+            | more
+        ).encode()
+        for candle, more in (
+            ({"interval": "1s x"}, {}),
+            ({"interval": "1s", "close": " 1"}, {}),
+            ({}, {"id": "7", "price": "abc", "size": "1", "side": "buy", "ts_event": 1_700_000_000_000_000}),
+            ({"ts_start": 1_500_000}, {}),
+        )
+    ),
     b'{"venue":"binance","symbol":"S00USDT","interval":"1m","close":"1","ts_event":null}',
     b'{"venue":"binance","symbol":"S00USDT","interval":"1m","close":"abc","ts_event":1}',
 )
@@ -105,8 +123,8 @@ class Bus:
         )  # fmt: skip
         for at, row in enumerate(rows):
             producer.produce(topic, msgspec.json.encode(row), f"{row['venue']}:{row['symbol']}")
-            if poison and at % 500 == 250:
-                producer.produce(topic, poison[at // 500 % len(poison)], f"{row['venue']}:{row['symbol']}")
+            if poison and at % 100 == 50:
+                producer.produce(topic, poison[at // 100 % len(poison)], f"{row['venue']}:{row['symbol']}")
             if at % 10_000 == 0:
                 producer.poll(0)
         if producer.flush(60):

@@ -131,6 +131,7 @@ class Pipeline:
         self._closings = closings
         self._pushes = pushes
         self._told = told
+        self._tells_again = False
         self._state_s = state_s
         self._pace = pace
         self._pending: dict[str, Fetch] = {}
@@ -207,6 +208,8 @@ class Pipeline:
                 self._closings.restore(state.own.closings)
             if self._pushes is not None:
                 self._pushes.restore(*state.own.pushes)
+        # Another life may have had other candles, or none: what it was told it may not have told on.
+        self._tells_again = bool(self._told) and state is None and committed > 0
         at = state.own.position if state is not None else 0
         self._reader = TapeReader(self._tape, at)
         if committed and not at and self._reader.begins:
@@ -385,6 +388,9 @@ class Pipeline:
             stop, self._rest = silent, block
         if start >= stop:
             return at
+        if self._tells_again and start >= silent:
+            self._tells_again = False
+            self._engine.tell_again()
         self._note_answers(block, start - block.first, stop - block.first)
         play(block, self._engine, start - block.first, stop - block.first)
         if stop == silent:

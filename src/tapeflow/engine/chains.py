@@ -7,7 +7,7 @@ Rules:
    next tick (the first candle row or tick whose watermark stands in a later second), so at most once a tick, and only
    rows whose values or ``bars`` changed are given again.
 3. ``revision`` is the number of late events of all candles since the seed, as known when the row was given: it
-   grows whenever a row is given again and depends on no batch.
+   depends on no batch. It grows whenever a row is given again because of a late event; the venue's candle is none.
 """
 
 from __future__ import annotations

@@ -42,6 +42,8 @@ class Closings:
     ) -> list[tuple[int, int, int]]:
         """Take events in order, then the watermarks as they stand after them: (place, symbol, instant) of each row.
 
+        For one without a time (`NONE_TIME`) no window waits.
+
         A row stands before the event at its place; those at the end have the place after the last event.
         """
         if not self._grid:
@@ -84,6 +86,8 @@ class Closings:
             del waiting[:gone]
 
     def _wait(self, symbol: int, ts_event: int, stamp: int) -> None:
+        if ts_event == NONE_TIME:
+            return
         waiting = self._waiting.setdefault(symbol, [])
         if any(window.first_end(ts_event) <= stamp for window in self._windows):
             _insert(waiting, stamp // SECOND * SECOND + SECOND)

@@ -447,6 +447,13 @@ class Engine:
         klines += merged(klines, self._told or self.flow.of(Candles))
         self._outlet.history(number, klines, self.venue, self._intake.watermark(number))
 
+    def tell_again(self) -> None:
+        """Give what the venue's answers said of candles once more: whoever computes them may not have been told."""
+        self._add()
+        self._outlet.trades(self._intake.take_trades())
+        for number in range(len(self.symbols)):
+            self._outlet.tell_again(number, self.venue, self._intake.watermark(number))
+
     def _ticker(self, number: int, ticker: Ticker, at: int | None) -> None:
         self._intake.touch(number, ticker.ts_event, at)
         row = {"symbol": ticker.symbol, "kind": ticker.kind, "ts_event": ticker.ts_event, "ts_recv": at}

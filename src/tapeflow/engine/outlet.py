@@ -102,6 +102,11 @@ class Outlet:
         elif told := self._venue_candles.tell(number, klines):
             self._sink.rows(VENUE_CANDLES, [_told(kline, venue, ts_watermark) for kline in told])
 
+    def tell_again(self, number: int, venue: Venue, ts_watermark: int | None) -> None:
+        """Give the candles of answers once more."""
+        if self._venue_candles is not None and (told := self._venue_candles.again(number)):
+            self._sink.rows(VENUE_CANDLES, [_told(kline, venue, ts_watermark) for kline in told])
+
     def lacking(
         self, number: int, ts_start: int, ts_end: int, ts_watermark: int, *, is_first: bool
     ) -> list[tuple[str, int, int]]:

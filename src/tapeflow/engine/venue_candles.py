@@ -73,6 +73,15 @@ class VenueCandles:
         """Keep candles of an answer; the closed ones that were not told before, for whoever has the trades."""
         return [self._klines[key][kline.ts_start] for key, kline in self._told_of(symbol, klines)]
 
+    def again(self, symbol: int) -> list[Kline]:
+        """All closed candles of answers that are kept."""
+        return [
+            kept[ts_start]
+            for key, kept in self._klines.items()
+            if key[0] == symbol
+            for ts_start in sorted(kept.keys() & self._told.get(key, {}).keys())
+        ]
+
     def _told_of(self, symbol: int, klines: Sequence[Kline]) -> Iterator[tuple[tuple[int, int], Kline]]:
         """Keep the closed candles of an answer, and give each that says more than was told of its window.
 
@@ -175,9 +184,10 @@ class VenueCandles:
             start = ts_start - (ts_start - origin) % size
             end = min(ts_end - (ts_end - origin) % size + size, ts_watermark - (ts_watermark - origin) % size)
             kept = self._klines.get((symbol, fold), {})
-            if is_first and kept:
+            told = self._told.get((symbol, fold), {})
+            if is_first and told:
                 before = range(start - size, start - PAGE * size, -size)
-                start = next((known + size for known in before if known in kept), start)
+                start = next((known + size for known in before if known in told), start)
             if end > start and not ((known := kept.get(start)) is not None and known.closed):
                 found.append((interval, start, end))
         return found

@@ -79,7 +79,8 @@ def _among(
 def stamped(results: Results, numbers: Mapping[str, int]) -> tuple[Column, Column, Column]:
     """Symbols, times and stamps of the trades, and of the venue's candles, in the order in which they stand there.
 
-    The time of a candle is its start. What has no stamp, because nothing was heard before, has `NONE_TIME`.
+    What has no stamp, because nothing was heard before, has `NONE_TIME`. The time of a candle is its start, and that
+    too where it has no stamp: it is late for nothing, and no window waits for it.
     """
     trades, candles = results.raw("trades"), results.values(VENUE_CANDLES)
     rows = np.empty(0, TRADE) if trades is None else trades
@@ -91,7 +92,7 @@ def stamped(results: Results, numbers: Mapping[str, int]) -> tuple[Column, Colum
     marks = [NONE_TIME if row["ts_watermark"] is None else row["ts_watermark"] for row in candles]
     return (
         np.insert(symbols, places, [numbers[row["symbol"]] for row in candles]),
-        np.insert(times, places, [row["ts_start"] for row in candles]),
+        np.insert(times, places, [NONE_TIME if row["ts_watermark"] is None else row["ts_start"] for row in candles]),
         np.insert(stamps, places, marks),
     )
 

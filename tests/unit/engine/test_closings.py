@@ -107,5 +107,12 @@ def test_after_what_is_late_the_next_second_is_said(seed: int, windows: list[Win
         )
 
 
+def test_for_what_has_no_time_no_window_waits() -> None:
+    closings = Closings(WINDOWS)
+    nothing = np.array([NONE_TIME] * 3, np.int64)
+    assert closings.add(np.array([1] * 3, np.int64), nothing, nothing, {1: 1_700_000_000 * SECOND}) == []
+    assert closings.state() == []
+
+
 def test_without_windows_nothing_is_said() -> None:
     assert Closings([]).add(*(np.array([1], np.int64),) * 3, {1: 10}) == []

@@ -161,7 +161,15 @@ def _told(folds: Folds) -> str:
     text = of | {name: f"CAST({of[name]} AS STRING)" for name in ("count", "vwap")}
     text["count"] = f"LPAD({text['count']}, {ID}, '0')"
     parts = " || ' ' || ".join(text[name] for name in TOLD)
-    return f"CASE WHEN `candle` IS NOT NULL AND {of['count']} > 0 AND {' AND '.join(numbers)} THEN {parts} END"
+    known = (
+        f"{of['interval']} IN ({', '.join(quoted(one.name) for one in folds.intervals)})"
+        if folds.intervals
+        else "FALSE"
+    )
+    # A number that is read in spite of a space about it would be two parts.
+    plain = f"POSITION(' ' IN {' || '.join(of[name] for name in scales)}) = 0"
+    usable = f"{known} AND {of['count']} > 0 AND {plain} AND {' AND '.join(numbers)}"
+    return f"CASE WHEN `id` IS NULL AND `candle` IS NOT NULL AND {usable} THEN {parts} END"
 
 
 def events() -> str:

@@ -167,8 +167,9 @@ class Stage:
                 yield from self._candle(at, ts_start, Part(tick, 1), ts_watermark)
 
     def _venue(self, at: int, ts_start: int, ts_watermark: int, told: Told) -> list[StepRow]:
-        line = self._lines[at]
-        if line is None or not line.stands(ts_start, told):
+        line, interval = self._lines[at], self._what.intervals[at]
+        is_window = (ts_start - interval.origin_us) % interval.size_us == 0
+        if line is None or not is_window or not line.stands(ts_start, told):
             return []
         return self._candle(at, ts_start, Part(None, 0, told), ts_watermark)
 

@@ -209,7 +209,7 @@ class Pipeline:
             if self._pushes is not None:
                 self._pushes.restore(*state.own.pushes)
         # Another life may have had other candles, or none: what it was told it may not have told on.
-        self._tells_again = bool(self._told) and state is None and committed > 0
+        self._tells_again = bool(self._told) and state is None and any(p <= committed for p in self._states.positions())
         at = state.own.position if state is not None else 0
         self._reader = TapeReader(self._tape, at)
         if committed and not at and self._reader.begins:

@@ -26,9 +26,10 @@ from tapeflow.domain.events import (
 )
 from tapeflow.engine import columns, intake
 from tapeflow.engine.columns import NONE_TIME, Rows
-from tapeflow.engine.coverage import coverage_rows, gap_row, trade_gaps
+from tapeflow.engine.coverage import coverage_rows, gap_row
 from tapeflow.engine.custom import CustomFolds
 from tapeflow.engine.frames import Frames
+from tapeflow.engine.holes import Holes
 from tapeflow.engine.indicators import Stage
 from tapeflow.engine.kernels import choose
 from tapeflow.engine.klines import KlineMeans
@@ -122,7 +123,6 @@ class Engine:
         self.presence = Presence()
         self._act = act
         self._holds = self._has_read_held = False
-        self._given_up: dict[int, list[tuple[int, int, str]]] = {}
         self._patience = patience
         self._channels = set(flow.channels) if channels is None else set(flow.channels) & set(channels)
         kernel = choose(compiled=compiled)
@@ -138,6 +138,7 @@ class Engine:
             symbol_limit=flow.symbol_limit,
             keep_holes=of_tape,
         )
+        self._holes = Holes(self._intake, self._name)
         candles: list[Candles] = list(flow.of(Candles))
         self._windows = kernel.Windows(
             candles=[_layout(node) for node in candles],
@@ -285,20 +286,19 @@ class Engine:
 
     def holes(self) -> list[Gap]:
         """The open holes in the trades: neither filled nor given up."""
-        return [gap for number in range(len(self.symbols)) for gap in self._gaps(number) if self._is_open(number, gap)]
+        return [gap for number in range(len(self.symbols)) for gap in self._holes.open(number)]
 
     def give_up(self, symbol: str, first_id: int, last_id: int, reason: str) -> None:
         """The trades ``first_id..last_id`` cannot be had: what the hole kept is let go, coverage says why."""
         number = self._number(symbol)
         if number >= 0:
-            self._intake.give_up(number, first_id, last_id)
-            self._given_up.setdefault(number, []).append((first_id, last_id, reason))
+            self._holes.give_up(number, first_id, last_id, reason)
 
     def edges(self) -> dict[str, tuple[int, int]]:
         """Id and time of each symbol's newest trade: what happened since may be missing after a disconnection."""
         found = {}
         for number in range(len(self.symbols)):
-            ranges = columns.rows(self._intake.ranges(number), columns.RANGE)
+            ranges = self._holes.ranges(number)
             if len(ranges):
                 found[self._name(number)] = (int(ranges["hi"][-1]), int(ranges["ts_hi"][-1]))
         return found
@@ -312,38 +312,10 @@ class Engine:
         wanted = []
         for number in range(len(self.symbols)):
             ts_watermark = self._intake.watermark(number)
-            for at, span in enumerate(self._uncovered(number) if ts_watermark is not None else ()):
+            for at, span in enumerate(self._holes.for_ever(number) if ts_watermark is not None else ()):
                 for interval, start, end in self._outlet.lacking(number, *span, ts_watermark or 0, is_first=not at):
                     wanted.append((self._name(number), interval, start, end))
         return wanted
-
-    def _uncovered(self, number: int) -> list[tuple[int, int]]:
-        ranges = columns.rows(self._intake.ranges(number), columns.RANGE)
-        if not len(ranges):
-            return []
-        first = int(ranges["ts_lo"][0])
-        given_up = [gap for gap in self._gaps(number) if not self._is_open(number, gap)]
-        return [(first, first), *((gap.ts_start or first, gap.ts_end or first) for gap in given_up)]
-
-    def _is_open(self, number: int, gap: Gap) -> bool:
-        return self._reason(number, gap) is None
-
-    def _reason(self, number: int, gap: Gap) -> str | None:
-        """Why a hole was given up, None if it was not."""
-        for first_id, last_id, reason in reversed(self._given_up.get(number, [])):
-            if (
-                gap.first_id is not None
-                and gap.last_id is not None
-                and first_id <= gap.first_id <= gap.last_id <= last_id
-            ):
-                return reason
-        return None
-
-    def _gaps(self, number: int) -> list[Gap]:
-        packed = self._intake.ranges(number)
-        if len(packed) <= columns.RANGE.itemsize:
-            return []
-        return trade_gaps(self._name(number), columns.rows(packed, columns.RANGE))
 
     def _quarantine(self, frames: Frames, i: int, found: Quarantine) -> None:
         self.counts.quarantined += 1
@@ -402,7 +374,7 @@ class Engine:
     def _switch(self, number: int) -> None:
         """Single trades have come for a symbol fed by aggregates: what these gave is void."""
         self.flush()
-        self._given_up.pop(number, None)
+        self._holes.forget(number)
         self._intake.forget(number)
         self._windows.forget(number)
         self._outlet.retract(number)
@@ -547,8 +519,9 @@ class Engine:
         return rows + self._outlet.late_coverage() + self.presence.rows()
 
     def _coverage(self, number: int) -> list[dict[str, Any]]:
-        ranges = columns.rows(self._intake.ranges(number), columns.RANGE)
-        return coverage_rows(self._name(number), ranges, lambda gap: self._reason(number, gap))
+        return coverage_rows(
+            self._name(number), self._holes.ranges(number), lambda gap: self._holes.reason(number, gap)
+        )
 
     # -- state -------------------------------------------------------------------------------------------
 
@@ -579,7 +552,7 @@ class Engine:
             "venue": self.venue.snapshot(),
             "counts": self.counts,
             "outlet": self._outlet.state(pieces),
-            "given_up": list(self._given_up.items()),
+            "given_up": self._holes.state(),
             "presence": self.presence.state(),
         }
         return [write_snapshot(self._of_state, parts), *pieces]
@@ -604,7 +577,7 @@ class Engine:
         self.counts = msgspec.convert(parts["counts"], Counts)
         self._outlet.restore(parts["outlet"], pieces)
         self.presence.restore(msgspec.convert(parts["presence"], PresenceState))
-        self._given_up = {number: [(lo, hi, why) for lo, hi, why in given] for number, given in parts["given_up"]}
+        self._holes.restore(parts["given_up"])
 
 
 def _layout(node: Candles | Mean) -> tuple[int, int, int, int]:

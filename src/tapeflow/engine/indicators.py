@@ -50,14 +50,18 @@ class Stage:
         return out
 
     def peek(self, rows: Rows, symbols: Collection[int]) -> list[StepRow]:
-        """What the steps of these symbols would give if windows, still open, closed as they are; nothing is changed."""
+        """What the steps of these symbols would give if windows, still open, closed as they are; nothing is changed.
+
+        Nothing for a window that the venue's candle has closed already.
+        """
         out: list[StepRow] = []
         names = ("symbol", "fold", "ts_start", "close", "revision")
         heads: dict[tuple[int, int, int], Any] = {}
         bars: dict[tuple[int, int, int], int] = {}
         chosen = frozenset(symbols)
         for symbol, fold, ts_start, close, revision in zip(*(rows[name].tolist() for name in names), strict=True):
-            chains = self._chains.get((symbol, fold), ()) if symbol in chosen else ()
+            is_new = symbol in chosen and ts_start > self._newest.get((symbol, fold), ts_start)
+            chains = self._chains[symbol, fold] if is_new else ()
             for step, chain in enumerate(chains):
                 key = (symbol, fold, step)
                 state, bar = heads.get(key, chain.head), bars.get(key, chain.count) + 1

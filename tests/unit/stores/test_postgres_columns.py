@@ -38,7 +38,8 @@ def test_which_channels_come_as_columns() -> None:
 def test_columns_are_the_rows_one_by_one() -> None:
     texts = ("X", "\u00e9\u4e00", 'a"b', "a,b", "a\\b", "tab\there", "new\nline", "", "NULL", "\\N", "'")
     rows = [trade(n, symbol=text, side=None if n % 3 else text) for n, text in enumerate(texts)]
-    found = read(TRADES, encoded(*rows[:4], TIME, *rows[4:], TIME))
+    told = TIME | {"ts_watermark": None, "candle": {"interval": "1m", "ts_start": US, "open": "1", "vwap": 1.0}}
+    found = read(TRADES, encoded(*rows[:4], TIME, *rows[4:], told))
     assert found is not None
     events, is_event = found
     assert is_event.to_pylist() == [True] * 4 + [False] + [True] * (len(rows) - 4) + [False]

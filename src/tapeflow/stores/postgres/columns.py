@@ -30,6 +30,8 @@ _TYPES: dict[Kind, pa.DataType] = {
 }
 _EXACT = r"^-?[0-9]+(\.[0-9]+)?$"
 _MARK = "ts_watermark"
+#: What a candle of the venue has in it, which may be without a mark.
+_CANDLE = pa.field("candle", pa.struct([("interval", pa.string())]))
 _AS_CSV = csv.WriteOptions(include_header=False, quoting_style="all_valid")
 
 
@@ -39,7 +41,7 @@ def is_plain(channel: Channel) -> bool:
 
 
 def read(channel: Channel, values: Sequence[bytes]) -> tuple[pa.Table, pa.Array] | None:
-    """Events in the order of their messages, and whether each message is one; time rows are none.
+    """Events in the order of their messages, and whether each message is one: rows of time and candles are none.
 
     None where a message is not a row of the channel.
     """
@@ -50,6 +52,7 @@ def read(channel: Channel, values: Sequence[bytes]) -> tuple[pa.Table, pa.Array]
     schema = pa.schema([(name, _TYPES[kind]) for name, kind in channel.fields])
     if _MARK not in names:
         schema = schema.append(pa.field(_MARK, pa.int64()))
+    schema = schema.append(_CANDLE)
     parsing = json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     whole = json.ReadOptions(use_threads=False, block_size=len(text) + 1)
     try:
@@ -58,7 +61,8 @@ def read(channel: Channel, values: Sequence[bytes]) -> tuple[pa.Table, pa.Array]
         return None
     if len(table) != len(values):
         return None
-    is_event = pc.or_(pc.is_valid(table["id"]), pc.is_null(table[_MARK])).combine_chunks()
+    says_time = pc.or_(pc.is_valid(table[_MARK]), pc.is_valid(table[_CANDLE.name]))
+    is_event = pc.or_(pc.is_valid(table["id"]), pc.invert(says_time)).combine_chunks()
     times, events = table.filter(pc.invert(is_event)), table.filter(is_event).select(names)
     others = [name for name in names if name not in ("venue", "symbol", _MARK)]
     if any(times[name].null_count < len(times) for name in others) or not _is_right(channel, events):

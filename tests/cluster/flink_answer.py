@@ -127,6 +127,8 @@ class Bus:
                 producer.produce(topic, poison[at // 100 % len(poison)], f"{row['venue']}:{row['symbol']}")
             if at % 10_000 == 0:
                 producer.poll(0)
+                while len(producer) > 500_000:  # a broker that has just started is slow to take the first
+                    producer.poll(0.1)
         if producer.flush(60):
             raise RuntimeError("Kafka did not take all rows")
 

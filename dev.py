@@ -151,7 +151,7 @@ def bench_cluster() -> None:
             call(*stack, "up", "--services", "kafka,flink,postgres", *where)
             told = subprocess.run([*map(str, stack), "env", *where], capture_output=True, text=True, check=True).stdout
             for line in told.splitlines():
-                name, _, value = line.removeprefix("export ").partition("=")
+                name, _, value = line.partition("=")
                 os.environ[name] = value.strip("'")
             for name in ("bench-bus", "bench-flink"):
                 task(name)

@@ -27,6 +27,8 @@ STORABLE = (
     "quarantine",
 )  # fmt: skip
 STORED = ("trades", "quotes", "candles", "moving_average", "indicators", "coverage", "late", "quarantine")
+#: What has a topic on a bus: channels, and what its parts tell each other.
+TOPICS = (*STORABLE, "collectors", "owners", "status", "symbols", "requests", "answers", "dead_letters")
 
 
 class MovingAverageSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -414,6 +416,9 @@ def _misfits(made: RunSettings) -> Iterator[str]:
     for channel in dict.fromkeys((*made.store.channels, *made.store.keep)):
         if channel not in STORABLE:
             yield f"[store] no channel {channel!r}; there are {', '.join(STORABLE)}"
+    for name in made.bus.topics if made.bus is not None else ():
+        if name not in TOPICS:
+            yield f"[bus.topics] nothing is called {name!r}; there are {', '.join(TOPICS)}"
     for place, span in _spans(made):
         try:
             parse_span(span)

@@ -1,6 +1,6 @@
 """One answer: the same trades through the embedded engine and through Kafka and Flink; the last rows must be equal.
 
-    eval "$(tapeflow stack env)"
+    export $(tapeflow stack env)
     PYTHONPATH=tests python -m cluster.flink_answer [--trades N] [--parallelism 1,2] [--cases late,doubled]
 
 Kafka and Flink are those of `tapeflow stack up --services kafka,flink`.
@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from recordings import SPOT_2024, lines
 from servers import CACHE
+from tapeflow.domain.number import mantissa
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
 from tapeflow.runners.flink.rest import Rest
 from tapeflow.runners.flink.spec import Spec, folds_of
-from tapeflow.runners.flink.submit import Client, submit
+from tapeflow.runners.flink.submit import Client, stop, submit
 from tapeflow.stack import flink as service
 from tapeflow.stack.plan import Wanted, is_running
 from tapeflow.stack.service import Place
@@ -67,6 +69,21 @@ def cases(count: int) -> dict[str, list[Raw]]:
         "quiet": market(5, count, late=0.02, late_s=4.0),
         "past": market(10, count, late=0.05, late_s=60.0),
     }
+
+
+def recorded(count: int) -> list[Raw]:
+    """Trades of BTCUSDT as Binance sent them, as many on each side of midnight UTC."""
+    before, after = ([raw for raw in map(_traded, lines(name)) if raw is not None] for name in SPOT_2024)
+    return before[-count // 2 :] + after[: count // 2]
+
+
+def _traded(line: bytes) -> Raw | None:
+    ns, _, frame = line.partition(b" ")
+    if b'"e":"trade"' not in frame:
+        return None
+    data = msgspec.json.decode(frame)["data"]
+    price, size = (mantissa(data[name], 8) for name in "pq")
+    return Raw(data["s"], data["t"], price, size, int(data["m"]), data["T"] * 1000, int(ns) // 1000, coarse=True)
 
 
 #: What is no row of the topic: among the others, and to be left out.
@@ -185,6 +202,23 @@ def run(bus: Bus, address: str, spec: Spec, wanted: Answer, own: str = "", *, di
     settle(bus, spec, wanted)
     Rest(address).stop(job, None, 60)
     return {"submit_s": ready - began, "read_s": read - ready}
+
+
+def run_upgraded(bus: Bus, address: str, spec: Spec, wanted: Answer, say: Callable[[str], None]) -> None:
+    """Have three jobs read topics that grow, each from the state of the one before, with other parallelism.
+
+    The second is submitted while the first runs, the third after the second was stopped.
+    """
+    client, rest = Client(service.python(CACHE), service.connector(CACHE)), Rest(address)
+    for at, parallelism in enumerate((1, 2, 1)):
+        for topic, rows in ((spec.source, wanted.topic), (spec.pushes, wanted.pushes)):
+            size = -(-len(rows) // 3)
+            bus.write(topic, rows[at * size : (at + 1) * size])
+        job = submit(msgspec.structs.replace(spec, parallelism=parallelism), address, client, say, has_results=at > 0)
+        wait_for(bus, spec, address, job)
+        if at:
+            stop(rest, rest.find(job))
+    settle(bus, spec, wanted)
 
 
 def run_killed(bus: Bus, spec: Spec, wanted: Answer, stack: Stack, victims: Sequence[str], *, disk: bool) -> None:
@@ -367,13 +401,13 @@ def main() -> None:
     reading = argparse.ArgumentParser()
     reading.add_argument("--trades", type=int, default=20_000)
     reading.add_argument("--parallelism", default="1,2")
-    reading.add_argument("--cases", default="ordered,late,shuffled,doubled,quiet,past")
+    reading.add_argument("--cases", default="ordered,late,shuffled,doubled,quiet,past,recorded")
     reading.add_argument("--kill", default="", help="flink-taskmanager,flink-jobmanager: in this order, in the middle")
     reading.add_argument("--stack", default="tapeflow-stack", help="the folder of the stack whose servers are killed")
     asked = reading.parse_args()
     killed = (Stack(Place(Path(asked.stack), CACHE)), asked.kill.split(",")) if asked.kill else None
     bus, address = Bus(os.environ["TAPEFLOW_KAFKA"]), os.environ["TAPEFLOW_FLINK"]
-    every, failed = cases(asked.trades), False
+    every, failed = cases(asked.trades) | {"recorded": recorded(asked.trades)}, False
     for name in asked.cases.split(","):
         for parallelism in map(int, asked.parallelism.split(",")):
             found = check(bus, address, name, every[name], parallelism, killed=killed)

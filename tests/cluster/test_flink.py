@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from cluster.flink_answer import Bus, check, first_rows
-from servers import Servers
+from cluster.flink_answer import (
+    Bus,
+    cases,
+    check,
+    differences,
+    first_rows,
+    flow,
+    recorded,
+    run_upgraded,
+    spec_of,
+    spec_topics,
+)
+from servers import CACHE, Servers
 from tapeflow import indicators
+from tapeflow.domain.errors import RunnerError
 from tapeflow.flow.builder import Builder
+from tapeflow.runners.flink.rest import Rest
+from tapeflow.runners.flink.submit import Client, submit
+from tapeflow.stack import flink as service
 from tapeflow.stack.stack import Stack
-from topic import RESULTS, market
+from topic import RESULTS, answer, market
 
 OWN = '''"""How much the close is above that of some bars before.
 
@@ -60,7 +76,41 @@ def flink(servers: Servers) -> tuple[Bus, str, Stack]:
 
 def test_one_answer(servers: Servers) -> None:
     bus, address, _ = flink(servers)
-    assert check(bus, address, "late", market(2, 3000, late=0.05, late_s=120.0, doubled=0.1, coarse=0.1), 2) == []
+    assert check(bus, address, "late", market(2, 3000, late=0.4, late_s=120.0, doubled=0.1, coarse=0.1), 2) == []
+
+
+def test_a_symbol_that_is_quiet_for_longer_than_state_is_kept_loses_nothing(servers: Servers) -> None:
+    bus, address, _ = flink(servers)
+    assert check(bus, address, "quiet", cases(3000)["quiet"], 2) == []
+
+
+def test_one_answer_for_what_the_venue_really_sent(servers: Servers) -> None:
+    bus, address, _ = flink(servers)
+    assert check(bus, address, "recorded", recorded(3000), 1) == []
+
+
+def test_a_job_goes_on_over_an_upgrade_a_stop_and_other_parallelism(servers: Servers) -> None:
+    bus, address, _ = flink(servers)
+    said: list[str] = []
+    wanted = answer(flow(), market(11, 3000, late=0.05, late_s=60.0))
+    spec = spec_of(bus, "upgraded", flow(), 1)
+    bus.make(spec_topics(spec), 4)
+    try:
+        run_upgraded(bus, address, spec, wanted, said.append)
+        assert differences(bus, spec, wanted) == []
+        first, *others = said
+        assert f"{spec.name}: no earlier state was found: there is none in" in first
+        assert [line.split(": ")[1].split(" ")[0] for line in others] == ["stopping", "goes", "goes"]
+        other = msgspec.structs.replace(spec, folds=msgspec.structs.replace(spec.folds, horizon_us=300_000_000))
+        client, rest = Client(service.python(CACHE), service.connector(CACHE)), Rest(address)
+        job = submit(other, address, client, said.append)
+        assert "is of other windows, steps, topics, guarantee or form of state; begins at the start" in said[-1]
+        with pytest.raises(RunnerError, match="could not be submitted"):
+            submit(other, address, client, said.append, more={"table.optimizer.agg-phase-strategy": "no such"})
+        assert rest.find(other.name).state == "RUNNING", "nothing is stopped for what cannot run"
+        rest.cancel(job)
+    finally:
+        bus.remove(spec_topics(spec))
 
 
 def test_kills_of_task_manager_and_job_manager_lose_and_double_nothing(servers: Servers) -> None:

@@ -57,7 +57,7 @@ def states(data: Path) -> dict[str, dict[str, object]]:
 
 def variables(data: Path) -> dict[str, str]:
     lines = command(data, "env").splitlines()
-    return dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    return dict(line.split("=", 1) for line in lines)
 
 
 def produce(servers: str, text: bytes) -> None:

@@ -118,3 +118,10 @@ def test_values_are_written_as_toml_has_them() -> None:
     value = {"a": [1, 2.5, True, 'x"\n\u00e9'], "b": {}}
     assert tomllib.loads(f"v = {toml(value)}") == {"v": value}
     assert toml(ApiSettings().allowed_hosts) == "[]"
+
+
+def test_a_topic_of_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('symbols = ["BTCUSDT"]\n[bus.topics]\nkline = "x"\n', "utf-8")
+    with pytest.raises(SettingsError, match=r"\[bus.topics\] nothing is called 'kline'; there are trades, .*klines"):
+        load_run(path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tapeflow.app.log import redact
+from tapeflow.app.log import HIDDEN, is_secret, redact
 from tapeflow.app.meanings import FLOW_KEYS, RUN_KEYS
 from tapeflow.settings import BookSettings, CandlesSettings, FlowSettings, MovingAverageSettings, RunSettings, table_of
 
@@ -22,7 +22,7 @@ _WHOLE_FLOW = FlowSettings(candles=CandlesSettings(), moving_average=(MovingAver
 
 
 def show(settings: RunSettings) -> str:
-    """The settings that count, defaults included, as a run file; a password in an address is starred out."""
+    """The settings that count, defaults included, as a run file; secrets are starred out."""
     return "\n".join(_file(settings)) + "\n"
 
 
@@ -65,21 +65,25 @@ def _plain(table: msgspec.Struct, meanings: dict[str, str], prefix: str) -> Iter
         if table_of(field.type) is None:
             yield from map(_comment, _wrap(meanings[prefix + field.name]))
             value = getattr(table, field.name)
-            yield f"# {field.name} is not set" if value is None else f"{field.name} = {toml(value)}"
+            yield f"# {field.name} is not set" if value is None else f"{field.name} = {_of_pair(field.name, value)}"
 
 
 def toml(value: Any) -> str:
     """A value as TOML has it, on one line.
 
-    >>> toml({"a": ("1d", 2.0, True)})
-    '{ "a" = ["1d", 2.0, true] }'
+    >>> toml({"a": ("1d", 2.0, True), "sasl.password": "x"})
+    '{ "a" = ["1d", 2.0, true], "sasl.password" = "***" }'
     """
     if isinstance(value, dict):
-        rows = ", ".join(f"{json.dumps(key)} = {toml(inner)}" for key, inner in value.items())
+        rows = ", ".join(f"{json.dumps(key)} = {_of_pair(key, inner)}" for key, inner in value.items())
         return f"{{ {rows} }}" if rows else "{}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(redact(value) if isinstance(value, str) else value, ensure_ascii=False)
+
+
+def _of_pair(name: str, value: Any) -> str:
+    return toml(HIDDEN if isinstance(value, str) and value and is_secret(name) else value)
 
 
 def _wrap(text: str) -> list[str]:

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from math import inf
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -207,7 +208,7 @@ class Forming:
             return [(key | step, row) for key, step in steps for row in self._series[key].rows(step)]
 
     def _is_due(self, key: int, now: float) -> bool:
-        return self._has_begun(key) and now - self._formed.get(key, 0.0) >= FORMING_S
+        return self._has_begun(key) and now - self._formed.get(key, -inf) >= FORMING_S
 
     # -- the database ------------------------------------------------------------------------------------
 

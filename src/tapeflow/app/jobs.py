@@ -8,6 +8,7 @@ from pathlib import Path
 from tapeflow import venues
 from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.published import event_topics
+from tapeflow.bus.follower import has_rows
 from tapeflow.bus.topics import TopicSpec, ensure
 from tapeflow.domain.errors import SettingsError
 from tapeflow.domain.time import parse_span
@@ -70,7 +71,8 @@ def submit(
     client = Client(flink.python(cache), flink.connector(cache))
     more = settings.flink.properties
     own = (settings.flow.own_indicators if settings.flow else None) or ""
-    job = submitted(spec, server, client, say, savepoint=savepoint, anew=anew, more=more, own=own)
+    written = has_rows(bus(settings), list(spec.topics.values()))
+    job = submitted(spec, server, client, say, savepoint=savepoint, anew=anew, more=more, own=own, has_results=written)
     say(f"{spec.name}: runs on {server}, into {', '.join(spec.topics.values())}")
     return job
 

@@ -16,13 +16,16 @@ import structlog
 Format = Literal["text", "json"]
 Level = Literal["debug", "info", "warning", "error"]
 
+#: What stands in the place of a secret.
+HIDDEN = "***"
+
 #: What is starred out, and what stays of it: the prefix of a key is shown in lists and identifies it.
 _SECRETS = (
     (re.compile(r"\b(tf_[A-Za-z0-9]{8})_[A-Za-z0-9]+"), r"\1_***"),
     (re.compile(r"(?i)\b(authorization\b[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic|token)\s+)?[^\s\"',;]+"), r"\1***"),
     (re.compile(r"(?i)\b(bearer|basic)\s+(?!\*|tf_)[A-Za-z0-9+/=._~-]{8,}"), r"\1 ***"),
     (
-        re.compile(r"(?i)\b([\w-]*(?:key|token|secret|password|passwd|signature))=(?!\*)[^&\s\"',;]+"),
+        re.compile(r"(?i)\b([\w-]*(?:key|token|secret|password|passwd|signature|jaas\.config))=(?!\*)[^&\s\"',;]+"),
         r"\1=***",
     ),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@\"']+@"), r"\1***@"),
@@ -46,6 +49,15 @@ def redact(text: str) -> str:
     for pattern, stays in _SECRETS:
         text = pattern.sub(stays, text)
     return text
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of a name must not be read in a log.
+
+    >>> is_secret("sasl.password"), is_secret("sasl.username")
+    (True, False)
+    """
+    return redact(f"{name}=x") != f"{name}=x"
 
 
 def level_of(text: str) -> Level:
@@ -128,7 +140,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def _of_pair(key: str, value: Any) -> Any:
-    return "***" if isinstance(value, str) and redact(f"{key}=x") != f"{key}=x" else _cleaned(value)
+    return HIDDEN if isinstance(value, str) and is_secret(key) else _cleaned(value)
 
 
 def _as_text(logger: object, method: str, event: _Event) -> str:

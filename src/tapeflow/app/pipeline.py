@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -421,7 +422,7 @@ class Pipeline:
         watched = self._watched
         self._moved |= watched - self._known_watched
         self._known_watched = watched
-        due = [symbol for symbol in self._moved if now - self._formed.get(symbol, 0.0) >= FORMING_S]
+        due = [symbol for symbol in self._moved if now - self._formed.get(symbol, -inf) >= FORMING_S]
         if not due or self._publish is None:
             return
         self._moved -= set(due)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -79,8 +80,11 @@ def _folder() -> resources.abc.Traversable:
 def run(recipe: Recipe, asked: Asked, say: Say, bar: Bar, serving: Callable[[str], None]) -> None:
     """Run a recipe until Ctrl-C; ``serving`` is told the page's address. Raises `TapeflowError`s.
 
-    What it started is stopped again, in order; the next run in the same folder goes on where this one ended.
+    What it started is stopped again, in order, also on SIGTERM or when the terminal is closed; the next run in the same
+    folder goes on where this one ended.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     asked.data.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         venue = stack.enter_context(_venue(recipe.run, asked))

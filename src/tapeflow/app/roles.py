@@ -55,7 +55,7 @@ def run_all(command: Sequence[str], say: Say, look: Callable[[], None] = lambda:
     """
     children = {role: _started(command, role) for role in ROLES}
     stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: stopping.append(number))
     wrong = ""
     while not stopping and not wrong:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, module, raised
-from tapeflow.domain.errors import BusError
+from tapeflow.domain.errors import BusError, TapeflowError
 
 Partition = tuple[str, int]
 
@@ -59,6 +59,12 @@ def partitions(bus: Bus, topics: Sequence[str]) -> dict[str, int]:
     return {name: len(known[name].partitions) for name in topics}
 
 
+def has_rows(bus: Bus, topics: Sequence[str]) -> bool:
+    """Whether anything was ever written to one of these topics; raises `BusError`."""
+    places = [(name, at) for name, count in partitions(bus, topics).items() for at in range(count)]
+    return any(_ends(bus, places).values())
+
+
 def bounds(asked: Any, place: Partition) -> tuple[int, int]:
     """The first offset of a partition and the one after its last; raises `BusError`.
 
@@ -86,6 +92,7 @@ class Follower:
         self._bus = bus
         self._consumer = consumer(bus, "tapeflow-follower")
         self._ended: set[Partition] = set()
+        self._failed: TapeflowError | None = None
         self._partitions = set(starts)
         #: The offset after the last record given, by partition.
         self.positions: dict[Partition, int] = {}
@@ -106,7 +113,15 @@ class Follower:
         return bounds(self._consumer, place)
 
     def read(self, most: int, wait_s: float) -> list[Record]:
-        """The next records, at most so many; none after a while. Raises `BusError`."""
+        """The next records, at most so many; none after a while. Raises `BusError`, after what came before."""
+        if self._failed is None:
+            found = self._read(most, wait_s)
+            if found or self._failed is None:
+                return found
+        failed, self._failed = self._failed, None
+        raise failed
+
+    def _read(self, most: int, wait_s: float) -> list[Record]:
         kafka = module()
         found = []
         for message in self._consumer.consume(most, wait_s):
@@ -121,7 +136,7 @@ class Follower:
                 self._ended.add(place)
                 self.positions[place] = max(self.positions.get(place, 0), message.offset())
             elif not error.retriable() and error.code() != kafka.KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-                raise raised("cannot read from Kafka", kafka.KafkaException(error))
+                self._failed = raised("cannot read from Kafka", kafka.KafkaException(error))
         return found
 
     @property
@@ -136,7 +151,7 @@ class Follower:
 def read_all(bus: Bus, topic: str) -> Iterator[Record]:
     """All committed records of a small topic, also those behind a transaction that is still open: it is waited for.
 
-    Raises `BusError`.
+    Raises `BusError` where nothing more comes.
     """
     places = [(topic, number) for number in range(partitions(bus, [topic])[topic])]
     ends = _ends(bus, places)
@@ -144,8 +159,10 @@ def read_all(bus: Bus, topic: str) -> Iterator[Record]:
     until = time.monotonic() + PATIENCE_S
     try:
         while any(follower.positions[place] < end for place, end in ends.items()):
-            yield from follower.read(10_000, 0.5)
-            if time.monotonic() > until:
+            if found := follower.read(10_000, 0.5):
+                until = time.monotonic() + PATIENCE_S
+                yield from found
+            elif time.monotonic() > until:
                 raise BusError(f"topic {topic} has a transaction that does not end; see the brokers' logs")
     finally:
         follower.close()

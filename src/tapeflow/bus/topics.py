@@ -10,8 +10,11 @@ import msgspec
 from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, module, raised
 from tapeflow.domain.errors import SettingsError
 
-#: Of an upsert topic, what is replaced stays so long: a reader that is behind still sees every revision.
-LAG_MS = 86_400_000
+DAY_MS = 86_400_000
+
+#: An upsert topic is read whole at each start, and a collector writes its position to one many times a second: what is
+#: replaced goes soon. Kafka leaves the newest segment as it is, so that is closed when it is this large or this old.
+SEGMENT_BYTES, SEGMENT_MS = 16 << 20, 600_000
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
@@ -20,7 +23,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     name: str
     partitions: int
     is_upsert: bool = False
-    keep_ms: int = 7 * LAG_MS
+    keep_ms: int = 7 * DAY_MS
 
 
 def ensure(bus: Bus, topics: Sequence[TopicSpec], replication: int = 0) -> None:
@@ -62,5 +65,5 @@ def _create(admin: Any, missing: list[Any]) -> None:
 def _config(topic: TopicSpec, copies: int) -> dict[str, str]:
     kept = {"retention.ms": str(topic.keep_ms)}
     if topic.is_upsert:
-        kept = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(LAG_MS)}
+        kept = {"cleanup.policy": "compact", "segment.bytes": str(SEGMENT_BYTES), "segment.ms": str(SEGMENT_MS)}
     return {**kept, "min.insync.replicas": "2" if copies > 2 else "1", "max.message.bytes": str(LARGEST)}

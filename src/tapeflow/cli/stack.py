@@ -134,14 +134,12 @@ def down(data: Data = _DATA, wipe: Wipe = False) -> None:
 
 @stack.command("env")
 def env(data: Data = _DATA) -> None:
-    """Print how clients find what runs, for a shell.
+    """Print how clients find what runs, as lines NAME=value, which a shell takes and a file of variables holds.
 
-    Example: eval "$(tapeflow stack env)"
+    Example: export $(tapeflow stack env)
     """
-    import shlex
-
     for name, value in _stack(data).variables().items():
-        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+        sys.stdout.write(f"{name}={value}\n")
 
 
 @stack.command("compose")

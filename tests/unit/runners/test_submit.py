@@ -51,6 +51,23 @@ def test_the_newest_whole_state_is_found(tmp_path: Path) -> None:
     assert Places("s3://bucket/checkpoints", "").newest() == ""
 
 
+def test_why_no_state_was_found_is_said(tmp_path: Path) -> None:
+    def kept(root: str) -> Places:
+        return Places(f"{root}/job/f00", "")
+
+    assert "keeps no state on disk" in Places("", "").why_none()
+    for root in ("s3://bucket/checkpoints", (tmp_path / "elsewhere/checkpoints").as_uri()):
+        assert kept(root).is_hidden
+        assert kept(root).why_none() == f"{root} cannot be seen from here"
+    assert not kept((tmp_path / "not yet").as_uri()).is_hidden
+    here = kept(tmp_path.as_uri())
+    assert not here.is_hidden
+    assert here.why_none() == f"there is none in {tmp_path.as_uri()}/job/f00"
+    (tmp_path / "job/abc/chk-1").mkdir(parents=True)
+    (tmp_path / "job/abc/chk-1/_metadata").touch()
+    assert here.why_none().startswith(f"what is in {tmp_path}/job is of other windows")
+
+
 class _Flink(BaseHTTPRequestHandler):
     answers: ClassVar[dict[str, tuple[int, object]]] = {}
 

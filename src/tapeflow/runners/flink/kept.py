@@ -35,6 +35,29 @@ class Places(msgspec.Struct, frozen=True):
         found = [(path.stat().st_mtime, path.parent) for folder in folders for path in folder.rglob("_metadata")]
         return max(found)[1].as_uri() if found else ""
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether a state may have been kept where it cannot be seen from here."""
+        # A cluster makes its folder when it keeps the first state there.
+        return bool(self.checkpoints) and _local(self._root.rpartition("/")[0]) is None
+
+    def why_none(self) -> str:
+        """Why no earlier state was found, in words."""
+        if not self.checkpoints:
+            return f"the cluster keeps no state on disk, it was started without {CHECKPOINTS}"
+        if self.is_hidden:
+            return f"{self._root} cannot be seen from here"
+        for folder in (self.checkpoints, self.savepoints):
+            others = _local(folder.rpartition("/")[0])
+            if others is not None and any(others.rglob("_metadata")):
+                return f"what is in {others} is of other windows, steps, topics, guarantee or form of state"
+        return f"there is none in {self.checkpoints}"
+
+    @property
+    def _root(self) -> str:
+        """The folder that the cluster was started with."""
+        return self.checkpoints.rpartition("/")[0].rpartition("/")[0]
+
 
 def places(rest: Rest, name: str, fingerprint: str) -> Places:
     """The folders of a job."""

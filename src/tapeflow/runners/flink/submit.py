@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tapeflow.domain.errors import RunnerError
-from tapeflow.runners.flink.kept import places
+from tapeflow.runners.flink.kept import Places, places
 from tapeflow.runners.flink.request import Request
 from tapeflow.runners.flink.rest import Job, Rest
 from tapeflow.runners.flink.spec import Spec
@@ -56,27 +56,44 @@ def submit(
     anew: bool = False,
     more: Mapping[str, str] | None = None,
     own: str = "",
+    has_results: bool = False,
 ) -> str:
     """Submit a job and wait until it runs; its id. Raises `RunnerError`.
 
     A running job of the same name is stopped and the new one takes its state where that fits. Where none runs, it goes
     on from the newest state that an earlier one has left, from ``savepoint``, or with ``anew`` from none. ``own`` is a
-    folder of indicators.
+    folder of indicators. With ``has_results``, where an earlier one has written, a state that cannot be seen from here
+    is not taken for none.
     """
     rest = Rest(address)
     running = rest.running(spec.name)
     where = places(rest, spec.name, spec.fingerprint)
+    request = Request(spec, rest.address, "", str(client.connector), more={**where.properties, **(more or {})})
     if running is not None:
+        call(msgspec.structs.replace(request, explains=True), client, own)  # nothing is stopped for what cannot run
         left = _stopped(rest, running, spec, say)
         savepoint = savepoint or ("" if anew else left)
     elif not savepoint and not anew:
-        savepoint = where.newest()
+        savepoint = _left(where, spec, say, has_results=has_results)
     if savepoint:
         say(f"{spec.name}: goes on from {savepoint}")
-    given = {**where.properties, **(more or {})}
-    job = call(Request(spec, rest.address, "", str(client.connector), savepoint, more=given), client, own)
+    job = call(msgspec.structs.replace(request, savepoint=savepoint), client, own)
     rest.wait_for_tasks(job, _START_S)
     return job
+
+
+def _left(where: Places, spec: Spec, say: Say, *, has_results: bool) -> str:
+    """The newest state that an earlier job has left; empty where there is none."""
+    found = where.newest()
+    if not found:
+        why = f"{spec.name}: no earlier state was found: {where.why_none()}"
+        if where.is_hidden and has_results:
+            raise RunnerError(
+                f"{why}, but there are rows in its topics of results; go on with --from URI of a checkpoint or a "
+                f"savepoint, or begin at the start of {' and '.join(spec.inputs)} with --anew"
+            )
+        say(f"{why}; begins at the start of {' and '.join(spec.inputs)}")
+    return found
 
 
 def stop(rest: Rest, job: Job, directory: str | None = None) -> str:

@@ -47,7 +47,7 @@ def test_a_mean_of_klines_reads_their_topic_and_no_trades() -> None:
     statements = list(sql.statements(made))
     assert sum("'topic' = 'pushes'" in one for one in statements) == 1
     assert not any("'topic' = 'trades'" in one for one in statements)
-    assert "`push_means`" in sql.results(folds, HOUR)
+    assert "`push_means`" in sql.results(folds)
     with pytest.raises(SettingsError, match="needs their topic"):
         Spec("job", folds, "trades", {"moving_average": "m"}, "")
 
@@ -59,7 +59,7 @@ def test_topics_and_scans_are_each_named_once() -> None:
 
 
 def test_every_column_of_every_part_is_there_so_that_one_query_gives_all() -> None:
-    parts = sql.results(default(), HOUR).split(" UNION ALL ")
+    parts = sql.results(default()).split(" UNION ALL ")
     for part in parts:
         assert re.findall(r" AS \w+\) AS `(\w+)`", part) == list(sql.COLUMNS)
 
@@ -72,7 +72,10 @@ def test_state_of_a_window_is_kept_for_its_size_the_horizon_and_the_outage() -> 
 
 
 def test_all_kinds_of_rows_go_through_one_branch_to_each_aggregation() -> None:
-    for view in [*sql.candle_views(default(), HOUR).values(), sql.mean_view("means", default().means, "events", HOUR)]:
+    for view in [
+        *sql.candle_views(default(), HOUR).values(),
+        sql.mean_view("means", default().means, "events", 8, HOUR),
+    ]:
         assert view.count("FROM `events`") == 1
         assert "UNION" not in view
 
@@ -87,12 +90,12 @@ def test_steps_cost_nothing_where_there_are_none() -> None:
     folds = Folds((Interval("1s", SECOND),))
     assert "step_tick" not in sql.candle_views(folds, HOUR)["candles_0"]
     assert folds.channels == ("candles",)
-    assert "UNION ALL" not in sql.results(folds, HOUR)
+    assert "UNION ALL" not in sql.results(folds)
 
 
 def test_a_window_that_holds_no_whole_number_of_slides_has_null_where_a_trade_is_in_fewer() -> None:
-    view = sql.mean_view("means", (Sliding(1_100_000, 500_000),), "events", HOUR)
-    assert view.count("ROW(") == 3
+    view = sql.mean_view("means", (Sliding(1_100_000, 500_000),), "events", 8, HOUR)
+    assert "ROW(" not in view, "one mean needs no number"
     holds = re.findall(r"WHEN `is_trade` AND MOD\(`ts_event`, 500000\) \+ 1100000 >= (\d+) THEN", view)
     assert holds == ["500000", "1000000", "1500000"]
 
@@ -102,7 +105,7 @@ def test_a_candle_of_the_venue_is_of_one_window_and_of_no_mean() -> None:
     for group, view in zip(sql.groups(folds.intervals), sql.candle_views(folds, HOUR).values(), strict=True):
         assert re.findall(r"WHEN `of` = '(\w+)' AND", view) == [one.name for one in group]
         assert "MAX(`told`) AS `told`" in view
-    assert "`told`" not in sql.mean_view("means", folds.means, "events", HOUR)
+    assert "`told`" not in sql.mean_view("means", folds.means, "events", 8, HOUR)
 
 
 def test_exact_values_are_canonical_by_trimming_only_where_there_is_a_point() -> None:

@@ -9,15 +9,16 @@ Rules:
 3. Open and close are the least and the greatest text of time, id and price, padded: FIRST_VALUE and LAST_VALUE of
    Flink go by arrival. Two orders are kept, by microseconds and by milliseconds, as in `domain.candle`.
 4. A window is closed when its time row has come, when it has a late trade, or when the venue's own candle has come;
-   ``revision`` counts late trades.
+   ``revision`` counts late trades. Both are in one total, since each total is touched for each trade of each window.
 5. The venue's candle stands in where it counts more trades than ours. It is one text, its count first and padded: the
    greatest is the one that counts most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 
+from tapeflow.domain.number import decimal_text
 from tapeflow.domain.time import HOUR
 from tapeflow.runners.flink.spec import Folds, Interval, Sliding, Spec
 
@@ -42,6 +43,14 @@ _COARSE_TICK = f"SUBSTRING(`tick` FROM 1 FOR {TIME - 3}) || '000' || SUBSTRING(`
 _LIMIT_DIGITS = 38
 #: The total is known by a float here, whose error stays far below this part of it.
 _SLACK = 1e-6
+
+#: What a time row counts in a total of late trades.
+_TIME_ROW = 1 << 40
+_IS_TIMED, _REVISION = f"`closings` >= {_TIME_ROW}", f"MOD(`closings`, {_TIME_ROW})"
+
+#: A sum of mantissas of 64 bits in two words, each far cheaper than a decimal of 38 digits: what is above and below
+#: this. Neither is beyond its 64 bits while a window has fewer trades than so many.
+_WORD, _MOST_TRADES = 10**9, 900_000_000
 
 
 def quoted(text: str) -> str:
@@ -176,7 +185,8 @@ def events() -> str:
     """Trades, time rows and candles of the venue, without what cannot be used."""
     return (
         "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `is_trade`, `is_time`, `of`, `ts_event`, "
-        "`ts_watermark`, `price`, `size`, `side` = 'buy' AS `buys`, COALESCE(`last` - `number`, 0) + 1 AS `trades`, "
+        "`ts_watermark`, `price`, `size`, `side` = 'buy' AS `buys`, "
+        "CASE WHEN `is_trade` THEN COALESCE(`last` - `number`, 0) + 1 END AS `trades`, "
         f"`tick`, COALESCE(`coarse`, FALSE) AS `coarse`, `told` FROM `parsed` WHERE {_usable()}"
     )
 
@@ -184,7 +194,7 @@ def events() -> str:
 def _usable() -> str:
     """Leaves out what is none of them: a sink keeps it as a dead letter, and the job must go on."""
     values = "`ts_event`", "`number`", "`price`", "`size`"
-    is_trade = " AND ".join(f"{value} IS NOT NULL" for value in values) + " AND (`is_single` OR `last` IS NOT NULL)"
+    is_trade = " AND ".join(f"{value} IS NOT NULL" for value in values) + " AND (`is_single` OR `last` >= `number`)"
     known = "`venue` IS NOT NULL AND `symbol` IS NOT NULL"
     kinds = (
         f"`is_trade` AND {is_trade}",
@@ -203,7 +213,8 @@ def pushed(folds: Folds) -> str:
     return (
         "CREATE TEMPORARY VIEW `pushed` AS SELECT `venue`, `symbol`, `interval` IS NULL AS `is_time`, "
         "`interval` IS NOT NULL AS `is_trade`, `ts_event`, "
-        f"`ts_watermark`, {_decimal('close', 19, folds.price_scale)} AS `price`, CAST(1 AS BIGINT) AS `trades` "
+        f"`ts_watermark`, {_decimal('close', 19, folds.price_scale)} AS `price`, "
+        "CASE WHEN `interval` IS NOT NULL THEN CAST(1 AS BIGINT) END AS `trades` "
         "FROM `klines` WHERE `venue` IS NOT NULL AND `symbol` IS NOT NULL AND (`interval` IS NULL AND `ts_watermark` "
         f"IS NOT NULL OR `ts_event` IS NOT NULL AND {_decimal('close', 19, folds.price_scale)} IS NOT NULL)"
     )
@@ -211,10 +222,12 @@ def pushed(folds: Folds) -> str:
 
 def candle_views(folds: Folds, outage_us: int) -> dict[str, str]:
     """Aggregations of candles by name: one for the intervals whose state is kept equally long."""
-    return {
-        f"candles_{at}": _candle_view(f"candles_{at}", group, folds, outage_us)
-        for at, group in enumerate(groups(folds.intervals))
-    }
+    names = {_candles_name(at): group for at, group in enumerate(groups(folds.intervals))}
+    return {name: _candle_view(name, group, folds, outage_us) for name, group in names.items()}
+
+
+def _candles_name(at: int) -> str:
+    return f"candles_{at}"
 
 
 def groups(intervals: Iterable[Interval]) -> list[tuple[Interval, ...]]:
@@ -229,8 +242,6 @@ def groups(intervals: Iterable[Interval]) -> list[tuple[Interval, ...]]:
 def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outage_us: int) -> str:
     kept = max(interval.size_us for interval in intervals) + folds.horizon_us + outage_us
     end = "`ts_start` + `length`"
-    nothing = f"CAST(0 AS DECIMAL(19, {folds.size_scale}))"
-    late = f"`ts_watermark` >= {end}"
     on_time = f"`is_trade` AND (`ts_watermark` IS NULL OR `ts_watermark` < {end})"
     totals = {
         "opened": "MIN(`tick`)",
@@ -243,10 +254,9 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
         "volume": "SUM(`size`)",
         "quote": "SUM(`quote`)",
         "rough": "SUM(`rough`)",
-        "bought": f"SUM(CASE WHEN NOT `is_trade` THEN NULL WHEN `buys` THEN `size` ELSE {nothing} END)",
-        "trades": "SUM(CASE WHEN `is_trade` THEN `trades` ELSE 0 END)",
-        "revision": f"SUM(CASE WHEN `is_trade` AND {late} THEN 1 ELSE 0 END)",
-        "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
+        "bought": "SUM(`bought`)",
+        "trades": "SUM(`trades`)",
+        "closings": _closings(end),
         "told": "MAX(`told`)",
     }
     if any(interval.steps for interval in intervals):
@@ -257,19 +267,39 @@ def _candle_view(name: str, intervals: tuple[Interval, ...], folds: Folds, outag
             "step_trades": f"SUM(CASE WHEN {on_time} THEN `trades` ELSE 0 END)",
         }
     made = ", ".join(f"{value} AS `{field}`" for field, value in _of_a_candle(folds).items())
-    windows = [_window_of(folds.intervals.index(one), one) for one in intervals]
-    if len(windows) == 1:  # an array costs as much as what is done with its rows
-        names = zip(("interval", "length", "ts_start"), windows[0], strict=True)
-        own = ", ".join(f"{value} AS `{name}`" for name, value in names)
+    if len(intervals) == 1:  # an array costs as much as what is done with its rows
+        own = f"{_size(intervals[0].size_us)} AS `length`, {_window_of(intervals[0])} AS `ts_start`"
         expanded = f"SELECT * FROM (SELECT *, {made}, {own} FROM `events`) AS e WHERE `ts_start` IS NOT NULL"
     else:
-        rows = ", ".join(f"ROW({', '.join(window)})" for window in windows)
+        numbered = ((folds.intervals.index(one), one) for one in intervals)
+        rows = ", ".join(f"ROW({at}, {_size(one.size_us)}, {_window_of(one)})" for at, one in numbered)
         expanded = (
             "SELECT e.*, i.`interval`, i.`length`, i.`ts_start` "
             f"FROM (SELECT *, {made}, ARRAY[{rows}] AS `windows` FROM `events`) AS e "
             "CROSS JOIN UNNEST(e.`windows`) AS i(`interval`, `length`, `ts_start`) WHERE i.`ts_start` IS NOT NULL"
         )
-    return _grouped(name, ("venue", "symbol", "interval", "ts_start", "length"), totals, expanded, kept)
+    return _grouped(name, (*_which("interval", intervals), "ts_start"), totals, expanded, kept)
+
+
+def _which(name: str, kinds: Sized) -> tuple[str, ...]:
+    """What a window of several kinds is told apart by."""
+    return (name,) if len(kinds) > 1 else ()
+
+
+def _by_kind(name: str, values: Mapping[int, str]) -> str:
+    """The value of a window's kind, which is constant where there is one kind alone."""
+    if len(values) == 1:
+        return next(iter(values.values()))
+    return f"CASE `{name}` {' '.join(f'WHEN {kind} THEN {value}' for kind, value in values.items())} END"
+
+
+def _size(of_us: int) -> str:
+    return f"CAST({of_us} AS BIGINT)"
+
+
+def _closings(end: str) -> str:
+    """Late trades, and time rows far above them."""
+    return f"SUM(CASE WHEN `is_time` THEN {_TIME_ROW} WHEN `is_trade` AND `ts_watermark` >= {end} THEN 1 ELSE 0 END)"
 
 
 def _of_a_candle(folds: Folds) -> dict[str, str]:
@@ -282,19 +312,20 @@ def _of_a_candle(folds: Folds) -> dict[str, str]:
     )
     # Whether a total is near its limit need not be exact; of a product it would cost a parsed text.
     rough = "CAST(`price` AS DOUBLE) * CAST(`size` AS DOUBLE)"
-    return {"quote": quote, "rough": rough, "coarse_tick": _COARSE_TICK}
+    nothing = f"CAST(0 AS DECIMAL(19, {folds.size_scale}))"
+    bought = f"CASE WHEN NOT `is_trade` THEN NULL WHEN `buys` THEN `size` ELSE {nothing} END"
+    return {"quote": quote, "rough": rough, "bought": bought, "coarse_tick": _COARSE_TICK}
 
 
-def _window_of(at: int, one: Interval) -> tuple[str, str, str]:
-    """Number, length and start of the window of an interval that a trade is in, a time row closes or the venue's candle
-    is of; without a start where there is none."""
+def _window_of(one: Interval) -> str:
+    """The start of the window of an interval that a trade is in, a time row closes or the venue's candle is of; null
+    where there is none."""
     back = _since(one.origin_us, one.size_us)
-    start = (
+    return (
         f"CASE WHEN `is_trade` THEN `ts_event` - {back('ts_event')} "
         f"WHEN `is_time` THEN CASE WHEN {back('ts_watermark')} = 0 THEN `ts_watermark` - {one.size_us} END "
         f"WHEN `of` = {quoted(one.name)} AND {back('ts_event')} = 0 THEN `ts_event` END"
     )
-    return str(at), f"CAST({one.size_us} AS BIGINT)", start
 
 
 def _since(origin_us: int, size_us: int) -> Callable[[str], str]:
@@ -302,34 +333,36 @@ def _since(origin_us: int, size_us: int) -> Callable[[str], str]:
     return lambda field: f"MOD(`{field}` - {origin_us}, {size_us})" if origin_us else f"MOD(`{field}`, {size_us})"
 
 
-def mean_view(name: str, means: tuple[Sliding, ...], table: str, kept_us: int) -> str:
+def mean_view(name: str, means: tuple[Sliding, ...], table: str, scale: int, kept_us: int) -> str:
     """The aggregation of sliding means over a table: a row is expanded to the windows that hold it."""
     kept = max(mean.size_us for mean in means) + kept_us
-    windows = ", ".join(_window_of_mean(mean, at) for mean in means for at in range(_reach(mean)))
+    which = _which("which", means)
+    ends = [(at, end) for at, mean in enumerate(means) for end in _ends_of_mean(mean)]
+    windows = ", ".join(f"ROW({at}, {end})" if which else end for at, end in ends)
+    names = ", ".join(f"`{name}`" for name in (*which, "ts_end"))
+    mantissa = f"CAST(`price` * CAST({10**scale} AS DECIMAL({scale + 1}, 0)) AS BIGINT)"
+    counted = f"SELECT *, {mantissa} AS `mantissa`, ARRAY[{windows}] AS `windows` FROM `{table}`"
     expanded = (
-        "SELECT e.*, w.`length`, w.`slide`, w.`ts_end` FROM (SELECT `venue`, `symbol`, `is_time`, `is_trade`, "
-        "`ts_watermark`, "
-        f"`trades`, `price` * CAST(`trades` AS DECIMAL(10, 0)) AS `paid`, ARRAY[{windows}] AS `windows` "
-        f"FROM `{table}`) AS e "
-        "CROSS JOIN UNNEST(e.`windows`) AS w(`length`, `slide`, `ts_end`) WHERE w.`ts_end` IS NOT NULL"
+        f"SELECT e.`venue`, e.`symbol`, e.`is_time`, e.`is_trade`, e.`ts_watermark`, e.`trades`, e.`mantissa`, w.* "
+        f"FROM ({counted}) AS e CROSS JOIN UNNEST(e.`windows`) AS w({names}) WHERE w.`ts_end` IS NOT NULL"
     )
     totals = {
-        "paid": "SUM(`paid`)",
-        "trades": "SUM(CASE WHEN `is_trade` THEN `trades` ELSE 0 END)",
-        "revision": "SUM(CASE WHEN `is_trade` AND `ts_watermark` >= `ts_end` THEN 1 ELSE 0 END)",
-        "timed": "MAX(CASE WHEN `is_time` THEN 1 ELSE 0 END)",
+        "high_words": f"SUM(`mantissa` / {_WORD} * `trades`)",
+        "low_words": f"SUM(MOD(`mantissa`, {_WORD}) * `trades`)",
+        "trades": "SUM(`trades`)",
+        "closings": _closings("`ts_end`"),
     }
-    return _grouped(name, ("venue", "symbol", "length", "slide", "ts_end"), totals, expanded, kept)
+    return _grouped(name, (*which, "ts_end"), totals, expanded, kept)
 
 
-def _window_of_mean(mean: Sliding, at: int) -> str:
-    """The end of one of the windows that hold a trade, null if there are not so many; a time row closes the first."""
+def _ends_of_mean(mean: Sliding) -> Iterator[str]:
+    """The ends of the windows that hold a trade, null if there are not so many; a time row closes the first."""
     back = _since(0, mean.slide_us)
-    first = mean.slide_us * (at + 1)
-    holds = f" AND {back('ts_event')} + {mean.size_us} >= {first}" if mean.size_us % mean.slide_us else ""
-    closes = "" if at else f" WHEN `is_time` AND {back('ts_watermark')} = 0 THEN `ts_watermark`"
-    end = f"CASE WHEN `is_trade`{holds} THEN `ts_event` - {back('ts_event')} + {first}{closes} END"
-    return f"ROW(CAST({mean.size_us} AS BIGINT), CAST({mean.slide_us} AS BIGINT), {end})"
+    for at in range(_reach(mean)):
+        first = mean.slide_us * (at + 1)
+        holds = f" AND {back('ts_event')} + {mean.size_us} >= {first}" if mean.size_us % mean.slide_us else ""
+        closes = "" if at else f" WHEN `is_time` AND {back('ts_watermark')} = 0 THEN `ts_watermark`"
+        yield f"CASE WHEN `is_trade`{holds} THEN `ts_event` - {back('ts_event')} + {first}{closes} END"
 
 
 def _reach(mean: Sliding) -> int:
@@ -337,8 +370,8 @@ def _reach(mean: Sliding) -> int:
     return -(-mean.size_us // mean.slide_us)
 
 
-def _grouped(name: str, keys: Iterable[str], totals: Mapping[str, str], expanded: str, kept_us: int) -> str:
-    by = ", ".join(f"`{key}`" for key in keys)
+def _grouped(name: str, of_window: Iterable[str], totals: Mapping[str, str], expanded: str, kept_us: int) -> str:
+    by = ", ".join(f"`{key}`" for key in ("venue", "symbol", *of_window))
     values = ", ".join(f"{value} AS `{field}`" for field, value in totals.items())
     hint = f"/*+ STATE_TTL('expanded' = '{-(-kept_us // 1_000_000)}s') */"
     return f"CREATE TEMPORARY VIEW `{name}` AS SELECT {hint} {by}, {values} FROM ({expanded}) AS expanded GROUP BY {by}"
@@ -386,10 +419,11 @@ CHANGES = (
 )
 
 
-def results(folds: Folds, outage_us: int) -> str:
+def results(folds: Folds) -> str:
     """All that SQL computes, as one query, so that the topic is read and parsed once: rows of `COLUMNS`."""
-    parts = [_candles(folds, view) for view in candle_views(folds, outage_us)]
-    parts += [_means(name) for name, means in (("means", folds.means), ("push_means", folds.push_means)) if means]
+    parts = [_candles(folds, _candles_name(at), group) for at, group in enumerate(groups(folds.intervals))]
+    views = (("means", folds.means), ("push_means", folds.push_means))
+    parts += [_means(name, means, folds.price_scale) for name, means in views if means]
     if "indicators" in folds.channels:
         parts.append(_step_events(folds))
     return " UNION ALL ".join(parts)
@@ -401,7 +435,9 @@ def _select(values: Mapping[str, str], table: str) -> str:
     return f"SELECT {', '.join(made)} FROM {table}"
 
 
-def _candles(folds: Folds, view: str) -> str:
+def _candles(folds: Folds, view: str, intervals: tuple[Interval, ...]) -> str:
+    numbers = {folds.intervals.index(one): one for one in intervals}
+    lengths = {at: _size(one.size_us) for at, one in numbers.items()}
     limit = 10.0 ** (_LIMIT_DIGITS - folds.price_scale - folds.size_scale) * (1 - _SLACK)
     fits = f"`rough` < CAST({limit!r} AS DOUBLE)"
     ours = {
@@ -412,7 +448,7 @@ def _candles(folds: Folds, view: str) -> str:
         "volume": exact("`volume`", folds.size_scale),
         "quote_volume": f"CASE WHEN {fits} THEN {exact('`quote`', folds.price_scale + folds.size_scale)} END",
         "taker_buy_volume": exact("`bought`", folds.size_scale),
-        "count": "`trades`",
+        "count": "COALESCE(`trades`, 0)",
         "ratio": f"CASE WHEN {fits} THEN CAST(`quote` AS DOUBLE) / CAST(`volume` AS DOUBLE) END",
         "source": "'trades'",
     }
@@ -420,17 +456,17 @@ def _candles(folds: Folds, view: str) -> str:
     venue["count"] = f"CAST({venue['count']} AS BIGINT)"
     venue["ratio"] = f"CAST(SPLIT_INDEX(`told`, ' ', {TOLD.index('vwap')}) AS DOUBLE)"
     venue["source"] = "'venue'"
-    stands = f"`told` IS NOT NULL AND {venue['count']} > `trades`"
+    stands = f"`told` IS NOT NULL AND {venue['count']} > {ours['count']}"
     values = {
-        "kind": "`interval`",
+        "kind": _by_kind("interval", {at: str(at) for at in numbers}),
         "venue": "`venue`",
         "symbol": "`symbol`",
         "ts_start": "`ts_start`",
-        "ts_end": "`ts_start` + `length`",
+        "ts_end": f"`ts_start` + {_by_kind('interval', lengths)}",
         **{name: f"CASE WHEN {stands} THEN {venue[name]} ELSE {value} END" for name, value in ours.items()},
         "told": "`told` IS NOT NULL",
-        "timed": "`timed` = 1",
-        "revision": "`revision`",
+        "timed": _IS_TIMED,
+        "revision": _REVISION,
     }
     if "indicators" in folds.channels:
         values |= {"tick": "`step_tick`", "coarse_tick": "`step_coarse_tick`", "coarse": "`step_coarse` = 1"}
@@ -438,19 +474,25 @@ def _candles(folds: Folds, view: str) -> str:
     return _select(values, f"`{view}`")
 
 
-def _means(view: str) -> str:
+def _means(view: str, means: tuple[Sliding, ...], scale: int) -> str:
+    lengths = {at: _size(mean.size_us) for at, mean in enumerate(means)}
+    slides = {at: _size(mean.slide_us) for at, mean in enumerate(means)}
+    words = f"CAST(`high_words` AS DECIMAL(19, 0)) * CAST({_WORD} AS DECIMAL(10, 0)) + `low_words`"
+    # A product has a digit more than its factors have together; beyond 38 it would lose decimals.
+    one = f"CAST({decimal_text(1, scale)} AS DECIMAL({scale + 1}, {scale}))"
+    paid = f"CAST({words} AS DECIMAL({36 - scale}, 0)) * {one}"
     values = {
         "kind": str(MEAN),
         "venue": "`venue`",
         "symbol": "`symbol`",
-        "ts_start": "`ts_end` - `length`",
+        "ts_start": f"`ts_end` - {_by_kind('which', lengths)}",
         "ts_end": "`ts_end`",
-        "slide": "`slide`",
-        "count": "`trades`",
+        "slide": _by_kind("which", slides),
+        "count": "COALESCE(`trades`, 0)",
         # Of a window without trades, which gives no row, there is no mean.
-        "ratio": "CASE WHEN `trades` > 0 THEN CAST(`paid` AS DOUBLE) / CAST(`trades` AS DOUBLE) END",
-        "timed": "`timed` = 1",
-        "revision": "`revision`",
+        "ratio": f"CASE WHEN `trades` < {_MOST_TRADES} THEN CAST({paid} AS DOUBLE) / CAST(`trades` AS DOUBLE) END",
+        "timed": _IS_TIMED,
+        "revision": _REVISION,
     }
     return _select(values, f"`{view}`")
 
@@ -526,10 +568,10 @@ def statements(spec: Spec) -> Iterator[str]:
     yield from candle_views(folds, spec.outage_us).values()
     kept = folds.horizon_us + spec.outage_us
     if folds.means:
-        yield mean_view("means", folds.means, "events", kept)
+        yield mean_view("means", folds.means, "events", folds.price_scale, kept)
     if folds.push_means:
-        yield mean_view("push_means", folds.push_means, "pushed", kept)
-    yield f"CREATE TEMPORARY VIEW `computed` AS {results(folds, spec.outage_us)}"
+        yield mean_view("push_means", folds.push_means, "pushed", folds.price_scale, kept)
+    yield f"CREATE TEMPORARY VIEW `computed` AS {results(folds)}"
 
 
 def inserts(spec: Spec) -> Iterator[str]:

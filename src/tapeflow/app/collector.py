@@ -71,6 +71,9 @@ class Collector(Run):
         channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage", VENUE_CANDLES)))
         self._published = patiently(lambda: Published(self._bus, self.bus_settings, channels, self._more), self._busy)
         stack.callback(self._published.close)
+        if self._published.begun:
+            begun = ", ".join(self._published.begun)
+            self._say(f"{begun}: not published before; what comes from now on is, not what the tape has already")
         return Pipeline(
             self.flow,
             settings.venue,

@@ -38,10 +38,15 @@ class Place(msgspec.Struct, frozen=True):
     position: int = 0
     fingerprint: str = ""
     epoch: str = ""
+    #: The channels whose events are published; empty where an earlier release wrote it.
+    channels: tuple[str, ...] = ()
 
 
 class Published:
     """A `tapeflow.stores.store.Ledger` over Kafka. ``more`` gives further (topic, key, value) rows of a batch."""
+
+    #: What is written again is there twice, and engines count it twice: another flow publishes nothing again.
+    replaces = False
 
     def __init__(
         self,
@@ -52,12 +57,14 @@ class Published:
     ) -> None:
         self._bus = bus
         self._settings = settings
-        self._channels = [name for name in channels if name in EVENT_CHANNELS]
+        self._channels = tuple(name for name in channels if name in EVENT_CHANNELS)
         self._has_coverage = "coverage" in channels
         self._more = more
         self._covered: dict[str, bytes] = {}
         self._publisher = Publisher(bus, producer_id(settings.topic(OWNERS), settings.name))
         self._place = self._found()
+        #: Channels that begin at the place: what the tape has of them before it is not published.
+        self.begun = tuple(name for name in self._channels if self._place.channels and name not in self._place.channels)
 
     @property
     def delivered(self) -> int:
@@ -102,7 +109,7 @@ class Published:
         if position <= self._place.position and results.size:
             self._publisher.confirm()  # what seemed to fail had been committed
             return 0
-        place = msgspec.structs.replace(self._place, position=position)
+        place = msgspec.structs.replace(self._place, position=position, channels=self._channels)
         batches = [(self._settings.topic(name), self._messages(results, name)) for name in self._channels]
         covered = self._coverage(results.venue, coverage)
         changed = [message(key.encode(), value) for key, value in covered.items()]

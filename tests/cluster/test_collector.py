@@ -24,7 +24,7 @@ from tapeflow.bus import publisher
 from tapeflow.bus.client import Bus
 from tapeflow.bus.owners import owners
 from tapeflow.bus.publisher import Publisher
-from tapeflow.domain.errors import BusError
+from tapeflow.domain.errors import BusError, OwnerError
 from tapeflow.settings import BusSettings
 
 pytestmark = pytest.mark.slow
@@ -149,7 +149,7 @@ def test_a_symbol_has_one_owner(tmp_path: Path, venue: Venue, servers: Servers) 
     other = Role(tmp_path / "two", venue, SYMBOLS[1:], "collector", mine.replace('"one"', '"two"'))
     other.start()
     assert other.process is not None
-    assert other.process.wait(60) == 1
+    assert other.process.wait(60) == OwnerError.exit_code
     assert "binance:ETHUSDT by one" in other.text()
     assert "--take-over" in other.text()
     assert owners(Bus(bootstrap), f"{prefix}owners") == dict.fromkeys(["binance:BTCUSDT", "binance:ETHUSDT"], "one")
@@ -157,7 +157,7 @@ def test_a_symbol_has_one_owner(tmp_path: Path, venue: Venue, servers: Servers) 
     taker.start()
     taker.until_live()
     assert one.process is not None
-    assert one.process.wait(60) == 1
+    assert one.process.wait(60) == OwnerError.exit_code
     assert "another process of the same name has taken over" in one.text()
     assert taker.stop() == 0
     assert owners(Bus(bootstrap), f"{prefix}owners")["binance:ETHUSDT"] == "two"

@@ -69,7 +69,7 @@ class Collector(Run):
         ensure(self._bus, topics, self.bus_settings.replication)
         patiently(lambda: self._claim(self._roster.symbols, take_over=self._take_over), self._busy)
         channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage", VENUE_CANDLES)))
-        self._published = patiently(lambda: Published(self._bus, self.bus_settings, channels, self._more), self._busy)
+        self._published = patiently(lambda: self._publish_to(channels), self._busy)
         stack.callback(self._published.close)
         if self._published.begun:
             begun = ", ".join(self._published.begun)
@@ -89,6 +89,12 @@ class Collector(Run):
             pace=PUBLISHED,
         )
 
+    def _publish_to(self, channels: tuple[str, ...]) -> Published:
+        return Published(self._bus, self.bus_settings, channels, self._more, lambda: self._keys(self._roster.symbols))
+
+    def _keys(self, symbols: Sequence[str]) -> list[str]:
+        return [f"{self.settings.venue}:{symbol}" for symbol in symbols]
+
     def _open_served(self) -> Served | None:
         return None
 
@@ -106,8 +112,7 @@ class Collector(Run):
 
     def _claim(self, symbols: Sequence[str], *, take_over: bool = False) -> None:
         name, topic = self.bus_settings.name, self.bus_settings.topic(OWNERS)
-        keys = [f"{self.settings.venue}:{symbol}" for symbol in symbols]
-        taken = owners.claim(self._bus, topic, name, keys, take_over=take_over)
+        taken = owners.claim(self._bus, topic, name, self._keys(symbols), take_over=take_over)
         if taken:
             self._say(f"symbols were taken over from {', '.join(sorted(taken))}, which can publish nothing any more")
         # Others are told of all that is ours, followed or no more.

@@ -2,20 +2,21 @@
 
 So a kill at any moment neither loses nor doubles a row for a reader of what is committed: the next start reads the
 position back, plays the tape from there and publishes what follows. While brokers are away nothing is lost either: the
-pipeline waits, and the tape grows.
+pipeline waits, and the tape grows. Whoever was away for a while may have lost its symbols meanwhile: whose they are is
+read each time before anything is published.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from tapeflow.bus.client import Bus
 from tapeflow.bus.follower import read_all
-from tapeflow.bus.owners import producer_id
+from tapeflow.bus.owners import others_of, producer_id
 from tapeflow.bus.publisher import Message, Publisher, message
 from tapeflow.bus.topics import TopicSpec
 from tapeflow.domain.errors import BusError
@@ -43,7 +44,11 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Published:
-    """A `tapeflow.stores.store.Ledger` over Kafka. ``more`` gives further (topic, key, value) rows of a batch."""
+    """A `tapeflow.stores.store.Ledger` over Kafka. ``more`` gives further (topic, key, value) rows of a batch.
+
+    ``followed`` are the ``venue:symbol`` keys that must be ours, or nothing is published at all. Of other symbols that
+    another collector owns the tape may hold events of before: they stay there.
+    """
 
     #: What is written again is there twice, and engines count it twice: another flow publishes nothing again.
     replaces = False
@@ -54,12 +59,15 @@ class Published:
         settings: BusSettings,
         channels: tuple[str, ...],
         more: Callable[[], Iterator[tuple[str, str, bytes]]] = lambda: iter(()),
+        followed: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._bus = bus
         self._settings = settings
         self._channels = tuple(name for name in channels if name in EVENT_CHANNELS)
         self._has_coverage = "coverage" in channels
         self._more = more
+        self._followed = followed
+        self._of_others = frozenset[str]()
         self._covered: dict[str, bytes] = {}
         self._publisher = Publisher(bus, producer_id(settings.topic(OWNERS), settings.name))
         self._place = self._found()
@@ -72,8 +80,20 @@ class Published:
         return self._publisher.delivered
 
     def _found(self) -> Place:
-        """Where what is committed ends; whoever else had this collector's name is fenced first."""
+        """Where what is committed ends; whoever else had this collector's name is fenced first.
+
+        Who takes over fences us after its claim is written: so it is seen here, or fences this producer too.
+        """
         self._publisher.open()
+        try:
+            topic, name = self._settings.topic(OWNERS), self._settings.name
+            self._of_others = others_of(self._bus, topic, name, set(self._followed()))
+            return self._read_place()
+        except BaseException:
+            self._publisher.close()  # or the next commit would go on without having looked
+            raise
+
+    def _read_place(self) -> Place:
         key, found = self._settings.name.encode(), Place()
         for record in read_all(self._bus, self._settings.topic(POSITIONS)):
             if record.key == key and record.value is not None:
@@ -122,7 +142,11 @@ class Published:
     def _messages(self, results: Results, channel: str) -> list[Message]:
         symbols, made = lines(results, channel)
         keys = {symbol: f"{results.venue}:{symbol}".encode() for symbol in set(symbols)}
-        return [{"key": keys[symbol], "value": line} for symbol, line in zip(symbols, made, strict=True)]
+        rows = zip(symbols, made, strict=True)
+        return [{"key": keys[symbol], "value": line} for symbol, line in rows if self._is_ours(keys[symbol])]
+
+    def _is_ours(self, key: bytes) -> bool:
+        return not self._of_others or key.decode() not in self._of_others
 
     def _coverage(self, venue: str, rows: list[dict[str, Any]] | None) -> dict[str, bytes]:
         """What has changed of the coverage, by key: a value for each stream of a symbol, with all of its rows."""
@@ -130,6 +154,8 @@ class Published:
             return {}
         of_stream: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
+            if f"{venue}:{row['symbol']}" in self._of_others:
+                continue
             key = f"{venue}:{row['symbol']}:{row['stream']}:{row['guarantee']}"
             told = {"venue": venue, **row, **{name: _text(row.get(name)) for name in ("first_id", "last_id")}}
             of_stream.setdefault(key, []).append(told)

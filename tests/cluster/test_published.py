@@ -1,7 +1,11 @@
-"""What a collector may publish over a real broker: never what another owns, whatever befell its connection."""
+"""What a collector publishes over a real broker: never what another owns, whatever befell its connection or itself, and
+what is too large for a message in a form that is not."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import os
 from typing import Any
 
 import pytest
@@ -9,16 +13,24 @@ import pytest
 from cluster.cluster import fresh_prefix, rows
 from servers import Servers
 from tapeflow.app.published import OWNERS, Published, event_topics
+from tapeflow.app.sink import DEAD, sink_topics
 from tapeflow.bus import owners
-from tapeflow.bus.client import Bus
+from tapeflow.bus.client import LARGEST, Bus
+from tapeflow.bus.dead import DeadLetters, letters, put_back
+from tapeflow.bus.follower import Record, read_all
+from tapeflow.bus.publisher import Publisher, message
 from tapeflow.bus.topics import ensure
 from tapeflow.domain.errors import BusError, OwnerError
 from tapeflow.flow.builder import Builder
 from tapeflow.settings import BusSettings
+from tapeflow.stores.channels import CHANNELS
+from tapeflow.stores.events import LONGEST_FRAME
 from tapeflow.stores.results import Results
 
 pytestmark = pytest.mark.slow
 
+#: What an answer of a venue may have at most.
+LONGEST_ANSWER = 64 << 20
 BTC, ETH = "binance:BTCUSDT", "binance:ETHUSDT"
 
 
@@ -36,7 +48,7 @@ class Cluster:
         owners.claim(self.bus, self.settings(name).topic(OWNERS), name, keys, take_over=take_over)
 
     def collector(self, name: str, *keys: str) -> Published:
-        return Published(self.bus, self.settings(name), ("tickers",), followed=lambda: keys)
+        return Published(self.bus, self.settings(name), ("tickers", "quarantine"), followed=lambda: keys)
 
     def published(self) -> list[tuple[str, int]]:
         return [(row["symbol"], row["ts_event"]) for row in rows(self.bus.servers, f"{self.prefix}tickers")]
@@ -47,10 +59,14 @@ def cluster(servers: Servers) -> Cluster:
     return Cluster(servers)
 
 
-def tickers(*rows: tuple[str, int]) -> Results:
+def results(channel: str) -> Results:
     made = Builder("any")
     made.trades()
-    found = Results(made.build(), "binance", ("tickers",), price_scale=8, size_scale=8)
+    return Results(made.build(), "binance", (channel,), price_scale=8, size_scale=8)
+
+
+def tickers(*rows: tuple[str, int]) -> Results:
+    found = results("tickers")
     found.rows("tickers", [{"symbol": symbol, "kind": "mini", "ts_event": ts} for symbol, ts in rows])
     return found
 
@@ -112,3 +128,44 @@ def test_a_claim_that_is_gone_is_nobody_elses(cluster: Cluster) -> None:
     """Topics that were made anew: the collector keeps its tape and says what to do."""
     with pytest.raises(BusError, match="no claim of binance:BTCUSDT"):
         cluster.collector("one", BTC)
+
+
+def test_a_message_that_is_too_large_is_named_and_the_next_batch_goes(cluster: Cluster) -> None:
+    topic = cluster.settings("any").topic("tickers")
+    made = Publisher(cluster.bus, f"{cluster.prefix}any")
+    made.open()
+    with pytest.raises(BusError, match=rf"{topic}: .*too large.* \(of {LARGEST} bytes\)"):
+        made.commit([(topic, [message(b"k", b"{}"), message(b"k", b"x" * LARGEST), message(b"k", b"{}")])])
+    made.open()
+    assert made.commit([(topic, [message(b"k", b"{}")] * 2)]) == 2
+    assert rows(cluster.bus.servers, topic) == [{}, {}]
+
+
+def test_a_quarantined_frame_of_any_length_stops_nothing(cluster: Cluster) -> None:
+    cluster.claim("one", BTC)
+    one = cluster.collector("one", BTC)
+    short, long = b"short", os.urandom(LONGEST_ANSWER)
+    found = results("quarantine")
+    found.rows(
+        "quarantine", [{"ts_recv": 1, "connection": "c", "reason": "not_json", "frame": f} for f in (short, long)]
+    )
+    assert one.commit(found, 1) == 2
+    told = rows(cluster.bus.servers, f"{cluster.prefix}quarantine")
+    assert [base64.b64decode(row["frame"]) for row in told] == [short, long[:LONGEST_FRAME]]
+    assert [row["frame_size"] for row in told] == [None, LONGEST_ANSWER]
+    assert told[1]["frame_sha256"] == hashlib.sha256(long).hexdigest()
+    for row in told:
+        assert set(row) >= {name for name, _ in CHANNELS["quarantine"].fields}, "what a sink keeps is there"
+
+
+def test_the_largest_message_can_be_a_dead_letter_and_be_put_back(cluster: Cluster) -> None:
+    settings = cluster.settings("any")
+    ensure(cluster.bus, sink_topics(settings, ()))
+    value = os.urandom(LARGEST - 65_536)
+    dead = DeadLetters(cluster.bus, settings.topic(DEAD))
+    dead.add(Record(settings.topic("tickers"), 0, 7, b"k", value), "no row")
+    dead.flush()
+    (letter,) = letters(cluster.bus, settings.topic(DEAD))
+    assert letter.value == base64.b64encode(value).decode()
+    assert put_back(cluster.bus, settings.topic(DEAD), lambda _: True) == 1
+    assert [record.value for record in read_all(cluster.bus, settings.topic("tickers"))] == [value]

@@ -15,12 +15,16 @@ LAG_MS = 86_400_000
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
-    """A topic. ``is_upsert``: the newest row of each key stays for ever; else every row for ``keep_ms``."""
+    """A topic. ``is_upsert``: the newest row of each key stays for ever; else every row for ``keep_ms``.
+
+    ``largest`` are the bytes that a message may have.
+    """
 
     name: str
     partitions: int
     is_upsert: bool = False
     keep_ms: int = 7 * LAG_MS
+    largest: int = LARGEST
 
 
 def ensure(bus: Bus, topics: Sequence[TopicSpec], replication: int = 0) -> None:
@@ -63,4 +67,4 @@ def _config(topic: TopicSpec, copies: int) -> dict[str, str]:
     kept = {"retention.ms": str(topic.keep_ms)}
     if topic.is_upsert:
         kept = {"cleanup.policy": "compact", "min.compaction.lag.ms": str(LAG_MS)}
-    return {**kept, "min.insync.replicas": "2" if copies > 2 else "1", "max.message.bytes": str(LARGEST)}
+    return {**kept, "min.insync.replicas": "2" if copies > 2 else "1", "max.message.bytes": str(topic.largest)}

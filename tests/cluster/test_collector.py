@@ -158,7 +158,7 @@ def test_a_symbol_has_one_owner(tmp_path: Path, venue: Venue, servers: Servers) 
     taker.until_live()
     assert one.process is not None
     assert one.process.wait(60) == OwnerError.exit_code
-    assert "another process of the same name has taken over" in one.text()
+    assert "taken over meanwhile: binance:ETHUSDT by two" in one.text()
     assert taker.stop() == 0
     assert owners(Bus(bootstrap), f"{prefix}owners")["binance:ETHUSDT"] == "two"
 

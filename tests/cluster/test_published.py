@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import time
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from cluster.cluster import fresh_prefix, rows
 from servers import Servers
 from tapeflow.app.published import OWNERS, Published, event_topics
 from tapeflow.app.sink import DEAD, sink_topics
-from tapeflow.bus import owners
+from tapeflow.bus import owners, publisher
 from tapeflow.bus.client import LARGEST, Bus
 from tapeflow.bus.dead import DeadLetters, letters, put_back
 from tapeflow.bus.follower import Record, read_all
@@ -29,6 +30,8 @@ from tapeflow.stores.results import Results
 
 pytestmark = pytest.mark.slow
 
+#: Brokers look for transactions to end so often, and a little more.
+LOOK_S = 12.0
 #: What an answer of a venue may have at most.
 LONGEST_ANSWER = 64 << 20
 BTC, ETH = "binance:BTCUSDT", "binance:ETHUSDT"
@@ -169,3 +172,37 @@ def test_the_largest_message_can_be_a_dead_letter_and_be_put_back(cluster: Clust
     assert letter.value == base64.b64encode(value).decode()
     assert put_back(cluster.bus, settings.topic(DEAD), lambda _: True) == 1
     assert [record.value for record in read_all(cluster.bus, settings.topic("tickers"))] == [value]
+
+
+def test_one_that_is_paused_within_a_transaction_goes_on(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The brokers end a transaction after a while, and say the same as of one that another has taken over."""
+    monkeypatch.setattr(publisher, "TRANSACTION_S", 7.0)
+    cluster.claim("one", BTC)
+    one = cluster.collector("one", BTC)
+    send = Publisher._send
+
+    def paused(self: Publisher, *given: Any) -> int:
+        monkeypatch.setattr(Publisher, "_send", send)
+        count = send(self, *given)
+        time.sleep(7 + LOOK_S)
+        return count
+
+    monkeypatch.setattr(Publisher, "_send", paused)
+    with pytest.raises(BusError, match="was this process paused"):
+        one.commit(tickers(("BTCUSDT", 1)), 1)
+    assert one.commit(tickers(("BTCUSDT", 1)), 1) == 1
+    assert one.commit(tickers(("BTCUSDT", 2)), 2) == 1
+    assert cluster.published() == [("BTCUSDT", 1), ("BTCUSDT", 2)]
+
+
+def test_of_two_processes_of_one_name_the_second_goes_on(cluster: Cluster) -> None:
+    cluster.claim("one", BTC)
+    first = cluster.collector("one", BTC)
+    first.commit(tickers(("BTCUSDT", 1)), 1)
+    second = cluster.collector("one", BTC)
+    with pytest.raises(OwnerError, match="another process of the same name"):
+        first.commit(tickers(("BTCUSDT", 2)), 2)
+    with pytest.raises(BusError):
+        second.commit(tickers(("BTCUSDT", 2)), 2)  # the first one has looked, which fences
+    assert second.commit(tickers(("BTCUSDT", 2)), 2) == 1
+    assert cluster.published() == [("BTCUSDT", 1), ("BTCUSDT", 2)]

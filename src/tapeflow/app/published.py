@@ -2,8 +2,8 @@
 
 So a kill at any moment neither loses nor doubles a row for a reader of what is committed: the next start reads the
 position back, plays the tape from there and publishes what follows. While brokers are away nothing is lost either: the
-pipeline waits, and the tape grows. Whoever was away for a while may have lost its symbols meanwhile: whose they are is
-read each time before anything is published.
+pipeline waits, and the tape grows. Whoever was away for a while may have lost its symbols or its name meanwhile: whose
+they are is read each time before anything is published.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tapeflow.bus.follower import read_all
 from tapeflow.bus.owners import others_of, producer_id
 from tapeflow.bus.publisher import Message, Publisher, message
 from tapeflow.bus.topics import TopicSpec
-from tapeflow.domain.errors import BusError
+from tapeflow.domain.errors import BusError, OwnerError
 from tapeflow.domain.time import parse_span
 from tapeflow.settings import BusSettings
 from tapeflow.stores.events import lines
@@ -41,6 +41,8 @@ class Place(msgspec.Struct, frozen=True):
     epoch: str = ""
     #: The channels whose events are published; empty where an earlier release wrote it.
     channels: tuple[str, ...] = ()
+    #: The process that publishes; empty as above.
+    life: str = ""
 
 
 class Published:
@@ -68,11 +70,15 @@ class Published:
         self._more = more
         self._followed = followed
         self._of_others = frozenset[str]()
+        self._life = ""
         self._covered: dict[str, bytes] = {}
         self._publisher = Publisher(bus, producer_id(settings.topic(OWNERS), settings.name))
         self._place = self._found()
         #: Channels that begin at the place: what the tape has of them before it is not published.
         self.begun = tuple(name for name in self._channels if self._place.channels and name not in self._place.channels)
+        life = secrets.token_hex(8)
+        self._say(life=life)
+        self._life = life
 
     @property
     def delivered(self) -> int:
@@ -86,12 +92,22 @@ class Published:
         """
         self._publisher.open()
         try:
-            topic, name = self._settings.topic(OWNERS), self._settings.name
-            self._of_others = others_of(self._bus, topic, name, set(self._followed()))
-            return self._read_place()
+            return self._look()
         except BaseException:
             self._publisher.close()  # or the next commit would go on without having looked
             raise
+
+    def _look(self) -> Place:
+        """The place, if it and all that is followed are ours."""
+        topic, name = self._settings.topic(OWNERS), self._settings.name
+        self._of_others = others_of(self._bus, topic, name, set(self._followed()))
+        place = self._read_place()
+        if self._life and place.life != self._life:
+            raise OwnerError(
+                f"another process of the same name has taken over from this collector: run only one as {name!r}, or "
+                "give it another name in [bus]"
+            )
+        return place
 
     def _read_place(self) -> Place:
         key, found = self._settings.name.encode(), Place()
@@ -134,10 +150,22 @@ class Published:
         covered = self._coverage(results.venue, coverage)
         changed = [message(key.encode(), value) for key, value in covered.items()]
         rest = [(self._settings.topic(COVERAGE), changed), *self._rest(), self._placed(place)]
-        count = self._publisher.commit([*batches, *rest])
+        count = self._written([*batches, *rest])
         self._place = place
         self._covered |= covered
         return count - sum(len(made) for _, made in rest)
+
+    def _written(self, batches: list[tuple[str, list[Message]]]) -> int:
+        """Write a batch as one; how many messages.
+
+        Who was paused for longer than brokers wait for a transaction is fenced as if it had been taken over from: what
+        they hold tells which, and if it is still ours, another try is of use.
+        """
+        try:
+            return self._publisher.commit(batches)
+        except OwnerError as error:
+            self._place = self._found()
+            raise BusError("Kafka has ended a transaction that took too long: was this process paused?") from error
 
     def _messages(self, results: Results, channel: str) -> list[Message]:
         symbols, made = lines(results, channel)
@@ -173,7 +201,7 @@ class Published:
         if not self._publisher.is_open:
             self._place = self._found()
         place = msgspec.structs.replace(self._place, **changes)
-        self._publisher.commit([self._placed(place)])
+        self._written([self._placed(place)])
         self._place = place
 
     def renew(self) -> None:

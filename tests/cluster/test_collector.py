@@ -163,6 +163,24 @@ def test_a_symbol_has_one_owner(tmp_path: Path, venue: Venue, servers: Servers) 
     assert owners(Bus(bootstrap), f"{prefix}owners")["binance:ETHUSDT"] == "two"
 
 
+def test_a_second_collector_of_the_same_name_is_refused(tmp_path: Path, venue: Venue, servers: Servers) -> None:
+    bootstrap, prefix = servers.kafka(), fresh_prefix()
+    one = Role(tmp_path / "one", venue, SYMBOLS[:1], "collector", settings(bootstrap, prefix))
+    one.start()
+    before = one.until_live()
+    other = Role(tmp_path / "two", venue, SYMBOLS[1:], "collector", settings(bootstrap, prefix))
+    other.start()
+    assert other.process is not None
+    assert other.process.wait(60) == OwnerError.exit_code
+    assert "another tape is published as collector 'collector'" in other.text()
+    assert set(owners(Bus(bootstrap), f"{prefix}owners")) == {"binance:BTCUSDT"}, "nothing is claimed"
+    one.until(lambda s: s["delivered"] > before["delivered"])
+    assert one.stop() == 0
+    one.start()
+    one.until_live()
+    assert one.stop() == 0
+
+
 class Taker(Role):
     """A collector that takes over."""
 

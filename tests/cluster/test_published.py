@@ -13,6 +13,7 @@ import pytest
 
 from cluster.cluster import fresh_prefix, rows
 from servers import Servers
+from tapeflow.app.place import Place, Tape, place_of
 from tapeflow.app.published import OWNERS, Published, event_topics
 from tapeflow.app.sink import DEAD, sink_topics
 from tapeflow.bus import owners, publisher
@@ -50,8 +51,9 @@ class Cluster:
     def claim(self, name: str, *keys: str, take_over: bool = False) -> None:
         owners.claim(self.bus, self.settings(name).topic(OWNERS), name, keys, take_over=take_over)
 
-    def collector(self, name: str, *keys: str) -> Published:
-        return Published(self.bus, self.settings(name), ("tickers", "quarantine"), followed=lambda: keys)
+    def collector(self, name: str, *keys: str, tape: Tape | None = None) -> Published:
+        channels = ("tickers", "quarantine")
+        return Published(self.bus, self.settings(name), channels, tape or Tape(name, 0), followed=lambda: keys)
 
     def published(self) -> list[tuple[str, int]]:
         return [(row["symbol"], row["ts_event"]) for row in rows(self.bus.servers, f"{self.prefix}tickers")]
@@ -206,3 +208,36 @@ def test_of_two_processes_of_one_name_the_second_goes_on(cluster: Cluster) -> No
         second.commit(tickers(("BTCUSDT", 2)), 2)  # the first one has looked, which fences
     assert second.commit(tickers(("BTCUSDT", 2)), 2) == 1
     assert cluster.published() == [("BTCUSDT", 1), ("BTCUSDT", 2)]
+
+
+def test_a_name_is_of_one_tape(cluster: Cluster) -> None:
+    cluster.claim("one", BTC)
+    one = cluster.collector("one", BTC, tape=Tape("mine", 0))
+    one.commit(tickers(("BTCUSDT", 1)), 1)
+    with pytest.raises(OwnerError, match="another tape is published as collector 'one'"):
+        cluster.collector("one", BTC, tape=Tape("other", 70))
+    other = cluster.collector("one", BTC, tape=Tape("other", 70, takes_over=True))
+    assert (other.position, other.fingerprint) == (70, ""), "what it holds from before, the other one has published"
+    with pytest.raises(OwnerError, match="another tape"):
+        one.commit(tickers(("BTCUSDT", 2)), 2)
+    with pytest.raises(BusError):
+        other.commit(tickers(("BTCUSDT", 2)), 71)
+    assert other.commit(tickers(("BTCUSDT", 2)), 71) == 1
+    assert cluster.collector("one", BTC, tape=Tape("other", 80)).position == 71, "from now on without taking over"
+
+
+def test_a_tape_goes_on_under_another_name(cluster: Cluster) -> None:
+    cluster.claim("one", BTC)
+    cluster.collector("one", BTC, tape=Tape("mine", 0)).commit(tickers(("BTCUSDT", 1)), 5)
+    cluster.claim("two", BTC, take_over=True)
+    two = cluster.collector("two", BTC, tape=Tape("mine", 7))
+    assert two.position == 5
+    two.commit(tickers(("BTCUSDT", 2)), 7)
+    cluster.claim("one", BTC, take_over=True)
+    assert cluster.collector("one", BTC, tape=Tape("mine", 9)).position == 7, "and back"
+
+
+def test_a_place_of_an_earlier_release_is_of_any_tape() -> None:
+    old = Place(position=5, fingerprint="code", epoch="e")
+    assert place_of(Tape("mine", 9), "one", {"one": old}) == (old, [])
+    assert place_of(Tape("mine", 9), "two", {"one": old}) == (Place(), [])

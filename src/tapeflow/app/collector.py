@@ -12,7 +12,8 @@ import msgspec
 
 from tapeflow.app.opening import patiently
 from tapeflow.app.pipeline import Pace, Pipeline
-from tapeflow.app.published import OWNERS, STATUS, SYMBOLS, Published, event_topics
+from tapeflow.app.place import Tape, place_of, places
+from tapeflow.app.published import OWNERS, POSITIONS, STATUS, SYMBOLS, Published, event_topics
 from tapeflow.app.requests import Clerk, request_topics
 from tapeflow.app.run import Reload, Run, averages_klines
 from tapeflow.app.served import Served
@@ -29,6 +30,7 @@ from tapeflow.feed.feed import FeedSettings
 from tapeflow.feed.recorder import Say
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Mean, Source
 from tapeflow.settings import BusSettings, RunSettings
+from tapeflow.tape.identity import identity
 
 #: How often others are told how it is, and what its symbols are.
 STATUS_S, SYMBOLS_S = 1.0, 30.0
@@ -67,9 +69,11 @@ class Collector(Run):
         settings = self.settings
         topics = [*event_topics(self.bus_settings), *request_topics(self.bus_settings)]
         ensure(self._bus, topics, self.bus_settings.replication)
+        tape = Tape(identity(self.folder.tape), self.writer.position, self._take_over)
+        patiently(lambda: self._check_name(tape), self._busy)
         patiently(lambda: self._claim(self._roster.symbols, take_over=self._take_over), self._busy)
         channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage", VENUE_CANDLES)))
-        self._published = patiently(lambda: self._publish_to(channels), self._busy)
+        self._published = patiently(lambda: self._publish_to(channels, tape), self._busy)
         stack.callback(self._published.close)
         if self._published.begun:
             begun = ", ".join(self._published.begun)
@@ -89,8 +93,15 @@ class Collector(Run):
             pace=PUBLISHED,
         )
 
-    def _publish_to(self, channels: tuple[str, ...]) -> Published:
-        return Published(self._bus, self.bus_settings, channels, self._more, lambda: self._keys(self._roster.symbols))
+    def _check_name(self, tape: Tape) -> None:
+        """Raise `OwnerError` where the name is another's, before anything is claimed under it."""
+        place_of(tape, self.bus_settings.name, places(self._bus, self.bus_settings.topic(POSITIONS)))
+
+    def _publish_to(self, channels: tuple[str, ...], tape: Tape) -> Published:
+        def followed() -> list[str]:
+            return self._keys(self._roster.symbols)
+
+        return Published(self._bus, self.bus_settings, channels, tape, self._more, followed)
 
     def _keys(self, symbols: Sequence[str]) -> list[str]:
         return [f"{self.settings.venue}:{symbol}" for symbol in symbols]

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
+from tapeflow.app.place import Place, Tape, place_of, places
 from tapeflow.bus.client import Bus
-from tapeflow.bus.follower import read_all
 from tapeflow.bus.owners import others_of, producer_id
 from tapeflow.bus.publisher import Message, Publisher, message
 from tapeflow.bus.topics import TopicSpec
@@ -33,18 +33,6 @@ POSITIONS, OWNERS, STATUS, SYMBOLS, COVERAGE = "collectors", "owners", "status",
 _encode = msgspec.json.Encoder().encode
 
 
-class Place(msgspec.Struct, frozen=True):
-    """What a collector has published: the value of its row in the topic `collectors`."""
-
-    position: int = 0
-    fingerprint: str = ""
-    epoch: str = ""
-    #: The channels whose events are published; empty where an earlier release wrote it.
-    channels: tuple[str, ...] = ()
-    #: The process that publishes; empty as above.
-    life: str = ""
-
-
 class Published:
     """A `tapeflow.stores.store.Ledger` over Kafka. ``more`` gives further (topic, key, value) rows of a batch.
 
@@ -60,12 +48,15 @@ class Published:
         bus: Bus,
         settings: BusSettings,
         channels: tuple[str, ...],
+        tape: Tape,
         more: Callable[[], Iterator[tuple[str, str, bytes]]] = lambda: iter(()),
         followed: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._bus = bus
         self._settings = settings
         self._channels = tuple(name for name in channels if name in EVENT_CHANNELS)
+        self._tape = tape
+        self._void: list[str] = []
         self._has_coverage = "coverage" in channels
         self._more = more
         self._followed = followed
@@ -77,8 +68,8 @@ class Published:
         #: Channels that begin at the place: what the tape has of them before it is not published.
         self.begun = tuple(name for name in self._channels if self._place.channels and name not in self._place.channels)
         life = secrets.token_hex(8)
-        self._say(life=life)
-        self._life = life
+        self._say(life=life, tape=tape.id)
+        self._life, self._void = life, []
 
     @property
     def delivered(self) -> int:
@@ -101,20 +92,13 @@ class Published:
         """The place, if it and all that is followed are ours."""
         topic, name = self._settings.topic(OWNERS), self._settings.name
         self._of_others = others_of(self._bus, topic, name, set(self._followed()))
-        place = self._read_place()
+        place, self._void = place_of(self._tape, name, places(self._bus, self._settings.topic(POSITIONS)))
         if self._life and place.life != self._life:
             raise OwnerError(
                 f"another process of the same name has taken over from this collector: run only one as {name!r}, or "
                 "give it another name in [bus]"
             )
-        return place
-
-    def _read_place(self) -> Place:
-        key, found = self._settings.name.encode(), Place()
-        for record in read_all(self._bus, self._settings.topic(POSITIONS)):
-            if record.key == key and record.value is not None:
-                found = msgspec.json.decode(record.value, type=Place)
-        return found if found.epoch else msgspec.structs.replace(found, epoch=_new_epoch())
+        return place if place.epoch else msgspec.structs.replace(place, epoch=_new_epoch())
 
     @property
     def position(self) -> int:
@@ -195,7 +179,8 @@ class Published:
 
     def _placed(self, place: Place) -> tuple[str, list[Message]]:
         """What says so, and its topic."""
-        return self._settings.topic(POSITIONS), [message(self._settings.name.encode(), _encode(place))]
+        void = [message(name.encode(), None) for name in self._void]
+        return self._settings.topic(POSITIONS), [*void, message(self._settings.name.encode(), _encode(place))]
 
     def _say(self, **changes: Any) -> None:
         if not self._publisher.is_open:

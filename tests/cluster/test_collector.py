@@ -68,6 +68,28 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, venue: Venue, servers: Se
         wrong_candles(venue, symbol, candles)
 
 
+def test_a_changed_flow_goes_on_where_the_last_one_ended(tmp_path: Path, venue: Venue, servers: Servers) -> None:
+    bootstrap, prefix = servers.kafka(), fresh_prefix()
+    flow = '[flow]\nname = "one"\n[flow.candles]\nintervals = ["1s"]\n'
+    collector = Role(tmp_path / "c", venue, SYMBOLS, "collector", settings(bootstrap, prefix, more=flow))
+    collector.start()
+    collector.until_whole()
+    collector.until(lambda s: s["uptime_s"] > 10)
+    assert collector.stop() == 0
+    before = rows(bootstrap, f"{prefix}trades")
+    changed = flow.replace('"one"', '"two"\nquotes = true\nlateness = "3s"\nhorizon = "20m"')
+    collector = Role(tmp_path / "c", venue, SYMBOLS, "collector", settings(bootstrap, prefix, more=changed))
+    collector.start()
+    collector.until_whole()
+    assert collector.stop() == 0
+    after = rows(bootstrap, f"{prefix}trades")
+    count, wrong = wrong_trades(venue, after)
+    assert not wrong, "each once, none left out"
+    assert count > sum("id" in row for row in before) > 200
+    assert "quotes: not published before" in collector.text()
+    assert rows(bootstrap, f"{prefix}quotes")
+
+
 def wrong_candles(venue: Venue, symbol: str, told: list[dict[str, Any]]) -> None:
     """What a collector tells of the past is what the venue says, each window once, over all lives."""
     assert len({(one["interval"], one["ts_start"]) for one in told}) == len(told)

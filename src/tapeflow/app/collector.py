@@ -28,6 +28,7 @@ from tapeflow.engine.pushes import Pushes
 from tapeflow.engine.results import VENUE_CANDLES
 from tapeflow.feed.feed import FeedSettings
 from tapeflow.feed.recorder import Say
+from tapeflow.flow.catalogue import ALWAYS
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Mean, Source
 from tapeflow.settings import BusSettings, RunSettings
 from tapeflow.tape.identity import identity
@@ -73,7 +74,7 @@ class Collector(Run):
         patiently(lambda: self._check_name(tape), self._busy)
         patiently(lambda: self._claim(self._roster.symbols, take_over=self._take_over), self._busy)
         channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage", VENUE_CANDLES)))
-        self._published = patiently(lambda: self._publish_to(channels, tape), self._busy)
+        self._published = patiently(lambda: self._published_from(tape), self._busy)
         stack.callback(self._published.close)
         if self._published.begun:
             begun = ", ".join(self._published.begun)
@@ -97,10 +98,12 @@ class Collector(Run):
         """Raise `OwnerError` where the name is another's, before anything is claimed under it."""
         place_of(tape, self.bus_settings.name, places(self._bus, self.bus_settings.topic(POSITIONS)))
 
-    def _publish_to(self, channels: tuple[str, ...], tape: Tape) -> Published:
+    def _published_from(self, tape: Tape) -> Published:
         def followed() -> list[str]:
             return self._keys(self._roster.symbols)
 
+        # What the settings name and the flow does not make is not published: it begins when the flow makes it.
+        channels = (*self.flow.channels, *ALWAYS)
         return Published(self._bus, self.bus_settings, channels, tape, self._more, followed)
 
     def _keys(self, symbols: Sequence[str]) -> list[str]:

@@ -297,7 +297,7 @@ class BusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     #: ``HOST:PORT,...``; what TAPEFLOW_KAFKA says unless given.
     bootstrap: str = ""
-    #: Of this collector: its place on the bus and its symbols are kept under it.
+    #: Of this collector: its place on the bus and its symbols are kept under it. It is of one tape.
     name: str = "collector"
     #: Put before the name of every topic that `topics` does not name.
     prefix: str = ""

@@ -24,7 +24,7 @@ from tapeflow.bus import publisher
 from tapeflow.bus.client import Bus
 from tapeflow.bus.owners import owners
 from tapeflow.bus.publisher import Publisher
-from tapeflow.domain.errors import BusError
+from tapeflow.domain.errors import BusError, OwnerError
 from tapeflow.settings import BusSettings
 
 pytestmark = pytest.mark.slow
@@ -66,6 +66,28 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, venue: Venue, servers: Se
         assert len(instants) == len(set(instants)) > 3, "an instant is said once, over all lives"
         candles = [row["candle"] for row in others if "candle" in row]
         wrong_candles(venue, symbol, candles)
+
+
+def test_a_changed_flow_goes_on_where_the_last_one_ended(tmp_path: Path, venue: Venue, servers: Servers) -> None:
+    bootstrap, prefix = servers.kafka(), fresh_prefix()
+    flow = '[flow]\nname = "one"\n[flow.candles]\nintervals = ["1s"]\n'
+    collector = Role(tmp_path / "c", venue, SYMBOLS, "collector", settings(bootstrap, prefix, more=flow))
+    collector.start()
+    collector.until_whole()
+    collector.until(lambda s: s["uptime_s"] > 10)
+    assert collector.stop() == 0
+    before = rows(bootstrap, f"{prefix}trades")
+    changed = flow.replace('"one"', '"two"\nquotes = true\nlateness = "3s"\nhorizon = "20m"')
+    collector = Role(tmp_path / "c", venue, SYMBOLS, "collector", settings(bootstrap, prefix, more=changed))
+    collector.start()
+    collector.until_whole()
+    assert collector.stop() == 0
+    after = rows(bootstrap, f"{prefix}trades")
+    count, wrong = wrong_trades(venue, after)
+    assert not wrong, "each once, none left out"
+    assert count > sum("id" in row for row in before) > 200
+    assert "quotes: not published before" in collector.text()
+    assert rows(bootstrap, f"{prefix}quotes")
 
 
 def wrong_candles(venue: Venue, symbol: str, told: list[dict[str, Any]]) -> None:
@@ -149,7 +171,7 @@ def test_a_symbol_has_one_owner(tmp_path: Path, venue: Venue, servers: Servers) 
     other = Role(tmp_path / "two", venue, SYMBOLS[1:], "collector", mine.replace('"one"', '"two"'))
     other.start()
     assert other.process is not None
-    assert other.process.wait(60) == 1
+    assert other.process.wait(60) == OwnerError.exit_code
     assert "binance:ETHUSDT by one" in other.text()
     assert "--take-over" in other.text()
     assert owners(Bus(bootstrap), f"{prefix}owners") == dict.fromkeys(["binance:BTCUSDT", "binance:ETHUSDT"], "one")
@@ -157,10 +179,28 @@ def test_a_symbol_has_one_owner(tmp_path: Path, venue: Venue, servers: Servers) 
     taker.start()
     taker.until_live()
     assert one.process is not None
-    assert one.process.wait(60) == 1
-    assert "another process of the same name has taken over" in one.text()
+    assert one.process.wait(60) == OwnerError.exit_code
+    assert "taken over meanwhile: binance:ETHUSDT by two" in one.text()
     assert taker.stop() == 0
     assert owners(Bus(bootstrap), f"{prefix}owners")["binance:ETHUSDT"] == "two"
+
+
+def test_a_second_collector_of_the_same_name_is_refused(tmp_path: Path, venue: Venue, servers: Servers) -> None:
+    bootstrap, prefix = servers.kafka(), fresh_prefix()
+    one = Role(tmp_path / "one", venue, SYMBOLS[:1], "collector", settings(bootstrap, prefix))
+    one.start()
+    before = one.until_live()
+    other = Role(tmp_path / "two", venue, SYMBOLS[1:], "collector", settings(bootstrap, prefix))
+    other.start()
+    assert other.process is not None
+    assert other.process.wait(60) == OwnerError.exit_code
+    assert "another tape is published as collector 'collector'" in other.text()
+    assert set(owners(Bus(bootstrap), f"{prefix}owners")) == {"binance:BTCUSDT"}, "nothing is claimed"
+    one.until(lambda s: s["delivered"] > before["delivered"])
+    assert one.stop() == 0
+    one.start()
+    one.until_live()
+    assert one.stop() == 0
 
 
 class Taker(Role):

@@ -119,6 +119,24 @@ def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) ->
     cluster.until(lambda: len(list(letters(cluster.bus, dead))) == len(bad) + 2 * len(odd))  # it is no better now
 
 
+def test_a_quarantined_frame_that_names_no_symbol_is_kept(cluster: Cluster) -> None:
+    frame = {
+        "venue": "binance",
+        "symbol": None,
+        "ts_recv": US,
+        "connection": "c",
+        "reason": "not_json",
+        "frame": "YWI=",
+    }
+    cut = frame | {"frame": "YWM=", "frame_size": 70_000, "frame_sha256": "00"}
+    cluster.send("quarantine", frame, cut, {"symbol": None})
+    cluster.start()
+    dead = cluster.topic("dead_letters")
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == 1)
+    kept = [("not_json", b"ab", None), ("not_json", b"ac", None)]
+    cluster.until(lambda: cluster.rows("SELECT reason, frame, symbol FROM quarantine ORDER BY frame") == kept)
+
+
 def test_a_dead_letter_that_is_not_there_is_no_silent_nothing(cluster: Cluster, tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     own = cluster.bus_settings

@@ -12,7 +12,8 @@ import msgspec
 
 from tapeflow.app.opening import patiently
 from tapeflow.app.pipeline import Pace, Pipeline
-from tapeflow.app.published import OWNERS, STATUS, SYMBOLS, Published, event_topics
+from tapeflow.app.place import Tape, place_of, places
+from tapeflow.app.published import OWNERS, POSITIONS, STATUS, SYMBOLS, Published, event_topics
 from tapeflow.app.requests import Clerk, request_topics
 from tapeflow.app.run import Reload, Run, averages_klines
 from tapeflow.app.served import Served
@@ -27,8 +28,10 @@ from tapeflow.engine.pushes import Pushes
 from tapeflow.engine.results import VENUE_CANDLES
 from tapeflow.feed.feed import FeedSettings
 from tapeflow.feed.recorder import Say
+from tapeflow.flow.catalogue import ALWAYS
 from tapeflow.flow.nodes import BookTop, Candles, CustomFold, Flow, Mean, Source
 from tapeflow.settings import BusSettings, RunSettings
+from tapeflow.tape.identity import identity
 
 #: How often others are told how it is, and what its symbols are.
 STATUS_S, SYMBOLS_S = 1.0, 30.0
@@ -67,10 +70,15 @@ class Collector(Run):
         settings = self.settings
         topics = [*event_topics(self.bus_settings), *request_topics(self.bus_settings)]
         ensure(self._bus, topics, self.bus_settings.replication)
+        tape = Tape(identity(self.folder.tape), self.writer.position, self._take_over)
+        patiently(lambda: self._check_name(tape), self._busy)
         patiently(lambda: self._claim(self._roster.symbols, take_over=self._take_over), self._busy)
         channels = tuple(dict.fromkeys((*settings.store.channels, *self.flow.channels, "coverage", VENUE_CANDLES)))
-        self._published = patiently(lambda: Published(self._bus, self.bus_settings, channels, self._more), self._busy)
+        self._published = patiently(lambda: self._published_from(tape), self._busy)
         stack.callback(self._published.close)
+        if self._published.begun:
+            begun = ", ".join(self._published.begun)
+            self._say(f"{begun}: not published before; what comes from now on is, not what the tape has already")
         return Pipeline(
             self.flow,
             settings.venue,
@@ -85,6 +93,21 @@ class Collector(Run):
             told=tuple(self.whole.of(Candles)),
             pace=PUBLISHED,
         )
+
+    def _check_name(self, tape: Tape) -> None:
+        """Raise `OwnerError` where the name is another's, before anything is claimed under it."""
+        place_of(tape, self.bus_settings.name, places(self._bus, self.bus_settings.topic(POSITIONS)))
+
+    def _published_from(self, tape: Tape) -> Published:
+        def followed() -> list[str]:
+            return self._keys(self._roster.symbols)
+
+        # What the settings name and the flow does not make is not published: it begins when the flow makes it.
+        channels = (*self.flow.channels, *ALWAYS)
+        return Published(self._bus, self.bus_settings, channels, tape, self._more, followed)
+
+    def _keys(self, symbols: Sequence[str]) -> list[str]:
+        return [f"{self.settings.venue}:{symbol}" for symbol in symbols]
 
     def _open_served(self) -> Served | None:
         return None
@@ -103,8 +126,7 @@ class Collector(Run):
 
     def _claim(self, symbols: Sequence[str], *, take_over: bool = False) -> None:
         name, topic = self.bus_settings.name, self.bus_settings.topic(OWNERS)
-        keys = [f"{self.settings.venue}:{symbol}" for symbol in symbols]
-        taken = owners.claim(self._bus, topic, name, keys, take_over=take_over)
+        taken = owners.claim(self._bus, topic, name, self._keys(symbols), take_over=take_over)
         if taken:
             self._say(f"symbols were taken over from {', '.join(sorted(taken))}, which can publish nothing any more")
         # Others are told of all that is ours, followed or no more.

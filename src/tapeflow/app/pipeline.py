@@ -186,17 +186,19 @@ class Pipeline:
     def restore(self, end: int) -> None:
         """Become what the newest state says that the store has reached; ``end`` is that of the tape.
 
-        Rows made by other code, or by another flow, are made again from the whole tape. A store that is ahead of its
-        tape has outlived records that a power failure took. Either way rows up to now may be there already. Raises
-        `StoreError`.
+        Rows made by other code, or by another flow, are made again from the whole tape, if the store replaces what it
+        has; else the tape is played to where the store stands without a row, and the flow counts from there. A store
+        that is ahead of its tape has outlived records that a power failure took. Rows up to now may be there already.
+        Raises `StoreError`.
         """
         fingerprint = self._engine.fingerprint
         is_of_other = self._store.fingerprint not in ("", fingerprint)
         if is_of_other:
             self._states.drop()
         self._states.forget_after(end)
-        if is_of_other or self._store.position > end:
-            self._store.rewind(0 if is_of_other else end, time.time_ns() // 1000)
+        begins_anew = is_of_other and self._store.replaces
+        if begins_anew or self._store.position > end:
+            self._store.rewind(0 if begins_anew else end, time.time_ns() // 1000)
         if self._store.fingerprint != fingerprint:
             self._store.claim(fingerprint)
         committed = self._store.position
@@ -210,7 +212,8 @@ class Pipeline:
             if self._pushes is not None:
                 self._pushes.restore(*state.own.pushes)
         # Another life may have had other candles, or none: what it was told it may not have told on.
-        self._tells_again = bool(self._told) and state is None and any(p <= committed for p in self._states.positions())
+        is_after_other = is_of_other or any(p <= committed for p in self._states.positions())
+        self._tells_again = bool(self._told) and state is None and is_after_other
         at = state.own.position if state is not None else 0
         self._reader = TapeReader(self._tape, at)
         if committed and not at and self._reader.begins:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tapeflow.domain.errors import SettingsError, TapeflowError
+from tapeflow.domain.errors import OwnerError, SettingsError, TapeflowError
 from tapeflow.feed.recorder import Say
 
 ROLES = ("collector", "sink", "gateway")
@@ -49,7 +49,7 @@ def run_until_told(part: Part) -> None:
 def run_all(command: Sequence[str], say: Say, look: Callable[[], None] = lambda: None) -> None:
     """All roles, each a child with ``--role``; one that ends by a fault is started again, wrong usage ends all.
 
-    ``look`` is called now and then.
+    One whose work belongs to another process stays away, and the others go on. ``look`` is called now and then.
 
     Raises `SettingsError`, and `TapeflowError` where a child had to be killed.
     """
@@ -58,13 +58,16 @@ def run_all(command: Sequence[str], say: Say, look: Callable[[], None] = lambda:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: stopping.append(number))
     wrong = ""
-    while not stopping and not wrong:
+    while children and not stopping and not wrong:
         time.sleep(0.1)
         look()
-        for role, child in children.items():
+        for role, child in list(children.items()):
             status = child.poll()
             if status == SettingsError.exit_code:
                 wrong = role
+            elif status == OwnerError.exit_code:
+                say(f"the {role} has ended: what it does is done by another (see above); it is not started again")
+                del children[role]
             elif status is not None:
                 say(f"the {role} has ended with {status}; starting it again")
                 time.sleep(AGAIN_S)

@@ -24,7 +24,7 @@ from tapeflow import files
 from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.opening import LONGEST_S, RETRY_S, opened
 from tapeflow.bus.client import module, raised
-from tapeflow.bus.dead import DeadLetters
+from tapeflow.bus.dead import LARGEST_LETTER, DeadLetters
 from tapeflow.bus.follower import Partition, Record, bounds, consumer
 from tapeflow.bus.topics import TopicSpec, ensure
 from tapeflow.domain.errors import BusError, OwnerError, StoreError
@@ -382,4 +382,4 @@ def sink_topics(settings: BusSettings, channels: Sequence[str]) -> list[TopicSpe
         TopicSpec(settings.topic(name), settings.partitions, is_upsert=name in upserts, keep_ms=keep)
         for name in channels
     ]
-    return [*read, TopicSpec(settings.topic(DEAD), 1, is_upsert=True)]
+    return [*read, TopicSpec(settings.topic(DEAD), 1, is_upsert=True, largest=LARGEST_LETTER)]

@@ -15,6 +15,8 @@ from tapeflow.bus.publisher import Publisher, message
 from tapeflow.domain.errors import BusError
 
 _FLUSH_S = 10.0
+#: A letter holds the largest message in base64, with its reason and origin.
+LARGEST_LETTER = 2 * LARGEST
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -51,7 +53,7 @@ class DeadLetters:
         self._topic = topic
         self._failures: list[str] = []
         self._producer: Any = module().Producer(
-            bus.properties(acks="all", enable_idempotence=True, message_max_bytes=2 * LARGEST, linger_ms=1)
+            bus.properties(acks="all", enable_idempotence=True, message_max_bytes=LARGEST_LETTER, linger_ms=1)
         )
         #: Written since the start.
         self.count = 0

@@ -93,15 +93,15 @@ class Publisher:
         self._doubtful = 0
 
     def _send(self, topic: str, messages: list[Message], failures: list[str]) -> int:
-        def told(error: Any, _: Any) -> None:
+        def told(error: Any, sent: Any) -> None:
             if error is not None:
-                failures.append(f"{topic}: {error.str()}")
+                failures.append(_failure(topic, error, sent.value()))
 
         for at in range(0, len(messages), PAGE):
             page = messages[at : at + PAGE]
             while page and not failures:
                 taken = self._producer.produce_batch(topic, page, on_delivery=told)
-                page = [] if taken == len(page) else [_again(one) for one in page if "_error" in one]
+                page = [] if taken == len(page) else _waiting(topic, page, failures)
                 self._producer.poll(0.05 if page else 0)  # full: let it send
         return len(messages)
 
@@ -121,8 +121,22 @@ class Publisher:
         self._producer = None
 
 
-def _again(refused: Message) -> Message:
-    return message(refused["key"] or b"", refused["value"])
+def _waiting(topic: str, page: list[Message], failures: list[str]) -> list[Message]:
+    """What the library had no room for just now. What it refuses for another reason, such as its size, is a failure."""
+    waiting = []
+    for one in page:
+        error: Any = one.get("_error")
+        if error is None:
+            continue
+        if error.code() == module().KafkaError._QUEUE_FULL:  # noqa: SLF001 - the library's own name
+            waiting.append(message(one["key"] or b"", one["value"]))
+        else:
+            failures.append(_failure(topic, error, one["value"]))
+    return waiting
+
+
+def _failure(topic: str, error: Any, value: bytes | None) -> str:
+    return f"{topic}: {error.str()} (of {len(value or b'')} bytes)"
 
 
 def _refuse(failures: list[str]) -> None:

@@ -13,17 +13,21 @@ from tapeflow.domain.errors import SettingsError
 DAY_MS = 86_400_000
 
 #: An upsert topic is read whole at each start, and a collector writes its position to one many times a second: what is
-#: replaced goes soon. Kafka leaves the newest segment as it is, so that is closed when it is this large or this old.
-SEGMENT_BYTES, SEGMENT_MS = 16 << 20, 600_000
+#: replaced goes soon. Kafka leaves the newest segment as it is, so that is closed when it is this large, which is more than any message is, or this old.
+SEGMENT_BYTES, SEGMENT_MS = 64 << 20, 600_000
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
-    """A topic. ``is_upsert``: the newest row of each key stays for ever; else every row for ``keep_ms``."""
+    """A topic. ``is_upsert``: the newest row of each key stays for ever; else every row for ``keep_ms``.
+
+    ``largest`` are the bytes that a message may have.
+    """
 
     name: str
     partitions: int
     is_upsert: bool = False
     keep_ms: int = 7 * DAY_MS
+    largest: int = LARGEST
 
 
 def ensure(bus: Bus, topics: Sequence[TopicSpec], replication: int = 0) -> None:
@@ -66,4 +70,4 @@ def _config(topic: TopicSpec, copies: int) -> dict[str, str]:
     kept = {"retention.ms": str(topic.keep_ms)}
     if topic.is_upsert:
         kept = {"cleanup.policy": "compact", "segment.bytes": str(SEGMENT_BYTES), "segment.ms": str(SEGMENT_MS)}
-    return {**kept, "min.insync.replicas": "2" if copies > 2 else "1", "max.message.bytes": str(LARGEST)}
+    return {**kept, "min.insync.replicas": "2" if copies > 2 else "1", "max.message.bytes": str(topic.largest)}

@@ -9,7 +9,7 @@
     ├── SnapshotError          a snapshot of another version, flow or shape                   (exit 1)
     ├── StoreError             a store that cannot be opened, read or written                 (exit 1)
     │   └── BusError           a broker that cannot be reached or does not take what it is given
-    ├── OwnerError             what we write to belongs to another process                    (exit 1)
+    ├── OwnerError             what we write to belongs to another process                    (exit 3)
     ├── VenueError             a venue that cannot be reached, or refuses us                  (exit 1)
     ├── TapeError              a tape that cannot be opened, written or kept                  (exit 1)
     ├── StackError             a server of `tapeflow stack` that cannot be had or started     (exit 1)
@@ -51,6 +51,8 @@ class BusError(StoreError):
 
 class OwnerError(TapeflowError):
     """What we would write to belongs to another process, which runs or has taken it over; another try is no use."""
+
+    exit_code = 3
 
 
 class VenueError(TapeflowError):

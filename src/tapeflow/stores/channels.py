@@ -102,6 +102,13 @@ CHANNELS = {
 #: their time in whole milliseconds.
 EVENTS = _channel("trades", _TRADE + " ts_watermark:time coarse:bool", "ts_event venue symbol id", "venue symbol id")
 
+#: Quarantined frames there: of a long one how it begins, with the length and the digest of the whole.
+QUARANTINED = _channel(
+    "quarantine",
+    "venue:text symbol:text ts_recv:time connection:text reason:text frame:bytes frame_size:int frame_sha256:text",
+    "ts_recv venue",
+)
+
 #: Pushes of klines there, stamped likewise.
 PUSHES = _channel(
     "klines",

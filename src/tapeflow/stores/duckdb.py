@@ -54,6 +54,9 @@ _CONTENT = {
 class DuckStore:
     """A `tapeflow.stores.store.Store` in one file; ``read_only`` for a look at one that nobody writes."""
 
+    #: Rows written again replace themselves.
+    replaces = True
+
     def __init__(
         self,
         path: Path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy.typing as npt
 
 from tapeflow.engine.columns import NONE_TIME, TRADE
 from tapeflow.engine.results import VENUE_CANDLES
-from tapeflow.stores.channels import EVENTS, PUSHES, VENUE_CANDLE
+from tapeflow.stores.channels import EVENTS, PUSHES, QUARANTINED, VENUE_CANDLE
 from tapeflow.stores.results import Results
 from tapeflow.stores.table import Table
 
 Column = npt.NDArray[np.int64]
 #: Symbols, and their rows as JSON.
 Lines = tuple[list[str], list[bytes]]
+
+#: So many bytes of a quarantined frame at most: an answer may have 64 MiB, a message may not. The tape has it all.
+LONGEST_FRAME = 64 << 10
 
 _encode = msgspec.json.Encoder().encode
 
@@ -28,6 +32,8 @@ def lines(results: Results, channel: str) -> Lines:
         return _trades(results)
     if channel == "klines":
         return _klines(results)
+    if channel == "quarantine":
+        return _quarantined(results)
     table = results.whole(channel)
     return ([], []) if table is None else (_symbols(table), list(table.json_lines()))
 
@@ -37,6 +43,19 @@ def _klines(results: Results) -> Lines:
     pushed = results.table_in_order(PUSHES, [row for row in rows if "interval" in row]).json_lines()
     made = [next(pushed) if "interval" in row else _encode({"venue": results.venue, **row}) for row in rows]
     return [row["symbol"] for row in rows], made
+
+
+def _quarantined(results: Results) -> Lines:
+    table = results.table_in_order(QUARANTINED, [_cut(row) for row in results.values("quarantine")])
+    return _symbols(table), list(table.json_lines())
+
+
+def _cut(row: dict[str, Any]) -> dict[str, Any]:
+    frame = row["frame"]
+    if len(frame) <= LONGEST_FRAME:
+        return row
+    whole = {"frame_size": len(frame), "frame_sha256": hashlib.sha256(frame).hexdigest()}
+    return {**row, **whole, "frame": frame[:LONGEST_FRAME]}
 
 
 def _trades(results: Results) -> Lines:

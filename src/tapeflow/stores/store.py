@@ -12,8 +12,13 @@ from tapeflow.stores.results import Results
 class Ledger(Protocol):
     """Where result rows go with the position of the tape they come from, committed as one: a store, or a bus.
 
-    A commit is all there or not at all, also after a kill; a row written again replaces itself.
+    A commit is all there or not at all, also after a kill.
     """
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a row written again replaces itself. Where it does not, nothing that was committed is made again."""
+        ...
 
     @property
     def position(self) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tapeflow.app.roles import check_installed
-from tapeflow.domain.errors import SettingsError
+from tapeflow.app import roles
+from tapeflow.app.roles import check_installed, run_all
+from tapeflow.domain.errors import OwnerError, SettingsError
 
 
 def test_a_missing_library_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +45,33 @@ def test_what_a_role_lacks_is_wrong_usage(tmp_path: Path, role: str, more: str, 
     assert done.returncode == 2, done.stderr
     assert re.search(said, done.stderr)
     assert "Traceback" not in done.stderr
+
+
+def test_a_role_that_another_has_taken_over_stays_away_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = {"collector": [OwnerError.exit_code], "sink": [1, 1]}
+    said: list[str] = []
+
+    def started(_: object, role: str) -> subprocess.Popen[bytes]:
+        status = statuses[role].pop(0) if statuses.get(role) else None
+        code = "import time; time.sleep(60)" if status is None else f"raise SystemExit({status})"
+        return subprocess.Popen([sys.executable, "-c", code])
+
+    def look() -> None:
+        if sum("starting it again" in text for text in said) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(roles, "_started", started)
+    monkeypatch.setattr(roles, "AGAIN_S", 0.01)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        run_all([], said.append, look)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert sorted(said) == [
+        "the collector has ended: what it does is done by another (see above); it is not started again",
+        *["the sink has ended with 1; starting it again"] * 2,
+    ]
 
 
 PARENT = """

@@ -1,4 +1,7 @@
-"""What the venue's answers say of candles reaches those who compute them, also where another life did not tell it."""
+"""What a life of a collector tells after another one: nothing again of what is published, all that it did not tell.
+
+The venue's candles are what may be told again.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,18 @@ US = 1_722_988_800 * SECOND
 
 
 class Topic:
-    """A ledger that keeps the rows of the topic of trades."""
+    """A ledger that keeps the rows of the topics of trades and quotes, as a bus does: nothing replaces itself."""
+
+    replaces = False
 
     def __init__(self) -> None:
         self.position, self.fingerprint, self.epoch = 0, "", "e"
         self.rows: list[dict[str, Any]] = []
+        self.quotes: list[dict[str, Any]] = []
 
     def commit(self, results: Results, position: int, **_: Any) -> int:
         self.rows += [json.loads(line) for line in lines(results, "trades")[1]]
+        self.quotes += [json.loads(line) for line in lines(results, "quotes")[1]]
         self.position = position
         return results.size
 
@@ -53,7 +60,7 @@ def life(folder: Path, topic: Topic, whole: Flow, end: int, *, tells: bool = Tru
         folder / "tape",
         topic,  # type: ignore[arg-type]
         States(folder / "state"),
-        channels=("trades", VENUE_CANDLES),
+        channels=("trades", "quotes", VENUE_CANDLES),
         act=lambda _: None,
         tell=lambda _: None,
         closings=Closings(windows_of(whole, "trades")),
@@ -116,3 +123,40 @@ def test_a_life_that_told_nothing_is_followed_by_one_that_does(tmp_path: Path) -
     assert life(tmp_path, topic, flow("1s"), end)["1s"] == 30
     ids = [row["id"] for row in topic.rows if "id" in row]
     assert len(ids) == len(set(ids)) == 20
+
+
+def quotes(first: int, since: int) -> list[Any]:
+    found = []
+    for at in range(10):
+        ts = US + (since + at) * SECOND
+        row = {"u": first + at, "s": "X", "b": "4", "B": "1", "a": "6", "A": "1"}
+        found.append((Kind.FRAME, "c1", ts + 60_000, ts + 60_000, "", json.dumps(row).encode()))
+    return found
+
+
+def changed_flow() -> Flow:
+    """Another source, another lateness, another interval, another horizon and name."""
+    made = Builder("changed", lateness="3s", horizon="10m")
+    made.trades().candles("1s", "5s")
+    made.quotes().latest()
+    return made.build()
+
+
+def test_a_changed_flow_publishes_nothing_again_and_leaves_nothing_out(tmp_path: Path) -> None:
+    topic = Topic()
+    end = add(tmp_path, [past(US + SECOND), *trades(1, 2), *quotes(1, 12)])
+    life(tmp_path, topic, flow("1s"), end)
+    assert not topic.quotes, "the flow has none"
+    before = topic.fingerprint
+    again = trades(5, 20)[:6]  # the last six of the first life: the changed flow has to know them
+    end = add(tmp_path, [*again, *trades(11, 30), *quotes(11, 40)])
+    found = life(tmp_path, topic, changed_flow(), end)
+    assert topic.fingerprint != before
+    assert [int(row["id"]) for row in topic.rows if "id" in row] == list(range(1, 21)), "each once, none left out"
+    assert [int(row["id"]) for row in topic.quotes] == list(range(11, 21)), "what is new begins with what comes now"
+    assert (found["1s"], found["5s"]) == (30, 6), "candles are told again for whoever computes others now"
+    instants = [row["ts_watermark"] for row in topic.rows if "id" not in row and "candle" not in row]
+    assert max(instants) > US + 30 * SECOND, "windows close as the changed flow has it"
+    end = add(tmp_path, trades(21, 60))
+    assert set(life(tmp_path, topic, changed_flow(), end)) == {"other"}
+    assert len({row["id"] for row in topic.rows if "id" in row}) == 30

@@ -35,6 +35,9 @@ Place = tuple[str, int]
 class PostgresStore:
     """Tables of some channels in one schema of a database; one transaction at a time, reads beside it."""
 
+    #: Rows written again replace themselves.
+    replaces = True
+
     def __init__(
         self,
         url: str,

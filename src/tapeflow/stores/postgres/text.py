@@ -55,6 +55,8 @@ def look(channel: Channel, row: Mapping[str, Any]) -> None:
 
 def needed(channel: Channel) -> tuple[str, ...]:
     """What each row must have: its key, as far as the venue tells it, and what engines compute with."""
+    if channel.name == "quarantine":
+        return ("reason",)  # a frame that cannot be used names no symbol for certain
     key = tuple(name for name in channel.key if name != "ts_event")
     return (*key, *(("price", "size", "ts_event") if channel.name == "trades" else ())) or ("symbol",)
 

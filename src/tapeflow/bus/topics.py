@@ -13,7 +13,8 @@ from tapeflow.domain.errors import SettingsError
 DAY_MS = 86_400_000
 
 #: An upsert topic is read whole at each start, and a collector writes its position to one many times a second: what is
-#: replaced goes soon. Kafka leaves the newest segment as it is, so that is closed when it is this large, which is more than any message is, or this old.
+#: replaced goes soon. Kafka leaves the newest segment as it is, so that is closed when it is this old or this large,
+#: which is more than any message is.
 SEGMENT_BYTES, SEGMENT_MS = 64 << 20, 600_000
 
 

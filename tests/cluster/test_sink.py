@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
 from cluster.topics import CHANNELS, US, Cluster, candle, trade
 from servers import Servers
@@ -39,6 +40,33 @@ def test_rows_are_numbered_and_a_restart_goes_on(cluster: Cluster) -> None:
     found = cluster.rows("SELECT symbol, id, seq FROM trades ORDER BY symbol, seq")
     assert found == [*[("X", str(n), n + 1) for n in range(8)], ("Y", "1", 1)]
     assert dict(cluster.rows("SELECT series, count FROM series")) == {"binance:X": 8, "binance:Y": 1}
+
+
+def test_a_topic_whose_beginning_was_deleted_by_age(cluster: Cluster) -> None:
+    """Met by a new schema, by a sink that was away for longer than the topic is kept, and by one that runs."""
+    cluster.send("trades", *[trade(n) for n in range(20)])
+    cluster.delete("trades", 15)
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 5)
+    assert sum(": rows from 0 on were deleted" in text for text in cluster.said) == 1
+    assert cluster.rows("SELECT seq FROM trades ORDER BY seq") == [(n,) for n in range(1, 6)]
+    cluster.stop()
+    epoch = cluster.rows("SELECT value FROM meta WHERE name = 'epoch'")
+    cluster.send("trades", *[trade(n) for n in range(20, 40)])
+    cluster.delete("trades", 30)
+    sink = cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) > 5)
+    cluster.send("trades", trade(40))
+    cluster.until(lambda: ("40",) in cluster.rows("SELECT id FROM trades"))
+    assert cluster.rows("SELECT min(id::int) FROM trades WHERE id::int >= 20")[0][0] > 20
+    assert cluster.rows("SELECT value FROM meta WHERE name = 'epoch'") != epoch, "numbers mean something else now"
+    for topic, number in sink._next:  # as one that fetches what has just been deleted
+        sink._consumer.seek(TopicPartition(topic, number, 0))
+    time.sleep(0.5)
+    cluster.send("trades", trade(41))
+    cluster.until(lambda: ("41",) in cluster.rows("SELECT id FROM trades"))
+    assert not any("another sink" in text for text in cluster.said)
+    assert cluster.rows("SELECT count(*) - max(seq) FROM trades") == [(0,)]
 
 
 def test_many_rows_at_once_are_the_same_rows(cluster: Cluster) -> None:

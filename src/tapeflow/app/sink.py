@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,14 +118,23 @@ class Sink:
     # -- partitions --------------------------------------------------------------------------------------
 
     def _assigned(self, consumer: Any, places: Sequence[Any]) -> None:
-        """Go on where the database says that the rows of each partition end."""
+        """Go on where the database says that the rows of each partition end, and nowhere before its topic begins."""
         kafka = module()
         self._let_go()
+        found: dict[Partition, int] | None = None
+        while found is None:
+            found = self._starts(consumer, [(one.topic, one.partition) for one in places])
+        self._next = found
+        consumer.assign([kafka.TopicPartition(*place, at) for place, at in found.items()])
+        self._say(f"writing {len(found)} partitions of {len({topic for topic, _ in found})} topics")
+
+    def _starts(self, consumer: Any, places: Sequence[Partition]) -> dict[Partition, int] | None:
+        """Where to go on; None where another sink has moved there meanwhile."""
         positions, counts = self._retrying(self._store.counts)
         self._counts = Counts(counts)
-        self._next = {}
-        for one in places:
-            place = (one.topic, one.partition)
+        found: dict[Partition, int] = {}
+        gone: dict[Partition, tuple[int, int]] = {}
+        for place in places:
             first, last = bounds(consumer, place)
             at = positions.get(place, 0)
             if at > last:
@@ -133,13 +142,23 @@ class Sink:
                     f"the store has rows up to {at} of {place[0]} {place[1]}, which ends at {last}: the topic was made "
                     "anew; give [postgres] another schema, or remove its positions"
                 )
-            if first > at > 0:
-                self._say(
-                    f"{place[0]} {place[1]} begins at {first}, rows from {at} on were deleted before they came here"
-                )
-            self._next[place] = at
-        consumer.assign([kafka.TopicPartition(*place, max(at, 0)) for place, at in self._next.items()])
-        self._say(f"writing {len(self._next)} partitions of {len({topic for topic, _ in self._next})} topics")
+            found[place] = max(at, first)
+            if at < first:
+                gone[place] = (at, first)
+        return found if self._pass_over(gone) else None
+
+    def _pass_over(self, gone: dict[Partition, tuple[int, int]]) -> bool:
+        """Have the database go on behind what was deleted by age; False where another sink has moved there."""
+        if not gone:
+            return True
+        try:
+            self._in_turn(lambda: self._store.pass_over(gone))
+        except OwnerError as error:
+            self._say(f"{error}; looking again where to go on")
+            return False
+        for (topic, number), (at, first) in gone.items():
+            self._say(f"{topic} {number} begins at {first}: rows from {at} on were deleted before they came here")
+        return True
 
     def _revoked(self, _: Any, __: Sequence[Any]) -> None:
         self._let_go()
@@ -196,6 +215,9 @@ class Sink:
 
     def _records(self, messages: list[Any]) -> list[Record]:
         """What is to be written of messages: not what was given again after a change of partitions."""
+        if any(_is_before_all(one.error()) for one in messages):
+            self._again()
+            return []
         found = []
         for one in messages:
             if one.error() is not None:
@@ -328,6 +350,10 @@ class Sink:
         ages = {name: now - parse_span(span) for name, span in keep.items() if name in self._kinds}
         self._pool.submit(self._retrying, lambda: self._store.retain(ages))  # after what is being written
 
+    def _in_turn(self, work: Callable[[], Any]) -> Any:
+        """What the work gives, as often as it takes; after all else that uses the connection which writes."""
+        return self._pool.submit(self._retrying, work).result()
+
     # -- faults ------------------------------------------------------------------------------------------
 
     def _retrying(self, work: Any) -> Any:
@@ -359,6 +385,11 @@ class Sink:
 
 class _Stopped(Exception):
     """The sink is to end, and what it is at cannot be done."""
+
+
+def _is_before_all(error: Any) -> bool:
+    """Whether an error says that what was to be read next has been deleted, or never was."""
+    return error is not None and error.code() == module().KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 
 
 def _object(row: Any) -> dict[str, Any]:

@@ -216,6 +216,15 @@ class PostgresStore:
             if done.rowcount != 1:
                 raise OwnerError(f"another sink has written what comes after offset {before} of {topic} {part}")
 
+    def pass_over(self, gone: Mapping[Place, tuple[int, int]]) -> None:
+        """Go on behind rows that topics have no more, from one offset to another; raises `OwnerError`.
+
+        What counted those rows counts otherwise than we do from here on: it is another epoch.
+        """
+        with self._said("cannot write to the store"), self._transaction():
+            self._move(gone)
+            self._set("epoch", _new_epoch())
+
     def counts(self) -> tuple[dict[Place, int], dict[tuple[str, str], int]]:
         """The next offset of each partition whose rows are here, and how many rows each (channel, series) has had.
 

@@ -76,11 +76,7 @@ def since(
 def page(db: Connection, asked: Asked, scales: tuple[int, int]) -> Page:
     """A page in a total order, see `tapeflow.stores.pages`."""
     channel = asked.known
-    order = terms(channel)
-    where, values = _where(asked)
-    by = ", ".join(f"{term} {asked.way}" for term in (time_term(channel), *order[1:]))
-    query = f'SELECT {select_list(channel)}, {", ".join(order)} FROM "{table_name(channel.name)}" WHERE {where}'
-    found = db.execute(f"{query} ORDER BY {by} LIMIT {int(asked.most)}", values).fetchall()
+    found = db.execute(*page_query(asked)).fetchall()
     if asked.newest:
         found = found[::-1]
     width = len(channel.fields)
@@ -88,6 +84,15 @@ def page(db: Connection, asked: Asked, scales: tuple[int, int]) -> Page:
     if len(found) <= asked.limit:
         return Page(rows)
     return Page(rows, tuple(_plain(value) for value in found[asked.limit - 1][width:]))
+
+
+def page_query(asked: Asked) -> tuple[str, list[str | int]]:
+    """The statement of a page and its values; the index on the time gives its rows all but in order."""
+    channel, order = asked.known, terms(asked.known)
+    where, values = _where(asked)
+    by = ", ".join(f"{term} {asked.way}" for term in (time_term(channel), *order[1:]))
+    query = f'SELECT {select_list(channel)}, {", ".join(order)} FROM "{table_name(channel.name)}" WHERE {where}'
+    return f"{query} ORDER BY {by} LIMIT {int(asked.most)}", values
 
 
 def _plain(value: Any) -> int | str:

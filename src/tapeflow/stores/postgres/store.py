@@ -12,9 +12,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tapeflow.domain.errors import OwnerError, StoreError
+from tapeflow.domain.errors import OwnerError, SlowError, StoreError
 from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
-from tapeflow.stores.pages import Asked, Page, time_term
+from tapeflow.stores.pages import Asked, Page
 from tapeflow.stores.postgres import reading, schema
 from tapeflow.stores.postgres.columns import Columns
 from tapeflow.stores.postgres.text import Unfit
@@ -28,6 +28,8 @@ KEPT_DAYS = 2
 #: A lock that whoever changes the form of the tables holds.
 _LOCK = 0x7461_7065
 _CONNECT_S = 5
+#: So long a read may take; a page takes milliseconds.
+READ_S = 10.0
 
 Place = tuple[str, int]
 
@@ -68,12 +70,14 @@ class PostgresStore:
 
     # -- opening -----------------------------------------------------------------------------------------
 
-    def _connect(self, *, is_reader: bool = False) -> Connection:
+    def _connect(self, *, is_reader: bool = False, seconds: float = 0) -> Connection:
+        """A connection; ``seconds`` is how long a statement may take, 0 for as long as it does."""
         db = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_S, application_name="tapeflow")
         db.execute(f"SET search_path TO {schema.identifier(self._name)}")
         db.execute("SET timezone TO 'UTC'")
         if is_reader:
             db.execute("SET default_transaction_read_only TO on")
+        db.execute("SELECT set_config('statement_timeout', %s, false)", (f"{1000 * seconds:.0f}ms",))
         return db
 
     def _prepare(self) -> None:
@@ -258,10 +262,12 @@ class PostgresStore:
         """A connection of this thread's own; one that has failed is not used again."""
         db: Connection | None = getattr(self._readers, "db", None)
         if db is None or db.closed:
-            db = self._readers.db = self._connect(is_reader=True)
+            db = self._readers.db = self._connect(is_reader=True, seconds=READ_S)
             self._open = [one for one in (*self._open, db) if not one.closed]
         try:
             yield db
+        except psycopg.errors.QueryCanceled:
+            raise  # the connection is as good as before
         except psycopg.OperationalError:
             db.close()
             raise
@@ -321,9 +327,7 @@ class PostgresStore:
         gone: dict[str, int] = {}
         with self._said("cannot write to the store"), self._transaction():
             for name, ts in older_than.items():
-                term = time_term(self._known(name))
-                done = self._db.execute(f'DELETE FROM "{table_name(name)}" WHERE {term} < {time_of("%s")}', (ts,))
-                gone[name] = done.rowcount
+                gone[name] = self._db.execute(schema.dropped(self._known(name), time_of("%s")), (ts,)).rowcount
             for name in set(REVISED) & self._channels.keys():
                 self._db.execute(
                     f'DELETE FROM "{revised_name(name)}" WHERE ts_end < '
@@ -375,6 +379,8 @@ class PostgresStore:
             yield
         except psycopg.errors.UndefinedTable as error:
             raise StoreError(f"{what}: schema {self._name} has no such tables yet; a sink makes them") from error
+        except psycopg.errors.QueryCanceled as error:
+            raise SlowError(f"{what}: it took longer than {READ_S:g} s and was ended; ask for less") from error
         except psycopg.Error as error:
             text = (str(error).strip() or type(error).__name__).splitlines()[0]
             if isinstance(error, psycopg.DataError | psycopg.IntegrityError):

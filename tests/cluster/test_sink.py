@@ -102,6 +102,17 @@ def test_rows_are_dropped_when_they_are_older_than_the_settings_say(servers: Ser
         cluster.stop()
 
 
+def test_what_was_replaced_is_dropped_after_two_days_whatever_the_settings_keep(cluster: Cluster) -> None:
+    later = 2 * 86_400 + 10
+    cluster.send("candles", *[candle(at, revision) for at in (0, 11, later) for revision in (0, 1)])
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles")) == 3)
+    cluster.stop()
+    cluster.start()  # it looks when it begins
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles_revised")) == 2)
+    assert cluster.rows("SELECT revision FROM candles") == [(1,)] * 3
+
+
 def test_an_older_revision_never_replaces_a_newer_one(cluster: Cluster) -> None:
     cluster.send("candles", candle(0, closed=False), candle(0), candle(1), candle(0, 2, 5), candle(0, 1, 4))
     cluster.send("candles", candle(1, 1, 2))  # fewer trades: computed from less

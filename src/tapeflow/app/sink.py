@@ -246,7 +246,7 @@ class Sink:
         batch = self._batch(records)
         try:
             self._dead.flush()
-            self._take(batch)
+            self._pool.submit(self._take, batch).result()
         except Unfit as error:
             self._counts = Counts(before)
             if len(records) > 1:
@@ -256,7 +256,7 @@ class Sink:
                 return
             self._dead.add(records[0], str(error))
             self._dead.flush()
-            self._take(Batch(positions=batch.positions))
+            self._pool.submit(self._take, Batch(positions=batch.positions)).result()
         self._next |= {place: after for place, (_, after) in batch.positions.items()}
 
     def _batch(self, records: Sequence[Record]) -> Batch:
@@ -342,12 +342,12 @@ class Sink:
             files.replace(path, msgspec.json.encode(self.status()), sync=False)
 
     def _retain(self) -> None:
-        """Drop rows that are older than ``[store] keep`` says, now and then, between two batches."""
-        keep = self._settings.store.keep
-        if not keep or time.monotonic() - self._retained_at < RETAIN_S:
+        """Drop what has been replaced long ago, and what ``[store] keep`` says, now and then, between two batches."""
+        if time.monotonic() - self._retained_at < RETAIN_S:
             return
         self._retained_at, now = time.monotonic(), time.time_ns() // 1000
-        ages = {name: now - parse_span(span) for name, span in keep.items() if name in self._kinds}
+        keep = self._settings.store.keep.items()
+        ages = {name: now - parse_span(span) for name, span in keep if name in self._kinds}
         self._pool.submit(self._retrying, lambda: self._store.retain(ages))  # after what is being written
 
     def _in_turn(self, work: Callable[[], Any]) -> Any:

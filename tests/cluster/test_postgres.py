@@ -155,6 +155,18 @@ def test_what_is_too_old_is_found_by_its_time(full: tuple[str, PostgresStore], c
     assert opened.retain({channel: US + 1_000_000}) == {channel: 0}
 
 
+def test_an_id_of_before_that_is_no_number_spoils_no_page(url: str) -> None:
+    opened = PostgresStore(url, ("trades",))
+    values = f"'binance', 'X', id, 'epoch'::timestamptz + {US} * interval '1 microsecond'"
+    ask(
+        url, f"INSERT INTO trades (venue, symbol, id, ts_event) SELECT {values} FROM unnest(ARRAY['10', 'abc', '9']) id"
+    )
+    asked = Asked(channel="trades", key={"symbol": "X"}, limit=10)
+    assert opened.page(asked).rows.column("id").to_pylist() == ["abc", "9", "10"]
+    assert sorted(opened.read("trades").column("id").to_pylist()) == ["10", "9", "abc"]
+    opened.close()
+
+
 def test_a_read_that_takes_too_long_is_ended_and_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "READ_S", 0.2)
     opened = PostgresStore(url, ("trades",))

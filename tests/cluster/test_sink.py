@@ -133,6 +133,7 @@ def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) ->
         trade(3, price="abc"),
         trade(4, ts_event=1 << 62),
         {"venue": "binance", "symbol": "X", "id": "5"},
+        trade(7) | {"id": "abc"},
     ]
     odd = [b"", b"null", b"3", b'"text"', b"[1, 2]", b"[{}]"]  # JSON, or nothing, and no row
     cluster.send("trades", trade(1))
@@ -151,6 +152,7 @@ def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) ->
     reasons = " ".join(letter.reason for letter in found)
     assert "malformed" in reasons
     assert "'abc'" in reasons
+    assert "expected an integer as text, got 'abc'" in reasons
     assert cluster.rows("SELECT id FROM trades ORDER BY id") == [("1",), ("2",), ("6",)]
     first = min(found, key=lambda letter: letter.offset)
     assert put_back(cluster.bus, dead, lambda letter: letter.name == first.name) == 1

@@ -110,11 +110,16 @@ def _term(name: str, kind: str) -> str:
         case "time":
             return f"coalesce({us(_quoted(name))}, -1)"
         case "id":
-            return f"coalesce({_quoted(name)}::numeric, -1)"
+            return f"coalesce({_number(_quoted(name))}, -1)"
         case "int":
             return f"coalesce({_quoted(name)}, -1)" if name != "rowid" else "rowid"
         case _:
             return f"coalesce({_quoted(name)}, '')"
+
+
+def _number(term: str) -> str:
+    """An id as a number. Sinks of before kept others too: one such row must not spoil every page that covers it."""
+    return f"CASE WHEN {term} ~ '^-?[0-9]+$' THEN {term}::numeric END"
 
 
 def _quoted(name: str) -> str:
@@ -146,5 +151,5 @@ def file_order(channel: Channel) -> list[str]:
     for name in channel.order:
         first, _, second = name.partition("|")
         term = f"coalesce({_quoted(first)}, {_quoted(second)})" if second else _quoted(first)
-        made.append(f"{term}::numeric" if kinds[first] == "id" else term)
+        made.append(_number(term) if kinds[first] == "id" else term)
     return made

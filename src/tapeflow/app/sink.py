@@ -7,6 +7,7 @@ the partition goes on exactly there, and of two that both believe to have it onl
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
@@ -82,7 +83,7 @@ class Sink:
         self._flying: _Flying | None = None
         self._pool = ThreadPoolExecutor(1, "sink")
         self._told = ""
-        self._told_at = self._retained_at = 0.0
+        self._told_at = self._retained_at = -math.inf
         #: Rows written, and transactions, since the start.
         self.written = self.transactions = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
@@ -158,6 +159,20 @@ def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) ->
     assert put_back(cluster.bus, dead, lambda letter: letter.name == first.name) == 1
     cluster.until(lambda: all(letter.name != first.name for letter in letters(cluster.bus, dead)))
     cluster.until(lambda: len(list(letters(cluster.bus, dead))) == len(bad) + 2 * len(odd))  # it is no better now
+
+
+def test_a_text_too_long_for_its_index_is_a_dead_letter(cluster: Cluster) -> None:
+    long = random.Random(1).randbytes(5_000).hex()  # one that is of use to nobody, nor can be made short
+    cluster.send("trades", trade(1))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 1)
+    # In two partitions, so that it is alone in one batch or among others.
+    cluster.send("trades", *[trade(n) for n in range(2, 80)], trade(1, long), trade(80))
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 80)
+    dead = cluster.topic("dead_letters")
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == 1)
+    assert "index row" in next(letters(cluster.bus, dead)).reason
+    assert not any("trying again" in text for text in cluster.said)
 
 
 def test_a_dead_letter_that_is_not_there_is_no_silent_nothing(cluster: Cluster, tmp_path: Path) -> None:

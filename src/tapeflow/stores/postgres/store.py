@@ -30,6 +30,8 @@ _LOCK = 0x7461_7065
 _CONNECT_S = 5
 #: So long a read may take; a page takes milliseconds.
 READ_S = 10.0
+#: Faults of what is written, which come again however often it is tried: the last is a value too long for its index.
+_OF_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 Place = tuple[str, int]
 
@@ -368,7 +370,7 @@ class PostgresStore:
                 yield
         except BaseException as error:
             self._writers = {}  # their tables may be gone with what else was undone
-            if isinstance(error, psycopg.OperationalError):
+            if isinstance(error, psycopg.OperationalError) and not isinstance(error, _OF_ROWS):
                 self._db.close()
             raise
 
@@ -382,7 +384,7 @@ class PostgresStore:
             raise SlowError(f"{what}: it took longer than {READ_S:g} s and was ended; ask for less") from error
         except psycopg.Error as error:
             text = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+            if isinstance(error, _OF_ROWS):
                 raise Unfit(text) from error
             raise StoreError(f"{what}: {text}") from error
 

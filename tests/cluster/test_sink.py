@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,7 +19,10 @@ from confluent_kafka import TopicPartition
 
 from cluster.topics import CHANNELS, US, Cluster, candle, trade
 from servers import Servers
-from tapeflow.bus.dead import letters, put_back
+from tapeflow.bus.client import Bus
+from tapeflow.bus.dead import DeadLetters, letters, put_back
+from tapeflow.bus.follower import Record, bounds
+from tapeflow.domain.errors import BusError
 from tapeflow.stores.postgres.store import PostgresStore
 
 pytestmark = pytest.mark.slow
@@ -223,6 +228,57 @@ def test_a_sink_that_another_has_overtaken_writes_nothing(cluster: Cluster) -> N
     cluster.send("trades", trade(3))
     cluster.until(lambda: ("3",) in cluster.rows("SELECT id FROM trades"))
     assert any("another sink has written" in text for text in cluster.said)
+
+
+def test_brokers_that_do_not_answer_for_a_while_end_no_sink(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked where topics begin and end, and given a dead letter: a leader is missing for longer than one try lasts."""
+    failing = Counter[str]()
+
+    def twice(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def tried(*given: Any) -> Any:
+            failing[name] += 1
+            if failing[name] <= 2:
+                raise BusError(f"no {name} yet")
+            return work(*given)
+
+        return tried
+
+    monkeypatch.setattr("tapeflow.app.sink.bounds", twice("bounds", bounds))
+    monkeypatch.setattr(DeadLetters, "flush", twice("letters", DeadLetters.flush))
+    cluster.send("trades", trade(1), b"no json", trade(2))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 2)
+    cluster.until(lambda: len(list(letters(cluster.bus, cluster.topic("dead_letters")))) == 1)
+    assert all(thread.is_alive() for _, thread in cluster.running)
+    told = [text for text in cluster.said if "yet" in text or "again" in text]
+    assert told == [
+        text for name in ("bounds", "letters") for text in (f"no {name} yet; trying again", "Kafka answers again")
+    ]
+
+
+def test_a_dead_letter_waits_for_brokers_that_are_away(
+    breakable: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(breakable, str(tmp_path))
+    name = cluster.topic("dead_letters")
+    dead = DeadLetters(Bus(cluster.bus.servers, {"message.timeout.ms": "1500"}), name)
+    dead.add(Record("trades", 0, 7, None, b"no json"), "malformed")
+    dead.flush()
+    monkeypatch.setattr("tapeflow.bus.dead._FLUSH_S", 3.0)
+    breakable.kill("kafka")
+    dead.add(Record("trades", 0, 8, None, b"no json"), "malformed")
+    for _ in range(2):  # the client gives up meanwhile: the letter must not be gone with that
+        with pytest.raises(BusError, match="dead letters cannot be kept"):
+            dead.flush()
+    breakable.revive()
+
+    def is_kept() -> bool:
+        with contextlib.suppress(BusError):
+            dead.flush()
+        return dead.count == 2
+
+    cluster.until(is_kept)
+    assert [letter.offset for letter in letters(cluster.bus, name)] == [7, 8]
 
 
 def test_a_database_that_is_away_for_a_while(cluster: Cluster) -> None:

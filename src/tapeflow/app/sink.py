@@ -45,6 +45,8 @@ BATCH, WAIT_S = 20_000, 0.2
 MANY = 64
 STATUS_S, RETAIN_S = 1.0, 600.0
 DEAD = "dead_letters"
+#: What is said when something works again that had failed.
+AGAIN = {"store": "the store can be written again", "bus": "Kafka answers again", "topics": "topics can be read again"}
 
 _decode = msgspec.json.Decoder().decode
 
@@ -82,7 +84,7 @@ class Sink:
         self._counts = Counts({})
         self._flying: _Flying | None = None
         self._pool = ThreadPoolExecutor(1, "sink")
-        self._told = ""
+        self._problems: dict[str, str] = {}  # by the names of `AGAIN`
         self._told_at = self._retained_at = -math.inf
         #: Rows written, and transactions, since the start.
         self.written = self.transactions = 0
@@ -95,7 +97,7 @@ class Sink:
         """Follow the topics until stopped; raises `SettingsError` where they cannot be had."""
         ensure(self._bus, sink_topics(self._own, self._settings.store.channels), self._own.replication)
         self._dead = DeadLetters(self._bus, self._own.topic(DEAD))
-        self._store = opened(self._open, self._stopping, self._fail)
+        self._store = opened(self._open, self._stopping, lambda error: self._fail("store", error))
         self._consumer = consumer(self._bus, f"tapeflow-sink-{self._settings.postgres.schema}")
         try:
             self._consumer.subscribe(list(self._channels), on_assign=self._assigned, on_revoke=self._revoked,
@@ -106,7 +108,7 @@ class Sink:
                 self._retain()
             self._let_go()
         except _Stopped:
-            self._say("stopped while the store fails; what is not there yet comes at the next start")
+            self._say("stopped while rows cannot be written; what is not there yet comes at the next start")
         finally:
             self._consumer.close()
             self._pool.shutdown()
@@ -136,7 +138,7 @@ class Sink:
         found: dict[Partition, int] = {}
         gone: dict[Partition, tuple[int, int]] = {}
         for place in places:
-            first, last = bounds(consumer, place)
+            first, last = self._retrying(lambda place=place: bounds(consumer, place), "bus")
             at = positions.get(place, 0)
             if at > last:
                 raise BusError(
@@ -182,7 +184,7 @@ class Sink:
                 return
             before = dict(self._counts.counts)
             batch = self._batch(found)
-            self._dead.flush()
+            self._retrying(self._dead.flush, "bus")
             if self._land():  # the counts and places that this batch begins with are others now
                 before = dict(self._counts.counts)
                 batch = self._batch(found)
@@ -227,12 +229,14 @@ class Sink:
             record = Record(one.topic(), one.partition(), one.offset(), one.key(), one.value())
             if record.offset >= self._next.get(record[:2], 1 << 62):
                 found.append(record)
+        if found:
+            self._works("topics")
         return found
 
     def _look_at(self, error: Any) -> None:
         kafka = module()
         if error.code() != kafka.KafkaError._PARTITION_EOF and not error.retriable():  # noqa: SLF001
-            self._fail(raised("cannot read from Kafka", kafka.KafkaException(error)))
+            self._fail("topics", raised("cannot read from Kafka", kafka.KafkaException(error)))
 
     def _take(self, batch: Batch) -> int:
         """Write a batch, as often as it takes."""
@@ -246,7 +250,7 @@ class Sink:
         before = dict(self._counts.counts)
         batch = self._batch(records)
         try:
-            self._dead.flush()
+            self._retrying(self._dead.flush, "bus")
             self._pool.submit(self._take, batch).result()
         except Unfit as error:
             self._counts = Counts(before)
@@ -256,7 +260,7 @@ class Sink:
                 self._write(records[half:])
                 return
             self._dead.add(records[0], str(error))
-            self._dead.flush()
+            self._retrying(self._dead.flush, "bus")
             self._pool.submit(self._take, Batch(positions=batch.positions)).result()
         self._next |= {place: after for place, (_, after) in batch.positions.items()}
 
@@ -329,7 +333,7 @@ class Sink:
             "transactions": self.transactions,
             "dead_letters": self._dead.count,
             "partitions": sorted(f"{topic}:{number}" for topic, number in self._next),
-            "problem": self._told,
+            "problem": "; ".join(list(self._problems.values())),
         }
 
     def _tell(self) -> None:
@@ -357,7 +361,7 @@ class Sink:
 
     # -- faults ------------------------------------------------------------------------------------------
 
-    def _retrying(self, work: Any) -> Any:
+    def _retrying(self, work: Any, what: str = "store") -> Any:
         """What the work gives, as often as it takes; the group meanwhile sees that this sink is there."""
         wait = RETRY_S
         while True:
@@ -366,11 +370,9 @@ class Sink:
             except (OwnerError, Unfit):
                 raise
             except StoreError as error:
-                self._fail(error)
+                self._fail(what, error)
             else:
-                if self._told:
-                    self._say("the store can be written again")
-                    self._told = ""
+                self._works(what)
                 return found
             until = time.monotonic() + wait
             while time.monotonic() < until:
@@ -378,10 +380,14 @@ class Sink:
                     raise _Stopped
             wait = min(LONGEST_S, 2 * wait)
 
-    def _fail(self, error: Exception) -> None:
-        if str(error) != self._told:  # told once, not at every try
-            self._told = str(error)
+    def _fail(self, what: str, error: Exception) -> None:
+        if str(error) != self._problems.get(what):  # told once, not at every try
+            self._problems[what] = str(error)
             self._say(f"{error}; trying again")
+
+    def _works(self, what: str) -> None:
+        if self._problems.pop(what, ""):
+            self._say(AGAIN[what])
 
 
 class _Stopped(Exception):

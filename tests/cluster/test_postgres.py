@@ -20,7 +20,20 @@ from tapeflow.stores.schema import table_name
 pytestmark = pytest.mark.slow
 
 US = 1_700_000_000_000_000
-EVENTS = ("trades", "quotes", "book", "tickers", "late")
+#: Channels that are asked for by time with no more than a symbol.
+PAGED = ("trades", "quotes", "book", "tickers", "late", "klines", "moving_average", "indicators")
+#: What rows of a test have in common, as SQL of their number n.
+VALUES = {
+    "venue": "'binance'",
+    "symbol": "CASE WHEN n % 10 = 0 THEN 'Y' ELSE 'X' END",
+    "id": "n::text",
+    "kind": "'24h'",
+    "interval": "'1s'",
+    "name": "'sma_20'",
+    "window_ms": "3000",
+    "slide_ms": "500",
+}
+KINDS = dict.fromkeys(VALUES, "text") | {"id": "id", "window_ms": "int", "slide_ms": "int"}
 
 #: Tables as version 1 made them; never change this text.
 VERSION_1 = """
@@ -100,18 +113,16 @@ def test_a_newer_form_is_refused_and_left_alone(url: str) -> None:
 def full(servers: Servers) -> Iterator[tuple[str, PostgresStore]]:
     """Tables with 20,000 rows of one symbol, and some of another."""
     url = servers.database()
-    opened = PostgresStore(url, EVENTS)
+    opened = PostgresStore(url, PAGED)
     at = f"'epoch'::timestamptz + {US} * interval '1 microsecond' + n * interval '10 ms'"
-    for name in EVENTS:
-        columns = [field for field, _ in CHANNELS[name].fields if field in ("id", "kind")][:1]
-        values = f"'binance', CASE WHEN n % 10 = 0 THEN 'Y' ELSE 'X' END, n::text, {at}"
-        time = "ts_recv" if name in ("quotes", "book") else "ts_event"
-        ask(
-            url,
-            f'INSERT INTO "{table_name(name)}" (venue, symbol, {columns[0]}, {time}) SELECT {values} '
-            "FROM generate_series(1, 20000) n",
-        )
-        ask(url, f'ANALYZE "{table_name(name)}"')
+    for name in PAGED:
+        own = {field: value for field, value in VALUES.items() if (field, KINDS[field]) in CHANNELS[name].fields}
+        windows = "ts_start" if ("ts_start", "time") in CHANNELS[name].fields else "ts_event"
+        own["ts_recv" if name in ("quotes", "book") else windows] = at
+        columns, values = ", ".join(own), ", ".join(own.values())
+        table = table_name(name)
+        ask(url, f'INSERT INTO "{table}" ({columns}) SELECT {values} FROM generate_series(1, 20000) n')
+        ask(url, f'ANALYZE "{table}"')
     yield url, opened
     opened.close()
 
@@ -122,7 +133,7 @@ def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *found] if "Relation Name" in plan else found
 
 
-@pytest.mark.parametrize("channel", EVENTS)
+@pytest.mark.parametrize("channel", PAGED)
 @pytest.mark.parametrize(
     "more", [{"newest": True}, {"start": US + 100_000_000}, {"end": US + 50_000_000, "newest": True}]
 )
@@ -143,7 +154,7 @@ def test_a_page_reads_little_more_than_its_rows(
     assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) < 200, json.dumps(plan)
 
 
-@pytest.mark.parametrize("channel", EVENTS)
+@pytest.mark.parametrize("channel", PAGED)
 def test_what_is_too_old_is_found_by_its_time(full: tuple[str, PostgresStore], channel: str) -> None:
     url, opened = full
     before = "to_timestamp(%s)"

@@ -17,7 +17,7 @@ VERSION = 2
 
 #: What turns tables of the version before into those of this version; what lacks then is made by `create_tables`.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
-    # In version 1 no index was on the time by which rows are asked for where one column stands in for another.
+    # In version 1 indexes were on one column of the time where two stand in for each other.
     2: tuple(f'DROP INDEX IF EXISTS "{table}_time"' for table in ("quotes", "quotes_latest", "book", "tickers")),
 }
 
@@ -90,8 +90,11 @@ def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[s
 
 
 def has_time_index(channel: Channel) -> bool:
-    """Whether rows of a symbol are found by their time with an index of its own, not by that of the key."""
-    return time_term(channel) not in [f'"{name}"' for name in channel.key]
+    """Whether rows of a symbol are found by their time with an index of its own, not by that of the key.
+
+    Only candles are always asked for with all of their key but the time.
+    """
+    return channel.name != "candles"
 
 
 def dropped(channel: Channel, before: str) -> str:

@@ -34,13 +34,14 @@ Followed = tuple[list[dict[str, Any]], list[Any]]
 
 
 def follow(
-    url: str, count: int, resume: str | None = None, channel: str = "candles", **more: str
+    url: str, count: int, resume: str | None = None, channel: str = "candles", **more: str | None
 ) -> tuple[list[dict[str, Any]], list[Any]]:
     """The first messages with data, and the ack before them."""
     return asyncio.run(_follow(url, count, PARAMS | {"channel": channel} | more, resume))
 
 
 async def _follow(url: str, count: int, params: dict[str, Any], resume: str | None) -> Followed:
+    params = {name: value for name, value in params.items() if value is not None}
     params = params | ({"resume": {"X": resume}} if resume else {})
     found: list[dict[str, Any]] = []
     acks: list[Any] = []
@@ -111,6 +112,45 @@ def test_a_row_that_no_sink_can_keep_has_no_number(cluster: Cluster) -> None:
         assert ack["recovered"] == {"X": True}
         assert starts([missed]) == [(3, 0), (4, 0)]
     assert cluster.rows("SELECT seq FROM candles ORDER BY seq") == [(1,), (2,), (3,), (4,)]
+
+
+def quote(id: int, symbol: str = "X") -> dict[str, Any]:
+    prices = {"bid": "1", "bid_size": "1", "ask": "2", "ask_size": "1"}
+    return {"venue": "binance", "symbol": symbol, "id": str(id), "ts_event": None, "ts_recv": US + id, **prices}
+
+
+def test_of_what_no_sink_keeps_only_the_end_is_read(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a gateway would begin with days of books; rows of now come, and a cursor is good where it was given only."""
+    monkeypatch.setattr("tapeflow.app.gateway.LOOK_BACK", 20)
+    flow = FlowSettings(candles=CandlesSettings(("1s",), ()), quotes=True)
+    cluster = Cluster(servers, str(tmp_path), flow=flow, channels=("candles", "coverage"))
+    try:
+        for channel, of in (("trades", trade), ("quotes", quote)):
+            cluster.send(channel, *[of(n) for n in range(100)])
+        cluster.send("candles", *[candle(n) for n in range(30)])  # which a sink has yet to count
+        first = cluster.serve_with_tables()
+        second = cluster.serve()
+        assert first.present.rows == 20 - 1 + 30, "the end of a transaction has an offset too"
+        ask = Client(cluster.addresses[0])
+        assert ask.rows("/v1/quotes/latest?symbol=X")[0]["id"] == "99"
+        (snapshot,), _ = follow(cluster.addresses[0], 1, channel="trades", interval=None)
+        assert [row["id"] for row in snapshot["data"]] == [str(n) for n in range(81, 100)]
+        cluster.send("trades", trade(100))
+        cluster.send("quotes", quote(100))
+        (missed,), (ack,) = follow(cluster.addresses[0], 1, snapshot["cursor"], channel="trades", interval=None)
+        assert ([row["id"] for row in missed["data"]], ack["recovered"]) == (["100"], {"X": True})
+        cluster.until(lambda: ask.rows("/v1/quotes/latest?symbol=X")[0]["id"] == "100")
+        cluster.until(lambda: second.present.rows == first.present.rows)
+        _, (ack,) = follow(cluster.addresses[1], 1, snapshot["cursor"], channel="trades", interval=None)
+        assert ack["recovered"] == {"X": False}, "nobody else counts its rows so"
+        (snapshot,), _ = follow(cluster.addresses[0], 1)
+        cluster.send("candles", candle(30))
+        (missed,), (ack,) = follow(cluster.addresses[1], 1, snapshot["cursor"])
+        assert (starts([missed]), ack["recovered"]) == ([(30, 0)], {"X": True})
+    finally:
+        cluster.stop()
 
 
 def test_forming_rows_and_rest(cluster: Cluster) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
 from cluster.topics import CHANNELS, US, Cluster, candle, trade
 from servers import Servers
-from tapeflow.bus.dead import letters, put_back
+from tapeflow.bus.client import Bus
+from tapeflow.bus.dead import DeadLetters, letters, put_back
+from tapeflow.bus.follower import Record, bounds
+from tapeflow.domain.errors import BusError
 from tapeflow.stores.postgres.store import PostgresStore
 
 pytestmark = pytest.mark.slow
@@ -39,6 +46,33 @@ def test_rows_are_numbered_and_a_restart_goes_on(cluster: Cluster) -> None:
     found = cluster.rows("SELECT symbol, id, seq FROM trades ORDER BY symbol, seq")
     assert found == [*[("X", str(n), n + 1) for n in range(8)], ("Y", "1", 1)]
     assert dict(cluster.rows("SELECT series, count FROM series")) == {"binance:X": 8, "binance:Y": 1}
+
+
+def test_a_topic_whose_beginning_was_deleted_by_age(cluster: Cluster) -> None:
+    """Met by a new schema, by a sink that was away for longer than the topic is kept, and by one that runs."""
+    cluster.send("trades", *[trade(n) for n in range(20)])
+    cluster.delete("trades", 15)
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 5)
+    assert sum(": rows from 0 on were deleted" in text for text in cluster.said) == 1
+    assert cluster.rows("SELECT seq FROM trades ORDER BY seq") == [(n,) for n in range(1, 6)]
+    cluster.stop()
+    epoch = cluster.rows("SELECT value FROM meta WHERE name = 'epoch'")
+    cluster.send("trades", *[trade(n) for n in range(20, 40)])
+    cluster.delete("trades", 30)
+    sink = cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) > 5)
+    cluster.send("trades", trade(40))
+    cluster.until(lambda: ("40",) in cluster.rows("SELECT id FROM trades"))
+    assert cluster.rows("SELECT min(id::int) FROM trades WHERE id::int >= 20")[0][0] > 20
+    assert cluster.rows("SELECT value FROM meta WHERE name = 'epoch'") != epoch, "numbers mean something else now"
+    for topic, number in sink._next:  # as one that fetches what has just been deleted
+        sink._consumer.seek(TopicPartition(topic, number, 0))
+    time.sleep(0.5)
+    cluster.send("trades", trade(41))
+    cluster.until(lambda: ("41",) in cluster.rows("SELECT id FROM trades"))
+    assert not any("another sink" in text for text in cluster.said)
+    assert cluster.rows("SELECT count(*) - max(seq) FROM trades") == [(0,)]
 
 
 def test_many_rows_at_once_are_the_same_rows(cluster: Cluster) -> None:
@@ -74,6 +108,17 @@ def test_rows_are_dropped_when_they_are_older_than_the_settings_say(servers: Ser
         cluster.stop()
 
 
+def test_what_was_replaced_is_dropped_after_two_days_whatever_the_settings_keep(cluster: Cluster) -> None:
+    later = 2 * 86_400 + 10
+    cluster.send("candles", *[candle(at, revision) for at in (0, 11, later) for revision in (0, 1)])
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles")) == 3)
+    cluster.stop()
+    cluster.start()  # it looks when it begins
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles_revised")) == 2)
+    assert cluster.rows("SELECT revision FROM candles") == [(1,)] * 3
+
+
 def test_an_older_revision_never_replaces_a_newer_one(cluster: Cluster) -> None:
     cluster.send("candles", candle(0, closed=False), candle(0), candle(1), candle(0, 2, 5), candle(0, 1, 4))
     cluster.send("candles", candle(1, 1, 2))  # fewer trades: computed from less
@@ -94,6 +139,7 @@ def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) ->
         trade(3, price="abc"),
         trade(4, ts_event=1 << 62),
         {"venue": "binance", "symbol": "X", "id": "5"},
+        trade(7) | {"id": "abc"},
     ]
     odd = [b"", b"null", b"3", b'"text"', b"[1, 2]", b"[{}]"]  # JSON, or nothing, and no row
     cluster.send("trades", trade(1))
@@ -112,6 +158,7 @@ def test_a_poison_row_is_a_dead_letter_and_the_rest_goes_on(cluster: Cluster) ->
     reasons = " ".join(letter.reason for letter in found)
     assert "malformed" in reasons
     assert "'abc'" in reasons
+    assert "expected an integer as text, got 'abc'" in reasons
     assert cluster.rows("SELECT id FROM trades ORDER BY id") == [("1",), ("2",), ("6",)]
     first = min(found, key=lambda letter: letter.offset)
     assert put_back(cluster.bus, dead, lambda letter: letter.name == first.name) == 1
@@ -135,6 +182,20 @@ def test_a_quarantined_frame_that_names_no_symbol_is_kept(cluster: Cluster) -> N
     cluster.until(lambda: len(list(letters(cluster.bus, dead))) == 1)
     kept = [("not_json", b"ab", None), ("not_json", b"ac", None)]
     cluster.until(lambda: cluster.rows("SELECT reason, frame, symbol FROM quarantine ORDER BY frame") == kept)
+
+
+def test_a_text_too_long_for_its_index_is_a_dead_letter(cluster: Cluster) -> None:
+    long = random.Random(1).randbytes(5_000).hex()  # one that is of use to nobody, nor can be made short
+    cluster.send("trades", trade(1))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 1)
+    # In two partitions, so that it is alone in one batch or among others.
+    cluster.send("trades", *[trade(n) for n in range(2, 80)], trade(1, long), trade(80))
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 80)
+    dead = cluster.topic("dead_letters")
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == 1)
+    assert "index row" in next(letters(cluster.bus, dead)).reason
+    assert not any("trying again" in text for text in cluster.said)
 
 
 def test_a_dead_letter_that_is_not_there_is_no_silent_nothing(cluster: Cluster, tmp_path: Path) -> None:
@@ -185,6 +246,57 @@ def test_a_sink_that_another_has_overtaken_writes_nothing(cluster: Cluster) -> N
     cluster.send("trades", trade(3))
     cluster.until(lambda: ("3",) in cluster.rows("SELECT id FROM trades"))
     assert any("another sink has written" in text for text in cluster.said)
+
+
+def test_brokers_that_do_not_answer_for_a_while_end_no_sink(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked where topics begin and end, and given a dead letter: a leader is missing for longer than one try lasts."""
+    failing = Counter[str]()
+
+    def twice(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def tried(*given: Any) -> Any:
+            failing[name] += 1
+            if failing[name] <= 2:
+                raise BusError(f"no {name} yet")
+            return work(*given)
+
+        return tried
+
+    monkeypatch.setattr("tapeflow.app.sink.bounds", twice("bounds", bounds))
+    monkeypatch.setattr(DeadLetters, "flush", twice("letters", DeadLetters.flush))
+    cluster.send("trades", trade(1), b"no json", trade(2))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 2)
+    cluster.until(lambda: len(list(letters(cluster.bus, cluster.topic("dead_letters")))) == 1)
+    assert all(thread.is_alive() for _, thread in cluster.running)
+    told = [text for text in cluster.said if "yet" in text or "again" in text]
+    assert told == [
+        text for name in ("bounds", "letters") for text in (f"no {name} yet; trying again", "Kafka answers again")
+    ]
+
+
+def test_a_dead_letter_waits_for_brokers_that_are_away(
+    breakable: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(breakable, str(tmp_path))
+    name = cluster.topic("dead_letters")
+    dead = DeadLetters(Bus(cluster.bus.servers, {"message.timeout.ms": "1500"}), name)
+    dead.add(Record("trades", 0, 7, None, b"no json"), "malformed")
+    dead.flush()
+    monkeypatch.setattr("tapeflow.bus.dead._FLUSH_S", 3.0)
+    breakable.kill("kafka")
+    dead.add(Record("trades", 0, 8, None, b"no json"), "malformed")
+    for _ in range(2):  # the client gives up meanwhile: the letter must not be gone with that
+        with pytest.raises(BusError, match="dead letters cannot be kept"):
+            dead.flush()
+    breakable.revive()
+
+    def is_kept() -> bool:
+        with contextlib.suppress(BusError):
+            dead.flush()
+        return dead.count == 2
+
+    cluster.until(is_kept)
+    assert [letter.offset for letter in letters(cluster.bus, name)] == [7, 8]
 
 
 def test_a_database_that_is_away_for_a_while(cluster: Cluster) -> None:

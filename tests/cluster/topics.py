@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from cluster.cluster import fresh_prefix
 from servers import Servers
@@ -16,6 +18,7 @@ from tapeflow.app.gateway import Gateway
 from tapeflow.app.published import event_topics
 from tapeflow.app.sink import Sink, sink_topics
 from tapeflow.bus.client import Bus
+from tapeflow.bus.follower import bounds, consumer
 from tapeflow.bus.publisher import Publisher, message
 from tapeflow.bus.topics import ensure
 from tapeflow.settings import ApiSettings, BusSettings, FlowSettings, PostgresSettings, RunSettings, StoreSettings
@@ -63,6 +66,21 @@ class Cluster:
             message(f"binance:{row['symbol']}".encode() if isinstance(row, dict) else b"?", _bytes(row)) for row in rows
         ]
         self.producer.commit([(self.topic(channel), messages)])
+
+    def delete(self, channel: str, before: int) -> None:
+        """Have the broker delete what lies before an offset, as it does by age, of partitions that have so much."""
+        places = [(self.topic(channel), number) for number in range(self.bus_settings.partitions)]
+        probe, gone = consumer(self.bus, "look"), list[TopicPartition]()
+
+        def is_there() -> bool:  # what is committed can be read a moment later
+            gone[:] = [TopicPartition(*place, before) for place in places if bounds(probe, place)[1] > before]
+            return bool(gone)
+
+        self.until(is_there)
+        probe.close()
+        admin = AdminClient(self.bus.properties())
+        for done in admin.delete_records(gone).values():
+            done.result(30)
 
     def start(self) -> Sink:
         sink = Sink(self.settings, self.said.append)

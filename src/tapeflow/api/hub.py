@@ -56,8 +56,9 @@ class Member(Protocol):
 class Past(Protocol):
     """Rows that are not in memory, and numbers of series without any."""
 
-    @property
-    def epoch(self) -> str: ...
+    def epoch(self, topic: Topic) -> str:
+        """What the topic's numbers are good for: wherever it is the same they mean the same rows."""
+        ...
 
     async def ready(self) -> None:
         """Return when all that was known before a restart is known again."""
@@ -124,10 +125,6 @@ class Hub:
         self.resets = 0
         self.sent = 0
         self.too_slow = 0
-
-    @property
-    def epoch(self) -> str:
-        return self._past.epoch
 
     @property
     def names(self) -> list[str]:
@@ -221,7 +218,7 @@ class Hub:
             self._push(line, message, cursor)
 
     def _page(self, line: Line, page: list[tuple[int, bytes]]) -> tuple[bytes, str]:
-        cursor, prev = self.cursor(page[-1][0]), self.cursor(page[0][0] - 1)
+        cursor, prev = self.cursor(line.topic, page[-1][0]), self.cursor(line.topic, page[0][0] - 1)
         return line.message(b"update", [row for _, row in page], cursor, prev), cursor
 
     def _push(self, line: Line, message: bytes, cursor: str) -> None:
@@ -269,35 +266,36 @@ class Hub:
         """Coverage as it stands; those who follow a symbol are told of what has changed but for the passing of time."""
         for symbol, found in _of_symbols(rows).items():
             whole = b",".join(_encode({"venue": self._venue, **row, **_ids(row)}) for row in found[-PAGE:])
-            cursor, prev = self._mark(found), self._coverage.get(symbol, ("", b""))[0]
+            cursor, prev = self._mark(symbol, found), self._coverage.get(symbol, ("", b""))[0]
             self._coverage[symbol] = (cursor, whole)
             line = self._lines.get(Topic("coverage", symbol))
             if line is not None and cursor != prev:
                 self._push(line, line.message(b"update", [whole], cursor, prev), cursor)
 
-    def _mark(self, rows: list[dict[str, Any]]) -> str:
+    def _mark(self, symbol: str, rows: list[dict[str, Any]]) -> str:
         """What stays the same while nothing but the end of the newest spans moves on."""
         fixed = [(row["stream"], row["ts_start"], row["state"], row["reason"], row["first_id"]) for row in rows]
         gaps = [(row["ts_end"], row["last_id"]) for row in rows if row["state"] != "complete"]
-        return f"{self.epoch}.c{hashlib.blake2b(repr((fixed, gaps)).encode(), digest_size=6).hexdigest()}"
+        epoch = self._past.epoch(Topic("coverage", symbol))
+        return f"{epoch}.c{hashlib.blake2b(repr((fixed, gaps)).encode(), digest_size=6).hexdigest()}"
 
     # -- members -------------------------------------------------------------------------------------------
 
-    def cursor(self, number: int) -> str:
-        """The cursor of a client that has the rows up to this number."""
-        return f"{self.epoch}.{number}"
+    def cursor(self, topic: Topic, number: int) -> str:
+        """The cursor of a client that has the rows of a topic up to this number."""
+        return f"{self._past.epoch(topic)}.{number}"
 
-    def number_of(self, cursor: str) -> int | None:
+    def number_of(self, topic: Topic, cursor: str) -> int | None:
         """The number that a cursor of ours stands for; None for one of another time or kind."""
         epoch, _, number = cursor.partition(".")
-        return int(number) if epoch == self.epoch and _NUMBER.fullmatch(number) else None
+        return int(number) if epoch == self._past.epoch(topic) and _NUMBER.fullmatch(number) else None
 
     async def can_resume(self, topic: Topic, cursor: str) -> bool:
         """True if a client with this cursor can be given all it has missed, or has missed nothing."""
         await self._past.ready()  # until then clients may know more than we do
         if topic.channel == "coverage":
             return cursor == self._coverage.get(topic.symbol, ("", b""))[0] != ""
-        at = self.number_of(cursor) if topic.is_lossless else None
+        at = self.number_of(topic, cursor) if topic.is_lossless else None
         if at is None:
             return False
         newest = await self._newest_number(topic)
@@ -320,7 +318,7 @@ class Hub:
             elif cursor is None:
                 await self._snapshot(line, member, rows)
             else:
-                await self._catch_up(line, member, self.number_of(cursor) or 0)
+                await self._catch_up(line, member, self.number_of(topic, cursor) or 0)
         finally:
             line.joining -= 1
             self._tidy(line)
@@ -419,7 +417,7 @@ class Hub:
         """The newest rows, then what came while they were looked up."""
         topic, newest = line.topic, await self._newest_number(line.topic)
         if line.newest is not None and line.newest[:2] == (newest, count):
-            member.push(topic, line.newest[2], self.cursor(newest))
+            member.push(topic, line.newest[2], self.cursor(topic, newest))
             await self._catch_up(line, member, newest)
             return
         found: list[tuple[int, bytes]] = []
@@ -431,7 +429,7 @@ class Hub:
             elif not found and code is not None:  # a table of trades is too long to be looked through for this
                 found = self._ring.last("trades", code, count)
         at = max(newest, found[-1][0]) if found else newest
-        cursor = self.cursor(at)
+        cursor = self.cursor(topic, at)
         message = line.message(b"snapshot", [row for _, row in found], cursor, None)
         if found and found[-1][0] == at:  # else rows are still on their way
             line.newest = (at, count, message)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from tapeflow.domain.errors import StoreError
+from tapeflow.domain.errors import SlowError, StoreError
 from tapeflow.stores.sql import SqlError
 
 MEDIA = "application/problem+json"
@@ -75,9 +75,12 @@ async def on_problem(_: Request, error: Exception) -> Response:
 
 
 async def on_store(_: Request, error: Exception) -> Response:
-    """A statement that may not be asked is the client's fault, a store that fails is ours."""
+    """A statement that may not be asked is the client's fault, a store that fails is ours; a slow one says so."""
     if isinstance(error, SqlError):
         return Problem(400, "bad_statement", str(error)).response()
+    if isinstance(error, SlowError):
+        _LOG.warning("%s", error)
+        return Problem(503, "too_slow", f"{error}, such as a shorter range or a lower limit").response()
     _LOG.error("the store cannot be read: %s", error)
     detail = "the store cannot be read at present; try again, and look at the server's log"
     return Problem(503, "store_unavailable", detail, headers={"Retry-After": "1"}).response()

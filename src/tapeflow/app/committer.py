@@ -19,14 +19,17 @@ RETRY_S = 0.5
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What is committed as one: rows up to a position of the tape; ``state`` is kept when they are in the store."""
+    """What is committed as one: rows up to a position of the tape; ``state`` is kept when they are in the store.
+
+    ``older_than`` has what is dropped then, beside rows replaced long ago; None: nothing is looked for.
+    """
 
     results: Results
     position: int
     coverage: list[dict[str, Any]] | None = None
     state: list[bytes] | None = None
     ts_recv: int = 0
-    older_than: dict[str, int] = {}
+    older_than: dict[str, int] | None = None
 
 
 class Committer:
@@ -108,8 +111,9 @@ class Committer:
     def do(self, job: Job) -> None:
         """Commit, as often as it takes; then have the state kept, and drop what is too old."""
         rows = self._commit(job)
-        if job.older_than:
-            self._try(lambda: self._store.retain(job.older_than))
+        older_than = job.older_than
+        if older_than is not None:
+            self._try(lambda: self._store.retain(older_than))
         with self._changed:
             self._job = None
             self._kept = job if job.state is not None else self._kept

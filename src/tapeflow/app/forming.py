@@ -8,10 +8,10 @@ follows, revisions too. While the database does not answer, or sinks are behind,
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from math import inf
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -208,7 +208,7 @@ class Forming:
             return [(key | step, row) for key, step in steps for row in self._series[key].rows(step)]
 
     def _is_due(self, key: int, now: float) -> bool:
-        return self._has_begun(key) and now - self._formed.get(key, -inf) >= FORMING_S
+        return self._has_begun(key) and now - self._formed.get(key, -math.inf) >= FORMING_S
 
     # -- the database ------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """A gateway: the API, the stream and the page over the result topics and PostgreSQL. Any number of them may run.
 
-All gateways count the rows of a series alike, from where the database says that a sink has counted them to: so a cursor
-of one is good on every other, and after any restart.
+All gateways count the rows of a series that sinks keep alike, from where the database says that a sink has counted them
+to: so a cursor of one is good on every other, and after any restart. Rows that no sink keeps are counted by each alone.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.forming import Forming
 from tapeflow.app.gateway_source import GatewaySource
 from tapeflow.app.opening import opened
-from tapeflow.app.present import GatewayPast, Present
+from tapeflow.app.present import NEWEST, GatewayPast, Present
 from tapeflow.app.published import COVERAGE, STATUS, SYMBOLS, event_topics
 from tapeflow.app.requests import Asker, request_topics
 from tapeflow.app.serve import gateway_server
 from tapeflow.app.sink import sink_topics
 from tapeflow.bus.client import Bus
-from tapeflow.bus.follower import Follower, Partition, Record, partitions
+from tapeflow.bus.follower import Follower, Partition, Record, bounds, consumer, partitions
 from tapeflow.bus.topics import ensure
 from tapeflow.domain.errors import StoreError, TapeError
 from tapeflow.feed.recorder import Say
@@ -44,7 +44,8 @@ from tapeflow.tape.lock import Lock
 #: Messages taken at once, how long is waited for the first, and how long after a fault.
 PAGE, WAIT_S, RETRY_S = 5_000, 0.02, 1.0
 STATUS_S = 1.0
-#: Of each partition so many messages before those that are to be counted are read for what they say of now.
+#: Of each partition so many messages before those that are to be counted, or before its end, are read for what they
+#: say of now.
 LOOK_BACK = 20_000
 #: Channels of which a client can be told; the rest is read from the database.
 FOLLOWED = ("trades", "quotes", "book", "tickers", "candles", "moving_average", "indicators")
@@ -167,13 +168,36 @@ class Gateway:
         numbers = partitions(self._bus, [*self._channels, *whole])
         positions, counts = self.store.counts()
         self.present.counts.counts = counts
-        self._counted = positions
-        starts: dict[Partition, int] = {}
-        for topic, count in numbers.items():
-            for number in range(count):
-                at = positions.get((topic, number), -2)
-                starts[topic, number] = -2 if topic in whole or at < 0 else max(0, at - LOOK_BACK)
+        ends = self._ends(numbers)
+        starts = {place: self._start(place, end, positions) for place, end in ends.items()}
+        self._counted = positions | {place: end for place, end in ends.items() if self._is_newest(place)}
         return Follower(self._bus, starts)
+
+    def _ends(self, numbers: Mapping[str, int]) -> dict[Partition, int]:
+        """Where each partition ends now."""
+        probe = consumer(self._bus, "tapeflow-look")
+        try:
+            places = [(topic, number) for topic, count in numbers.items() for number in range(count)]
+            return {place: bounds(probe, place)[1] for place in places}
+        finally:
+            probe.close()
+
+    def _start(self, place: Partition, end: int, positions: Mapping[Partition, int]) -> int:
+        """Where to begin with a partition: -2 is its beginning.
+
+        A sink that has yet to begin with a channel counts its rows from there, and so must we. Of others, which may be
+        days long, only what is near the end is of use.
+        """
+        channel = self._channels.get(place[0])
+        if channel is None:
+            return -2
+        if self._is_newest(place) or not self.store.keeps(channel):
+            return max(0, end - LOOK_BACK)
+        return max(0, positions[place] - LOOK_BACK) if place in positions else -2
+
+    def _is_newest(self, place: Partition) -> bool:
+        """Whether of the rows of a partition only the newest matter: those before now are none to be told of."""
+        return self._channels.get(place[0]) in NEWEST
 
     def _read(self, follower: Follower) -> list[Record]:
         try:

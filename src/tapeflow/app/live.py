@@ -28,8 +28,7 @@ class RunLive:
         self._pipeline = pipeline
         self._store = store
         self._topics = topics
-        #: Does not change while a run lives.
-        self.epoch = store.epoch
+        self._epoch = store.epoch  # does not change while a run lives
 
     # -- the present, for the routes -------------------------------------------------------------------------
 
@@ -67,6 +66,9 @@ class RunLive:
         return [] if given is None else list(given.table.json_lines())
 
     # -- the past, for the hub -------------------------------------------------------------------------------
+
+    def epoch(self, _: Topic) -> str:
+        return self._epoch
 
     async def ready(self) -> None:
         while not self._pipeline.progress.is_live:

@@ -164,7 +164,7 @@ class Pipeline:
         self._cover_after = self._keeping_took = self._commit_after = 0.0
         self._committed_at = self._looked_at = self._kept_at = now
         self._rest: Block | None = None
-        self._to_retain: dict[str, int] = {}
+        self._to_retain: dict[str, int] | None = None
         self._is_stopping = self._is_over = False
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self._failure: BaseException | None = None
@@ -489,7 +489,7 @@ class Pipeline:
         held = self._blank.empty(self._stored) if self._held is None else self._held
         results, self._held, self._held_rows = held, None, 0
         results.names = self._engine.symbols
-        older_than, self._to_retain = self._to_retain, {}
+        older_than, self._to_retain = self._to_retain, None
         position, ts_recv = self.progress.played, self.progress.ts_recv
         self._committer.submit(Job(results, position, self._coverage(), state, ts_recv, older_than))
         if with_state:

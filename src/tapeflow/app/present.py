@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -130,7 +131,13 @@ class GatewayPast:
         self._indicators = indicators
         self._store = store
         self._is_live = is_live
-        self.epoch = store.epoch
+        self._epoch = store.epoch
+        #: Of channels that no sink keeps: nobody else counts their rows from where this gateway does.
+        self._own_epoch = secrets.token_hex(4)
+
+    def epoch(self, topic: Topic) -> str:
+        is_ours = topic.channel in NUMBERED and not self._store.keeps(topic.channel)
+        return self._own_epoch if is_ours else self._epoch
 
     async def ready(self) -> None:
         while not self._is_live.is_set():

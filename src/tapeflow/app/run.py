@@ -361,8 +361,7 @@ class Run:
     def _drop_old(self) -> None:
         now = time.time_ns() // 1000
         ages = {name: now - parse_span(span) for name, span in self.settings.store.keep.items()}
-        if ages:
-            self.pipeline.retain(ages)
+        self.pipeline.retain(ages)
         tape = self.settings.tape
         kept = parse_span(tape.keep)
         older = retain(

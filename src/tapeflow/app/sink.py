@@ -7,10 +7,11 @@ the partition goes on exactly there, and of two that both believe to have it onl
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +45,8 @@ BATCH, WAIT_S = 20_000, 0.2
 MANY = 64
 STATUS_S, RETAIN_S = 1.0, 600.0
 DEAD = "dead_letters"
+#: What is said when something works again that had failed.
+AGAIN = {"store": "the store can be written again", "bus": "Kafka answers again", "topics": "topics can be read again"}
 
 _decode = msgspec.json.Decoder().decode
 
@@ -81,8 +84,8 @@ class Sink:
         self._counts = Counts({})
         self._flying: _Flying | None = None
         self._pool = ThreadPoolExecutor(1, "sink")
-        self._told = ""
-        self._told_at = self._retained_at = 0.0
+        self._problems: dict[str, str] = {}  # by the names of `AGAIN`
+        self._told_at = self._retained_at = -math.inf
         #: Rows written, and transactions, since the start.
         self.written = self.transactions = 0
 
@@ -94,7 +97,7 @@ class Sink:
         """Follow the topics until stopped; raises `SettingsError` where they cannot be had."""
         ensure(self._bus, sink_topics(self._own, self._settings.store.channels), self._own.replication)
         self._dead = DeadLetters(self._bus, self._own.topic(DEAD))
-        self._store = opened(self._open, self._stopping, self._fail)
+        self._store = opened(self._open, self._stopping, lambda error: self._fail("store", error))
         self._consumer = consumer(self._bus, f"tapeflow-sink-{self._settings.postgres.schema}")
         try:
             self._consumer.subscribe(list(self._channels), on_assign=self._assigned, on_revoke=self._revoked,
@@ -105,7 +108,7 @@ class Sink:
                 self._retain()
             self._let_go()
         except _Stopped:
-            self._say("stopped while the store fails; what is not there yet comes at the next start")
+            self._say("stopped while rows cannot be written; what is not there yet comes at the next start")
         finally:
             self._consumer.close()
             self._pool.shutdown()
@@ -118,28 +121,47 @@ class Sink:
     # -- partitions --------------------------------------------------------------------------------------
 
     def _assigned(self, consumer: Any, places: Sequence[Any]) -> None:
-        """Go on where the database says that the rows of each partition end."""
+        """Go on where the database says that the rows of each partition end, and nowhere before its topic begins."""
         kafka = module()
         self._let_go()
+        found: dict[Partition, int] | None = None
+        while found is None:
+            found = self._starts(consumer, [(one.topic, one.partition) for one in places])
+        self._next = found
+        consumer.assign([kafka.TopicPartition(*place, at) for place, at in found.items()])
+        self._say(f"writing {len(found)} partitions of {len({topic for topic, _ in found})} topics")
+
+    def _starts(self, consumer: Any, places: Sequence[Partition]) -> dict[Partition, int] | None:
+        """Where to go on; None where another sink has moved there meanwhile."""
         positions, counts = self._retrying(self._store.counts)
         self._counts = Counts(counts)
-        self._next = {}
-        for one in places:
-            place = (one.topic, one.partition)
-            first, last = bounds(consumer, place)
+        found: dict[Partition, int] = {}
+        gone: dict[Partition, tuple[int, int]] = {}
+        for place in places:
+            first, last = self._retrying(lambda place=place: bounds(consumer, place), "bus")
             at = positions.get(place, 0)
             if at > last:
                 raise BusError(
                     f"the store has rows up to {at} of {place[0]} {place[1]}, which ends at {last}: the topic was made "
                     "anew; give [postgres] another schema, or remove its positions"
                 )
-            if first > at > 0:
-                self._say(
-                    f"{place[0]} {place[1]} begins at {first}, rows from {at} on were deleted before they came here"
-                )
-            self._next[place] = at
-        consumer.assign([kafka.TopicPartition(*place, max(at, 0)) for place, at in self._next.items()])
-        self._say(f"writing {len(self._next)} partitions of {len({topic for topic, _ in self._next})} topics")
+            found[place] = max(at, first)
+            if at < first:
+                gone[place] = (at, first)
+        return found if self._pass_over(gone) else None
+
+    def _pass_over(self, gone: dict[Partition, tuple[int, int]]) -> bool:
+        """Have the database go on behind what was deleted by age; False where another sink has moved there."""
+        if not gone:
+            return True
+        try:
+            self._in_turn(lambda: self._store.pass_over(gone))
+        except OwnerError as error:
+            self._say(f"{error}; looking again where to go on")
+            return False
+        for (topic, number), (at, first) in gone.items():
+            self._say(f"{topic} {number} begins at {first}: rows from {at} on were deleted before they came here")
+        return True
 
     def _revoked(self, _: Any, __: Sequence[Any]) -> None:
         self._let_go()
@@ -162,7 +184,7 @@ class Sink:
                 return
             before = dict(self._counts.counts)
             batch = self._batch(found)
-            self._dead.flush()
+            self._retrying(self._dead.flush, "bus")
             if self._land():  # the counts and places that this batch begins with are others now
                 before = dict(self._counts.counts)
                 batch = self._batch(found)
@@ -196,6 +218,9 @@ class Sink:
 
     def _records(self, messages: list[Any]) -> list[Record]:
         """What is to be written of messages: not what was given again after a change of partitions."""
+        if any(_is_before_all(one.error()) for one in messages):
+            self._again()
+            return []
         found = []
         for one in messages:
             if one.error() is not None:
@@ -204,12 +229,14 @@ class Sink:
             record = Record(one.topic(), one.partition(), one.offset(), one.key(), one.value())
             if record.offset >= self._next.get(record[:2], 1 << 62):
                 found.append(record)
+        if found:
+            self._works("topics")
         return found
 
     def _look_at(self, error: Any) -> None:
         kafka = module()
         if error.code() != kafka.KafkaError._PARTITION_EOF and not error.retriable():  # noqa: SLF001
-            self._fail(raised("cannot read from Kafka", kafka.KafkaException(error)))
+            self._fail("topics", raised("cannot read from Kafka", kafka.KafkaException(error)))
 
     def _take(self, batch: Batch) -> int:
         """Write a batch, as often as it takes."""
@@ -223,8 +250,8 @@ class Sink:
         before = dict(self._counts.counts)
         batch = self._batch(records)
         try:
-            self._dead.flush()
-            self._take(batch)
+            self._retrying(self._dead.flush, "bus")
+            self._pool.submit(self._take, batch).result()
         except Unfit as error:
             self._counts = Counts(before)
             if len(records) > 1:
@@ -233,8 +260,8 @@ class Sink:
                 self._write(records[half:])
                 return
             self._dead.add(records[0], str(error))
-            self._dead.flush()
-            self._take(Batch(positions=batch.positions))
+            self._retrying(self._dead.flush, "bus")
+            self._pool.submit(self._take, Batch(positions=batch.positions)).result()
         self._next |= {place: after for place, (_, after) in batch.positions.items()}
 
     def _batch(self, records: Sequence[Record]) -> Batch:
@@ -306,7 +333,7 @@ class Sink:
             "transactions": self.transactions,
             "dead_letters": self._dead.count,
             "partitions": sorted(f"{topic}:{number}" for topic, number in self._next),
-            "problem": self._told,
+            "problem": "; ".join(list(self._problems.values())),
         }
 
     def _tell(self) -> None:
@@ -320,17 +347,21 @@ class Sink:
             files.replace(path, msgspec.json.encode(self.status()), sync=False)
 
     def _retain(self) -> None:
-        """Drop rows that are older than ``[store] keep`` says, now and then, between two batches."""
-        keep = self._settings.store.keep
-        if not keep or time.monotonic() - self._retained_at < RETAIN_S:
+        """Drop what has been replaced long ago, and what ``[store] keep`` says, now and then, between two batches."""
+        if time.monotonic() - self._retained_at < RETAIN_S:
             return
         self._retained_at, now = time.monotonic(), time.time_ns() // 1000
-        ages = {name: now - parse_span(span) for name, span in keep.items() if name in self._kinds}
+        keep = self._settings.store.keep.items()
+        ages = {name: now - parse_span(span) for name, span in keep if name in self._kinds}
         self._pool.submit(self._retrying, lambda: self._store.retain(ages))  # after what is being written
+
+    def _in_turn(self, work: Callable[[], Any]) -> Any:
+        """What the work gives, as often as it takes; after all else that uses the connection which writes."""
+        return self._pool.submit(self._retrying, work).result()
 
     # -- faults ------------------------------------------------------------------------------------------
 
-    def _retrying(self, work: Any) -> Any:
+    def _retrying(self, work: Any, what: str = "store") -> Any:
         """What the work gives, as often as it takes; the group meanwhile sees that this sink is there."""
         wait = RETRY_S
         while True:
@@ -339,11 +370,9 @@ class Sink:
             except (OwnerError, Unfit):
                 raise
             except StoreError as error:
-                self._fail(error)
+                self._fail(what, error)
             else:
-                if self._told:
-                    self._say("the store can be written again")
-                    self._told = ""
+                self._works(what)
                 return found
             until = time.monotonic() + wait
             while time.monotonic() < until:
@@ -351,14 +380,23 @@ class Sink:
                     raise _Stopped
             wait = min(LONGEST_S, 2 * wait)
 
-    def _fail(self, error: Exception) -> None:
-        if str(error) != self._told:  # told once, not at every try
-            self._told = str(error)
+    def _fail(self, what: str, error: Exception) -> None:
+        if str(error) != self._problems.get(what):  # told once, not at every try
+            self._problems[what] = str(error)
             self._say(f"{error}; trying again")
+
+    def _works(self, what: str) -> None:
+        if self._problems.pop(what, ""):
+            self._say(AGAIN[what])
 
 
 class _Stopped(Exception):
     """The sink is to end, and what it is at cannot be done."""
+
+
+def _is_before_all(error: Any) -> bool:
+    """Whether an error says that what was to be read next has been deleted, or never was."""
+    return error is not None and error.code() == module().KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 
 
 def _object(row: Any) -> dict[str, Any]:

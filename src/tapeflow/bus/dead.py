@@ -51,34 +51,51 @@ class DeadLetters:
 
     def __init__(self, bus: Bus, topic: str) -> None:
         self._topic = topic
-        self._failures: list[str] = []
+        self._waiting: dict[bytes, bytes] = {}
+        self._sent: set[bytes] = set()  # of those that wait, what the client has and tries by itself
+        self._problem = ""
+        # The order is of no matter, nor is one that comes twice: so it need not be a producer that can end for good.
         self._producer: Any = module().Producer(
-            bus.properties(acks="all", enable_idempotence=True, message_max_bytes=LARGEST_LETTER, linger_ms=1)
+            bus.properties(acks="all", message_max_bytes=LARGEST_LETTER, linger_ms=1)
         )
-        #: Written since the start.
+        #: Kept since the start.
         self.count = 0
 
     def add(self, record: Record, reason: str) -> None:
-        """Keep a record that cannot be used."""
+        """Have a record that cannot be used kept by the next `flush`."""
         letter = Letter(
             record.topic, record.partition, record.offset, reason[:1000], time.time_ns() // 1000,
             _base64(record.key), _base64(record.value),
         )  # fmt: skip
-        self._producer.produce(
-            self._topic, key=letter.name.encode(), value=msgspec.json.encode(letter), on_delivery=self._told
-        )
-        self.count += 1
+        self._waiting[letter.name.encode()] = msgspec.json.encode(letter)
 
-    def _told(self, error: Any, _: Any) -> None:
+    def _told(self, error: Any, given: Any) -> None:
+        self._sent.discard(given.key())
         if error is not None:
-            self._failures.append(error.str())
+            self._problem = error.str()
+        elif self._waiting.pop(given.key(), None) is not None:
+            self.count += 1
 
     def flush(self) -> None:
-        """Return when all are kept; raises `BusError`."""
-        left = self._producer.flush(_FLUSH_S)
-        failures, self._failures = self._failures, []
-        if left or failures:
-            raise BusError(f"dead letters cannot be kept: {failures[0] if failures else 'Kafka does not answer'}")
+        """Return when all are kept; raises `BusError`, after which the rest is tried by the next one."""
+        self._problem = "Kafka does not answer"
+        for key in self._waiting.keys() - self._sent:
+            self._send(key)
+        self._producer.flush(_FLUSH_S)
+        if self._waiting:
+            raise BusError(f"dead letters cannot be kept: {self._problem}")
+
+    def _send(self, key: bytes) -> None:
+        for last in (False, True):
+            try:
+                self._producer.produce(self._topic, key=key, value=self._waiting[key], on_delivery=self._told)
+            except BufferError as error:
+                if last:
+                    raise BusError(f"dead letters cannot be kept: {self._problem}") from error
+                self._producer.flush(_FLUSH_S)
+            else:
+                self._sent.add(key)
+                return
 
 
 def letters(bus: Bus, topic: str) -> Iterator[Letter]:

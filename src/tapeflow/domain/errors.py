@@ -8,6 +8,7 @@
     ├── OutputError            results that cannot be written                                 (exit 1)
     ├── SnapshotError          a snapshot of another version, flow or shape                   (exit 1)
     ├── StoreError             a store that cannot be opened, read or written                 (exit 1)
+    │   ├── SlowError          a read that took longer than it may: less must be asked for
     │   └── BusError           a broker that cannot be reached or does not take what it is given
     ├── OwnerError             what we write to belongs to another process                    (exit 3)
     ├── VenueError             a venue that cannot be reached, or refuses us                  (exit 1)
@@ -43,6 +44,10 @@ class SnapshotError(TapeflowError):
 
 class StoreError(TapeflowError):
     """A store cannot be opened, read or written; what it held is as it was."""
+
+
+class SlowError(StoreError):
+    """A read took longer than it may and was ended; the store is well, and answers what is less."""
 
 
 class BusError(StoreError):

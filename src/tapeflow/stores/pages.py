@@ -65,16 +65,19 @@ class Page(msgspec.Struct, frozen=True):
 
 
 def time_term(channel: Channel) -> str:
-    """The time that ranges of a channel test, as SQL: ``ts_recv`` stands in where ``ts_event`` may be null."""
+    """The time that ranges of a channel test, as SQL: ``ts_recv`` stands in where ``ts_event`` may be null.
+
+    The index in PostgreSQL is on this very term.
+    """
     first, *other = _times(channel)
     return f'coalesce("{first}", "{other[0]}")' if other else f'"{first}"'
 
 
 def _times(channel: Channel) -> list[str]:
-    """The column with the time of a row, and the one that stands in for it."""
+    """The column with the time of a row, and the one that stands in for it where the channel's order says so."""
     names = [name for name, _ in channel.fields]
     first = next(name for name in _TIMES if name in names)
-    return [first, "ts_recv"] if first == "ts_event" and "ts_recv" in names else [first]
+    return [first, "ts_recv"] if f"{first}|ts_recv" in channel.order else [first]
 
 
 def terms(channel: Channel) -> list[str]:
@@ -117,7 +120,7 @@ def _read(db: duckdb.DuckDBPyConnection, asked: Asked) -> Page:
     names = [f"position_{number}" for number in range(len(order))]
     fields = [f'"{name}"' for name, _ in asked.known.fields]
     fields += [f'{term} AS "{name}"' for term, name in zip(order, names, strict=True)]
-    where, values = _where(_narrowed(db, asked) if len(_times(asked.known)) > 1 else asked)
+    where, values = _where(_narrowed(db, asked) if _times(asked.known)[0] == "ts_event" else asked)
     by = ", ".join(f"{name} {asked.way}" for name in (time_term(asked.known), *names[1:]))
     query = f"SELECT {', '.join(fields)} {_from(asked)} WHERE {where} ORDER BY {by} LIMIT {asked.most}"
     found = db.sql(_parsed(db, query), params=values).to_arrow_table()
@@ -167,11 +170,13 @@ def _from(asked: Asked) -> str:
 def _narrowed(db: duckdb.DuckDBPyConnection, asked: Asked) -> Asked:
     """A range with the same first rows, so short that they are found quickly.
 
-    The order by a bare column lets the database pass over what it need not read; that by a term of two does not.
+    The order by a bare column lets the database pass over what it need not read; that by a term of two does not, and
+    that by more columns does so less. Events are many.
     """
-    first, second = _times(asked.known)
+    first, *other = _times(asked.known)
     where, values = _where(asked)
-    for column, only in ((first, f'"{first}" IS NOT NULL'), (second, f'"{first}" IS NULL')):
+    places = [(first, f'"{first}" IS NOT NULL'), *((second, f'"{first}" IS NULL') for second in other)]
+    for column, only in places:
         query = f'SELECT "{column}" AS place {_from(asked)} WHERE {where} AND {only} '
         query += f"ORDER BY place {asked.way} LIMIT {asked.most}"
         edge = "min" if asked.newest else "max"

@@ -32,8 +32,6 @@ from tapeflow.api.topics import Topic
 class Quiet:
     """A run of which nothing is heard, and whose store is empty."""
 
-    epoch = "e"
-
     def is_live(self) -> bool:
         return True
 
@@ -45,6 +43,9 @@ class Quiet:
 
     def newest(self, symbol: str, stream: str) -> int | None:
         return None
+
+    def epoch(self, _: Topic) -> str:
+        return "e"
 
     async def ready(self) -> None: ...
 

@@ -18,7 +18,7 @@ from tapeflow.api.buckets import CLIENTS, Buckets
 from tapeflow.api.guard import NoKeys
 from tapeflow.api.limits import Limits
 from tapeflow.api.server import Server
-from tapeflow.domain.errors import SettingsError, StoreError
+from tapeflow.domain.errors import SettingsError, SlowError, StoreError
 
 READ, SQL, ADMIN = "tf_aaaaaaaa_read", "tf_bbbbbbbb_sql", "tf_cccccccc_admin"
 PATH = "/v1/symbols"
@@ -172,6 +172,16 @@ def test_a_store_that_cannot_be_read_is_told(kept: Any) -> None:
         said = ask("/v1/trades", symbol="BTCUSDT")
     assert kind(said) == (503, "store_unavailable")
     assert b"secret" not in said.body
+
+
+def test_a_store_that_is_slow_is_asked_for_less(kept: Any) -> None:
+    with serving(Failing(source(*kept), SlowError("cannot read trades: it took too long; ask for less"))) as ask:
+        said = ask("/v1/trades", symbol="BTCUSDT")
+    assert kind(said) == (503, "too_slow")
+    assert (
+        said.json["detail"]
+        == "cannot read trades: it took too long; ask for less, such as a shorter range or a lower limit"
+    )
 
 
 def test_slow_reads_have_turns(kept: Any) -> None:

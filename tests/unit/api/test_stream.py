@@ -38,11 +38,12 @@ ROW = b'{"n":%d,"text":"' + b"x" * 300 + b'"}'
 class Past:
     """A store with so many rows of each topic; it fails so many times first."""
 
-    epoch = "e"
-
     def __init__(self, rows: int, failures: int = 0) -> None:
         self.rows = rows
         self.failures = failures
+
+    def epoch(self, _: Topic) -> str:
+        return "e"
 
     async def ready(self) -> None: ...
 

@@ -17,6 +17,10 @@ class Store:
     def __init__(self, states: States) -> None:
         self._states = states
         self.seen: list[tuple[int, list[int]]] = []
+        self.dropped: list[dict[str, int]] = []
+
+    def retain(self, older_than: dict[str, int]) -> None:
+        self.dropped.append(older_than)
 
     def commit(self, results: Any, position: int, **more: Any) -> int:
         self.seen.append((position, self._states.positions()))
@@ -57,3 +61,12 @@ def test_a_state_that_cannot_be_written_for_an_unknown_reason_ends_the_run(tmp_p
         made.wait()
     assert isinstance(made.failure, MemoryError)
     made.stop()
+
+
+def test_what_was_replaced_is_looked_for_when_it_is_asked_for(tmp_path: Path) -> None:
+    made, store = committer(States(tmp_path))
+    for older_than in (None, {}, {"trades": 5}):
+        made.submit(Job(None, 1, older_than=older_than))  # type: ignore[arg-type]
+        made.wait()
+    made.stop()
+    assert store.dropped == [{}, {"trades": 5}]

@@ -14,6 +14,28 @@ from tapeflow.tape.records import Kind
 from tapeflow.tape.writer import TapeWriter
 
 
+class Dropping:
+    """A pipeline that is told what to drop."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, int]] = []
+
+    def retain(self, older_than: dict[str, int]) -> None:
+        self.asked.append(older_than)
+
+
+def test_replaced_rows_are_dropped_whatever_the_settings_keep(tmp_path: Path) -> None:
+    async def work() -> None:
+        run = Run(RunSettings(symbols=("BTCUSDT",), data=str(tmp_path)), [].append)
+        run.states = States(run.folder.states)
+        run.folder.tape.mkdir(exist_ok=True)
+        run.pipeline = pipeline = Dropping()  # type: ignore[assignment]
+        run._drop_old()
+        assert pipeline.asked == [{}]
+
+    asyncio.run(work())
+
+
 def test_what_cannot_be_tidied_up_ends_nothing(tmp_path: Path) -> None:
     async def work() -> None:
         said: list[str] = []
@@ -21,6 +43,7 @@ def test_what_cannot_be_tidied_up_ends_nothing(tmp_path: Path) -> None:
         run.folder.tape.mkdir()
         run.states = States(run.folder.states)
         run.folder.states.rmdir()
+        run.pipeline = Dropping()  # type: ignore[assignment]
         keeping = asyncio.create_task(run._keep())
         await until(lambda: said or keeping.done())
         assert "cannot tidy up" in said[0]

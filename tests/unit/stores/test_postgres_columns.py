@@ -13,11 +13,27 @@ import pytest
 
 from tapeflow.stores.channels import CHANNELS, numbered
 from tapeflow.stores.postgres.columns import for_copy, is_plain, read
-from tapeflow.stores.postgres.text import copy_text
+from tapeflow.stores.postgres.text import Unfit, copy_text
 from tapeflow.stores.series import Counts
 
 TRADES, QUOTES = CHANNELS["trades"], CHANNELS["quotes"]
 US = 1_700_000_000_000_000
+NO_IDS = (
+    "abc",
+    "",
+    " 7",
+    "7 ",
+    "+7",
+    "07",
+    "-0",
+    "7.0",
+    "1e3",
+    "0x7",
+    "1_0",
+    "\u0663",
+    "9223372036854775808",
+    "9" * 5000,
+)
 TIME = {"venue": "binance", "symbol": "X", "ts_watermark": US}
 
 
@@ -78,6 +94,8 @@ def test_nothing_and_an_empty_text_are_told_apart() -> None:
         trade(1, price="1e5"),
         trade(1, price=1.5),
         trade(1) | {"id": 5},
+        *[trade(1) | {"id": id} for id in NO_IDS],
+        trade(1, first_id="abc"),
         trade(1) | {"id": None},
         trade(1, ts_watermark=None) | {"id": None},
         trade(1, symbol=None),
@@ -94,6 +112,18 @@ def test_nothing_and_an_empty_text_are_told_apart() -> None:
 def test_one_that_is_not_right_leaves_all_to_the_other_way(poison: Any) -> None:
     assert read(TRADES, encoded(trade(1), trade(2))) is not None
     assert read(TRADES, encoded(trade(1), poison, trade(2))) is None
+
+
+@pytest.mark.parametrize("id", NO_IDS)
+def test_what_is_no_id_is_none_either_way(id: str) -> None:
+    with pytest.raises(Unfit, match="trades"):
+        copy_text(TRADES, [trade(1) | {"id": id}])
+
+
+@pytest.mark.parametrize("id", ["0", "-1", "9223372036854775807", "-9223372036854775808"])
+def test_what_is_an_id_is_one_either_way(id: str) -> None:
+    assert copy_text(TRADES, [trade(1) | {"id": id}]).split("\t")[2] == id
+    assert read(TRADES, encoded(trade(1) | {"id": id})) is not None
 
 
 def test_many_are_numbered_as_one_by_one() -> None:

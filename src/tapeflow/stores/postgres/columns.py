@@ -80,10 +80,19 @@ def _is_right(channel: Channel, rows: pa.Table) -> bool:
 def _is_kind(kind: Kind, column: pa.ChunkedArray) -> bool:
     if kind in ("price", "size", "quote"):
         return pc.all(pc.match_substring_regex(column, _EXACT)).as_py() is not False
+    if kind == "id":
+        return _are_ids(column)
     if kind == "time":
         found = pc.min_max(column).as_py()
         return found["min"] is None or LEAST < found["min"] <= found["max"] < MOST
     return True
+
+
+def _are_ids(column: pa.ChunkedArray) -> bool:
+    try:
+        return pc.all(pc.equal(column.cast(pa.int64()).cast(pa.string()), column)).as_py() is not False
+    except pa.ArrowInvalid:  # no number, or one that is too large
+        return False
 
 
 class Columns(msgspec.Struct, frozen=True):

@@ -76,11 +76,7 @@ def since(
 def page(db: Connection, asked: Asked, scales: tuple[int, int]) -> Page:
     """A page in a total order, see `tapeflow.stores.pages`."""
     channel = asked.known
-    order = terms(channel)
-    where, values = _where(asked)
-    by = ", ".join(f"{term} {asked.way}" for term in (time_term(channel), *order[1:]))
-    query = f'SELECT {select_list(channel)}, {", ".join(order)} FROM "{table_name(channel.name)}" WHERE {where}'
-    found = db.execute(f"{query} ORDER BY {by} LIMIT {int(asked.most)}", values).fetchall()
+    found = db.execute(*page_query(asked)).fetchall()
     if asked.newest:
         found = found[::-1]
     width = len(channel.fields)
@@ -88,6 +84,15 @@ def page(db: Connection, asked: Asked, scales: tuple[int, int]) -> Page:
     if len(found) <= asked.limit:
         return Page(rows)
     return Page(rows, tuple(_plain(value) for value in found[asked.limit - 1][width:]))
+
+
+def page_query(asked: Asked) -> tuple[str, list[str | int]]:
+    """The statement of a page and its values; the index on the time gives its rows all but in order."""
+    channel, order = asked.known, terms(asked.known)
+    where, values = _where(asked)
+    by = ", ".join(f"{term} {asked.way}" for term in (time_term(channel), *order[1:]))
+    query = f'SELECT {select_list(channel)}, {", ".join(order)} FROM "{table_name(channel.name)}" WHERE {where}'
+    return f"{query} ORDER BY {by} LIMIT {int(asked.most)}", values
 
 
 def _plain(value: Any) -> int | str:
@@ -105,11 +110,16 @@ def _term(name: str, kind: str) -> str:
         case "time":
             return f"coalesce({us(_quoted(name))}, -1)"
         case "id":
-            return f"coalesce({_quoted(name)}::numeric, -1)"
+            return f"coalesce({_number(_quoted(name))}, -1)"
         case "int":
             return f"coalesce({_quoted(name)}, -1)" if name != "rowid" else "rowid"
         case _:
             return f"coalesce({_quoted(name)}, '')"
+
+
+def _number(term: str) -> str:
+    """An id as a number. Sinks of before kept others too: one such row must not spoil every page that covers it."""
+    return f"CASE WHEN {term} ~ '^-?[0-9]+$' THEN {term}::numeric END"
 
 
 def _quoted(name: str) -> str:
@@ -141,5 +151,5 @@ def file_order(channel: Channel) -> list[str]:
     for name in channel.order:
         first, _, second = name.partition("|")
         term = f"coalesce({_quoted(first)}, {_quoted(second)})" if second else _quoted(first)
-        made.append(f"{term}::numeric" if kinds[first] == "id" else term)
+        made.append(_number(term) if kinds[first] == "id" else term)
     return made

@@ -9,13 +9,17 @@ from collections.abc import Iterable
 
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores.channels import REVISED, Channel, Kind
+from tapeflow.stores.pages import time_term
 from tapeflow.stores.schema import revised_name, table_name
 
 #: The form of the tables; see `MIGRATIONS`.
-VERSION = 1
+VERSION = 2
 
-#: What turns tables of the version before into those of this version.
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+#: What turns tables of the version before into those of this version; what lacks then is made by `create_tables`.
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    # In version 1 indexes were on one column of the time where two stand in for each other.
+    2: tuple(f'DROP INDEX IF EXISTS "{table}_time"' for table in ("quotes", "quotes_latest", "book", "tickers")),
+}
 
 #: Rows of a channel without a key are the same if these are.
 CONTENT = {
@@ -74,9 +78,8 @@ def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[s
     made = [
         f'CREATE TABLE IF NOT EXISTS "{table}" ({columns}, {f"UNIQUE NULLS NOT DISTINCT ({key})" if key else _ROWID})'
     ]
-    time = _time(channel)
-    if time not in channel.key:
-        made.append(f'CREATE INDEX IF NOT EXISTS "{table}_time" ON "{table}" (symbol, "{time}")')
+    if has_time_index(channel):
+        made.append(f'CREATE INDEX IF NOT EXISTS "{table}_time" ON "{table}" (symbol, ({time_term(channel)}))')
     if channel.name in REVISED:
         revised = revised_name(channel.name)
         made.append(f'CREATE TABLE IF NOT EXISTS "{revised}" ({columns})')
@@ -86,11 +89,29 @@ def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[s
     return made
 
 
-def _time(channel: Channel) -> str:
-    names = [name for name, _ in channel.fields]
-    if channel.name == "quotes":
-        return "ts_recv"
-    return next(name for name in ("ts_start", "ts_event", "ts_recv") if name in names)
+def has_time_index(channel: Channel) -> bool:
+    """Whether rows of a symbol are found by their time with an index of its own, not by that of the key.
+
+    Only candles are always asked for with all of their key but the time.
+    """
+    return channel.name != "candles"
+
+
+def dropped(channel: Channel, before: str) -> str:
+    """The statement that deletes rows of before a time, itself SQL.
+
+    An index that begins with the symbol is of use only where symbols are named: they are looked up in it, one by one.
+    """
+    table = f'"{table_name(channel.name)}"'
+    delete = f"DELETE FROM {table} WHERE {time_term(channel)} < {before}"
+    if "symbol" not in channel.key or not has_time_index(channel):
+        return delete
+    least = f"SELECT min(symbol) FROM {table}"
+    return (
+        f"WITH RECURSIVE known(symbol) AS ({least} UNION ALL "
+        f"SELECT ({least} t WHERE t.symbol > known.symbol) FROM known WHERE known.symbol IS NOT NULL) "
+        f"{delete} AND symbol = ANY (ARRAY(SELECT symbol FROM known))"
+    )
 
 
 def column_type(kind: Kind, price_scale: int, size_scale: int) -> str:

@@ -12,9 +12,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tapeflow.domain.errors import OwnerError, StoreError
+from tapeflow.domain.errors import OwnerError, SlowError, StoreError
 from tapeflow.stores.channels import CHANNELS, REVISED, Channel, numbered
-from tapeflow.stores.pages import Asked, Page, time_term
+from tapeflow.stores.pages import Asked, Page
 from tapeflow.stores.postgres import reading, schema
 from tapeflow.stores.postgres.columns import Columns
 from tapeflow.stores.postgres.text import Unfit
@@ -28,6 +28,10 @@ KEPT_DAYS = 2
 #: A lock that whoever changes the form of the tables holds.
 _LOCK = 0x7461_7065
 _CONNECT_S = 5
+#: So long a read may take; a page takes milliseconds.
+READ_S = 10.0
+#: Faults of what is written, which come again however often it is tried: the last is a value too long for its index.
+_OF_ROWS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 Place = tuple[str, int]
 
@@ -71,12 +75,14 @@ class PostgresStore:
 
     # -- opening -----------------------------------------------------------------------------------------
 
-    def _connect(self, *, is_reader: bool = False) -> Connection:
+    def _connect(self, *, is_reader: bool = False, seconds: float = 0) -> Connection:
+        """A connection; ``seconds`` is how long a statement may take, 0 for as long as it does."""
         db = psycopg.connect(self._url, autocommit=True, connect_timeout=_CONNECT_S, application_name="tapeflow")
         db.execute(f"SET search_path TO {schema.identifier(self._name)}")
         db.execute("SET timezone TO 'UTC'")
         if is_reader:
             db.execute("SET default_transaction_read_only TO on")
+        db.execute("SELECT set_config('statement_timeout', %s, false)", (f"{1000 * seconds:.0f}ms",))
         return db
 
     def _prepare(self) -> None:
@@ -219,6 +225,15 @@ class PostgresStore:
             if done.rowcount != 1:
                 raise OwnerError(f"another sink has written what comes after offset {before} of {topic} {part}")
 
+    def pass_over(self, gone: Mapping[Place, tuple[int, int]]) -> None:
+        """Go on behind rows that topics have no more, from one offset to another; raises `OwnerError`.
+
+        What counted those rows counts otherwise than we do from here on: it is another epoch.
+        """
+        with self._said("cannot write to the store"), self._transaction():
+            self._move(gone)
+            self._set("epoch", _new_epoch())
+
     def counts(self) -> tuple[dict[Place, int], dict[tuple[str, str], int]]:
         """The next offset of each partition whose rows are here, and how many rows each (channel, series) has had.
 
@@ -252,10 +267,12 @@ class PostgresStore:
         """A connection of this thread's own; one that has failed is not used again."""
         db: Connection | None = getattr(self._readers, "db", None)
         if db is None or db.closed:
-            db = self._readers.db = self._connect(is_reader=True)
+            db = self._readers.db = self._connect(is_reader=True, seconds=READ_S)
             self._open = [one for one in (*self._open, db) if not one.closed]
         try:
             yield db
+        except psycopg.errors.QueryCanceled:
+            raise  # the connection is as good as before
         except psycopg.OperationalError:
             db.close()
             raise
@@ -315,14 +332,11 @@ class PostgresStore:
         gone: dict[str, int] = {}
         with self._said("cannot write to the store"), self._transaction():
             for name, ts in older_than.items():
-                term = time_term(self._known(name))
-                done = self._db.execute(f'DELETE FROM "{table_name(name)}" WHERE {term} < {time_of("%s")}', (ts,))
-                gone[name] = done.rowcount
+                gone[name] = self._db.execute(schema.dropped(self._known(name), time_of("%s")), (ts,)).rowcount
             for name in set(REVISED) & self._channels.keys():
-                self._db.execute(
-                    f'DELETE FROM "{revised_name(name)}" WHERE ts_end < '
-                    f"(SELECT max(ts_end) FROM \"{table_name(name)}\") - interval '{KEPT_DAYS} days'"
-                )
+                table = f'"{revised_name(name)}"'  # it is short; to find the newest row of a channel reads them all
+                newest = f"(SELECT max(ts_end) FROM {table})"
+                self._db.execute(f"DELETE FROM {table} WHERE ts_end < {newest} - interval '{KEPT_DAYS} days'")
         return gone
 
     def export(self, channel: str, path: str) -> int:
@@ -359,7 +373,7 @@ class PostgresStore:
                 yield
         except BaseException as error:
             self._writers = {}  # their tables may be gone with what else was undone
-            if isinstance(error, psycopg.OperationalError):
+            if isinstance(error, psycopg.OperationalError) and not isinstance(error, _OF_ROWS):
                 self._db.close()
             raise
 
@@ -369,9 +383,11 @@ class PostgresStore:
             yield
         except psycopg.errors.UndefinedTable as error:
             raise StoreError(f"{what}: schema {self._name} has no such tables yet; a sink makes them") from error
+        except psycopg.errors.QueryCanceled as error:
+            raise SlowError(f"{what}: it took longer than {READ_S:g} s and was ended; ask for less") from error
         except psycopg.Error as error:
             text = (str(error).strip() or type(error).__name__).splitlines()[0]
-            if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+            if isinstance(error, _OF_ROWS):
                 raise Unfit(text) from error
             raise StoreError(f"{what}: {text}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from tapeflow.stores.channels import Channel, Kind
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_INTEGER = re.compile("0|-?[1-9][0-9]{0,18}")
 _encode = msgspec.json.Encoder().encode
 
 #: The largest and the least time that PostgreSQL and Python both have, in microseconds.
@@ -67,6 +69,13 @@ def _text(value: Any) -> str:
     if "\0" in value:
         raise Unfit("a text has a character that PostgreSQL cannot keep")
     return value.translate(_ESCAPES) if "\\" in value or not value.isprintable() else value
+
+
+def _id(value: Any) -> str:
+    """An integer of 64 bits as it is written: ids are sorted and counted as numbers wherever they are read."""
+    if not isinstance(value, str) or not _INTEGER.fullmatch(value) or not -(2**63) <= int(value) < 2**63:
+        raise Unfit(f"expected an integer as text, got {value!r:.80}")
+    return value
 
 
 def _int(value: Any) -> str:
@@ -126,7 +135,7 @@ def _bytes(value: Any) -> str:
 
 _PARTS: dict[Kind, Callable[[Any], str]] = {
     "text": _text,
-    "id": _text,
+    "id": _id,
     "int": _int,
     "float": _float,
     "bool": _bool,

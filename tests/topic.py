@@ -297,7 +297,7 @@ def market(
     """Trades of a made-up market, in the order in which they come: some come late, some twice."""
     chance = random.Random(seed)
     names = [f"S{number}USDT" for number in range(symbols)]
-    ids = dict.fromkeys(names, 1000)
+    ids = dict.fromkeys(names, 1000) | {names[0]: 10**18 - 500}  # as long as those of a derivatives market, in the end
     prices = {name: 10 ** chance.randint(5, 12) for name in names}
     ts, found = 1_700_000_000_000_000, []
     for _ in range(count):

@@ -137,9 +137,9 @@ def test_what_is_neither_a_trade_nor_a_time_row_stops_no_job() -> None:
     assert "'json.ignore-parse-errors' = 'true'" in sql.source(made)
     view = sql.parsed(default())
     assert " CAST(`price`" not in view
-    for name in ("price", "size"):
-        assert f"TRY_CAST(`{name}` AS DECIMAL(19, 8))" in view
-        assert f"`{name}` IS NOT NULL" in sql.events()
+    for name, read in (("price", "priced"), ("size", "sized")):
+        assert f"TRY_CAST(`{name}` AS DECIMAL(19, 8)) AS `{read}`" in view
+        assert f"`{read}` IS NOT NULL" in sql.events()
 
 
 def test_a_number_of_a_message_is_read_once_for_all_aggregations() -> None:

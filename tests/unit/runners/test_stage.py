@@ -34,10 +34,11 @@ def flow(*intervals: str, horizon: str = "10m") -> Flow:
 
 
 def tick(row: dict[str, Any]) -> Tick:
-    place = f"{row['first_id'] or row['id']:0>19}{row['price']}"
-    ts = row["ts_event"]
+    id = int(row["first_id"] or row["id"])
+    place = f"{id + (0 if (is_long := id >= 10**18) else 10**18)}{row['price']}"
+    fine, coarse = (str(10**17 + 10 * ts + is_long) for ts in (row["ts_event"], row["ts_event"] // 1000 * 1000))
     trades = int(row["last_id"]) - int(row["first_id"]) + 1 if row["first_id"] else 1
-    return Tick(f"{ts:016}{place}", f"{ts // 1000:016}{place}", row.get("coarse", False), trades)
+    return Tick(fine + place, coarse + place, row.get("coarse", False), trades)
 
 
 def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept_us: int) -> Any:
@@ -167,7 +168,8 @@ def test_a_trade_before_all_that_is_kept_changes_nothing() -> None:
     stage = Stage(what, pieces)
 
     def text(ts: int, id: int, price: str) -> Tick:
-        return Tick(f"{ts:016}{id:019}{price}", f"{ts // 1000:016}{id:019}{price}", False, 1)
+        place = f"{10**17 + 10 * ts}{10**18 + id}{price}"
+        return Tick(place, place, False, 1)
 
     for second in range(1, 400):
         stage.closed(0, second * 1_000_000, text(second * 1_000_000, second, str(second)))

@@ -18,8 +18,8 @@ from tapeflow.domain.step import Step
 #: A chunk holds the bars of so many intervals of time.
 STRIDE = 32
 
-#: Where the price begins in a tick: behind time (16 digits) and id (19 digits).
-_PRICE = 35
+#: Where the price begins in a tick: behind time (18 digits) and id (19 digits).
+_PRICE = 37
 
 
 class Kept(Protocol):

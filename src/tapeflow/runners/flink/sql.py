@@ -6,7 +6,7 @@ Rules:
    is closed by a time row that stands behind its on-time trades in the partition.
 2. A row is expanded to the windows that it touches, then grouped by venue, symbol and window. Grouping is done in two
    phases, the first beside the source, so that a window is touched once for many trades.
-3. Open and close are the least and the greatest text of time, id and price, padded: FIRST_VALUE and LAST_VALUE of
+3. Open and close are the least and the greatest text of time, id and price (`_tick`): FIRST_VALUE and LAST_VALUE of
    Flink go by arrival. Two orders are kept, by microseconds and by milliseconds, as in `domain.candle`.
 4. A window is closed when its time row has come, when it has a late trade, or when the venue's own candle has come;
    ``revision`` counts late trades. Both are in one total, since each total is touched for each trade of each window.
@@ -22,9 +22,9 @@ from tapeflow.domain.number import decimal_text
 from tapeflow.domain.time import HOUR
 from tapeflow.runners.flink.spec import Folds, Interval, Sliding, Spec
 
-#: Widths of the padded time and id, and where the price begins behind them.
-TIME, ID = 16, 19
-PRICE_AT = TIME + ID + 1
+#: Digits before the price of a tick; the shortest of the ids that are written as they are; the latest of its times.
+TICK_DIGITS = 37
+_LONG_ID, _LATEST = 10**18, 9 * 10**16 - 1
 
 #: A candle of the venue, and of this what `told` is made from, by place.
 _CANDLE = {
@@ -36,8 +36,8 @@ _CANDLE = {
 }
 TOLD = ("count", "open", "high", "low", "close", "volume", "quote_volume", "taker_buy_volume", "vwap", "interval")
 
-#: A tick whose time is cut to milliseconds.
-_COARSE_TICK = f"SUBSTRING(`tick` FROM 1 FOR {TIME - 3}) || '000' || SUBSTRING(`tick` FROM {TIME + 1})"
+#: Times of the two orders.
+_FINE, _COARSE = "`ts_event`", "(`ts_event` - MOD(`ts_event`, 1000))"
 
 #: Totals at or beyond it are null in a row, as in `domain.candle`; as a mantissa.
 _LIMIT_DIGITS = 38
@@ -139,25 +139,39 @@ def _options(rows: Mapping[str, str]) -> str:
 
 
 def parsed(folds: Folds) -> str:
-    """The rows of the topic with their numbers read, each once: Flink joins projections on top of each other into one,
-    which would read a text anew for every use of its number. Through what is unnested it does not."""
-    first = "COALESCE(`first_id`, `id`)"
+    """The rows of the topic with what each says, read once: Flink joins projections on top of each other into one,
+    which would read a text anew for every use of its number. What is unnested keeps them apart."""
     read = {
-        "number": f"TRY_CAST({first} AS BIGINT)",
+        "is_trade": "`id` IS NOT NULL",
+        "is_time": "`id` IS NULL AND `candle` IS NULL",
+        "is_single": "`first_id` IS NULL",
+        "buys": "`side` = 'buy'",
+        "of": "`candle`.`interval`",
+        "at": "COALESCE(`ts_event`, `candle`.`ts_start`)",
+        "is_coarse": "COALESCE(`coarse`, FALSE)",
         "last": "TRY_CAST(`last_id` AS BIGINT)",
-        "price": _decimal("price", 19, folds.price_scale),
-        "size": _decimal("size", 19, folds.size_scale),
-        "tick": f"LPAD(CAST(`ts_event` AS STRING), {TIME}, '0') || LPAD({first}, {ID}, '0') || `price`",
+        "price_text": "`price`",
+        "priced": _decimal("price", 19, folds.price_scale),
+        "sized": _decimal("size", 19, folds.size_scale),
         "told": _told(folds),
+        "once": "ARRAY[TRY_CAST(COALESCE(`first_id`, `id`) AS BIGINT)]",
     }
+    made = ", ".join(f"{value} AS `{name}`" for name, value in read.items())
     return (
-        "CREATE TEMPORARY VIEW `parsed` AS SELECT t.`venue`, t.`symbol`, t.`id` IS NOT NULL AS `is_trade`, "
-        "t.`id` IS NULL AND t.`candle` IS NULL AS `is_time`, t.`candle`.`interval` AS `of`, "
-        "COALESCE(t.`ts_event`, t.`candle`.`ts_start`) AS `ts_event`, "
-        "t.`ts_watermark`, t.`side`, t.`coarse`, t.`first_id` IS NULL AS `is_single`, r.* "
-        f"FROM (SELECT *, ARRAY[ROW({', '.join(read.values())})] AS `once` FROM `trades`) AS t "
-        f"CROSS JOIN UNNEST(t.`once`) AS r({', '.join(f'`{name}`' for name in read)})"
+        f"CREATE TEMPORARY VIEW `parsed` AS SELECT * FROM (SELECT `venue`, `symbol`, `ts_watermark`, {made} "
+        "FROM `trades`) AS t CROSS JOIN UNNEST(t.`once`) AS r(`number`)"
     )
+
+
+def _tick(time: str) -> str:
+    """A text that sorts by a time and the id, and ends with the price: numbers of 18 and 19 digits.
+
+    Ids of 19 digits stand behind all shorter ones, which have 10^18 added; the last digit of the time says which.
+    """
+    is_long = f"`number` >= {_LONG_ID}"
+    head = f"{time} * 10 + CASE WHEN {is_long} THEN {10**17 + 1} ELSE {10**17} END"
+    number = f"`number` + CASE WHEN {is_long} THEN 0 ELSE {_LONG_ID} END"
+    return f"CAST({head} AS STRING) || CAST({number} AS STRING) || `price_text`"
 
 
 def _told(folds: Folds) -> str:
@@ -168,7 +182,7 @@ def _told(folds: Folds) -> str:
     scales |= {"quote_volume": folds.price_scale + folds.size_scale}
     numbers = [f"TRY_CAST({of[name]} AS DECIMAL(38, {scale})) IS NOT NULL" for name, scale in scales.items()]
     text = of | {name: f"CAST({of[name]} AS STRING)" for name in ("count", "vwap")}
-    text["count"] = f"LPAD({text['count']}, {ID}, '0')"
+    text["count"] = f"LPAD({text['count']}, 19, '0')"
     parts = " || ' ' || ".join(text[name] for name in TOLD)
     known = (
         f"{of['interval']} IN ({', '.join(quoted(one.name) for one in folds.intervals)})"
@@ -184,22 +198,24 @@ def _told(folds: Folds) -> str:
 def events() -> str:
     """Trades, time rows and candles of the venue, without what cannot be used."""
     return (
-        "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `is_trade`, `is_time`, `of`, `ts_event`, "
-        "`ts_watermark`, `price`, `size`, `side` = 'buy' AS `buys`, "
+        "CREATE TEMPORARY VIEW `events` AS SELECT `venue`, `symbol`, `is_trade`, `is_time`, `of`, `at` AS `ts_event`, "
+        "`ts_watermark`, `priced` AS `price`, `sized` AS `size`, `buys`, "
         "CASE WHEN `is_trade` THEN COALESCE(`last` - `number`, 0) + 1 END AS `trades`, "
-        f"`tick`, COALESCE(`coarse`, FALSE) AS `coarse`, `told` FROM `parsed` WHERE {_usable()}"
+        f"`number`, `price_text`, `is_coarse` AS `coarse`, `told` FROM `parsed` WHERE {_usable()}"
     )
 
 
 def _usable() -> str:
     """Leaves out what is none of them: a sink keeps it as a dead letter, and the job must go on."""
-    values = "`ts_event`", "`number`", "`price`", "`size`"
-    is_trade = " AND ".join(f"{value} IS NOT NULL" for value in values) + " AND (`is_single` OR `last` >= `number`)"
+    is_trade = (
+        f"`at` BETWEEN 0 AND {_LATEST} AND `number` >= 0 AND `priced` IS NOT NULL AND `sized` IS NOT NULL "
+        "AND (`is_single` OR `last` >= `number`)"
+    )
     known = "`venue` IS NOT NULL AND `symbol` IS NOT NULL"
     kinds = (
         f"`is_trade` AND {is_trade}",
         "`is_time` AND `ts_watermark` IS NOT NULL",
-        "`told` IS NOT NULL AND `ts_event` IS NOT NULL",
+        "`told` IS NOT NULL AND `at` IS NOT NULL",
     )
     return f"{known} AND ({' OR '.join(kinds)})"
 
@@ -314,7 +330,7 @@ def _of_a_candle(folds: Folds) -> dict[str, str]:
     rough = "CAST(`price` AS DOUBLE) * CAST(`size` AS DOUBLE)"
     nothing = f"CAST(0 AS DECIMAL(19, {folds.size_scale}))"
     bought = f"CASE WHEN NOT `is_trade` THEN NULL WHEN `buys` THEN `size` ELSE {nothing} END"
-    return {"quote": quote, "rough": rough, "bought": bought, "coarse_tick": _COARSE_TICK}
+    return {"quote": quote, "rough": rough, "bought": bought, "tick": _tick(_FINE), "coarse_tick": _tick(_COARSE)}
 
 
 def _window_of(one: Interval) -> str:
@@ -341,9 +357,12 @@ def mean_view(name: str, means: tuple[Sliding, ...], table: str, scale: int, kep
     windows = ", ".join(f"ROW({at}, {end})" if which else end for at, end in ends)
     names = ", ".join(f"`{name}`" for name in (*which, "ts_end"))
     mantissa = f"CAST(`price` * CAST({10**scale} AS DECIMAL({scale + 1}, 0)) AS BIGINT)"
-    counted = f"SELECT *, {mantissa} AS `mantissa`, ARRAY[{windows}] AS `windows` FROM `{table}`"
+    counted = (
+        f"SELECT `venue`, `symbol`, `is_time`, `is_trade`, `ts_watermark`, `trades`, {mantissa} AS `mantissa`, "
+        f"ARRAY[{windows}] AS `windows` FROM `{table}`"
+    )
     expanded = (
-        f"SELECT e.`venue`, e.`symbol`, e.`is_time`, e.`is_trade`, e.`ts_watermark`, e.`trades`, e.`mantissa`, w.* "
+        "SELECT e.`venue`, e.`symbol`, e.`is_time`, e.`is_trade`, e.`ts_watermark`, e.`trades`, e.`mantissa`, w.* "
         f"FROM ({counted}) AS e CROSS JOIN UNNEST(e.`windows`) AS w({names}) WHERE w.`ts_end` IS NOT NULL"
     )
     totals = {
@@ -507,8 +526,8 @@ def _step_events(folds: Folds) -> str:
         "symbol": "`symbol`",
         "ts_start": "`ts_event`",
         "ts_end": "`ts_watermark`",
-        "tick": "COALESCE(`tick`, `told`)",
-        "coarse_tick": _COARSE_TICK,
+        "tick": f"CASE WHEN `is_trade` THEN {_tick(_FINE)} ELSE `told` END",
+        "coarse_tick": f"CASE WHEN `is_trade` THEN {_tick(_COARSE)} END",
         "coarse": "`coarse`",
         "of_steps": "`trades`",
     }
@@ -550,7 +569,7 @@ def exact(value: str, scale: int) -> str:
 
 
 def _price_of(tick: str) -> str:
-    return f"SUBSTRING({tick} FROM {PRICE_AT})"
+    return f"SUBSTRING({tick} FROM {TICK_DIGITS + 1})"
 
 
 def statements(spec: Spec) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from tapeflow.bus.client import Bus
-from tapeflow.bus.follower import read_all
+from tapeflow.bus.follower import newest
 from tapeflow.domain.errors import OwnerError
 
 
@@ -38,14 +38,7 @@ class Tape(NamedTuple):
 
 def places(bus: Bus, topic: str) -> dict[str, Place]:
     """The place of each collector, by name; raises `BusError`."""
-    found: dict[str, Place] = {}
-    for record in read_all(bus, topic):
-        key = (record.key or b"").decode()
-        if record.value is None:
-            found.pop(key, None)
-        else:
-            found[key] = msgspec.json.decode(record.value, type=Place)
-    return found
+    return newest(bus, topic, Place)
 
 
 def place_of(tape: Tape, name: str, known: Mapping[str, Place]) -> tuple[Place, list[str]]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
 
 from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, module, raised
 from tapeflow.domain.errors import BusError, TapeflowError
 
 Partition = tuple[str, int]
+
+_Kind = TypeVar("_Kind")
 
 #: A transaction whose producer was killed ends by itself before.
 PATIENCE_S = 60.0
@@ -166,6 +170,18 @@ def read_all(bus: Bus, topic: str) -> Iterator[Record]:
                 raise BusError(f"topic {topic} has a transaction that does not end; see the brokers' logs")
     finally:
         follower.close()
+
+
+def newest(bus: Bus, topic: str, kind: type[_Kind]) -> dict[str, _Kind]:
+    """The newest row of each key of an upsert topic; raises `BusError`."""
+    found: dict[str, _Kind] = {}
+    for record in read_all(bus, topic):
+        key = (record.key or b"").decode()
+        if record.value is None:
+            found.pop(key, None)
+        else:
+            found[key] = msgspec.json.decode(record.value, type=kind)
+    return found
 
 
 def _ends(bus: Bus, places: Sequence[Partition]) -> dict[Partition, int]:

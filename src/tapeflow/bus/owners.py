@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 import msgspec
 
 from tapeflow.bus.client import Bus
-from tapeflow.bus.follower import read_all
+from tapeflow.bus.follower import newest
 from tapeflow.bus.publisher import Message, Publisher, message
 from tapeflow.domain.errors import BusError, OwnerError
 
@@ -28,14 +28,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 def owners(bus: Bus, topic: str) -> dict[str, str]:
     """The collector of each ``venue:symbol``; raises `BusError`."""
-    found: dict[str, str] = {}
-    for record in read_all(bus, topic):
-        key = (record.key or b"").decode()
-        if record.value is None:
-            found.pop(key, None)
-        else:
-            found[key] = msgspec.json.decode(record.value, type=Owner).collector
-    return found
+    return {key: owner.collector for key, owner in newest(bus, topic, Owner).items()}
 
 
 def others_of(bus: Bus, topic: str, collector: str, wanted: Set[str]) -> frozenset[str]:

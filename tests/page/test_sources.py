@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def node() -> list[str]:
     build = runpy.run_path(str(WEB / "build.py"))
-    if not build["node"]():
+    if not build["node"]() and os.environ.get("CI") != "true":
         pytest.skip("no node")
     build["build"]()
     build["_install"](build["node"]()[1])

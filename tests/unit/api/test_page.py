@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,7 @@ def test_where_none_was_built_there_is_none(tmp_path: Path) -> None:
 
 
 def test_the_built_page_has_nothing_inline_and_no_other_address() -> None:
-    if not (BUILT / "index.html").is_file():
+    if not (BUILT / "index.html").is_file() and os.environ.get("CI") != "true":
         pytest.skip("the page is not built")
     text = (BUILT / "index.html").read_text()
     assert "<style" not in text

@@ -94,6 +94,20 @@ POISON = (
     b'{"venue":"binance","symbol":"S00USDT","id":"x1","price":"1","size":"1","side":"buy","ts_event":1}',
     b'{"venue":"binance","symbol":"S00USDT","id":"1","price":"abc","size":"1","side":"buy","ts_event":1}',
     b'{"venue":"binance","symbol":"S00USDT","id":"1","price":"1","size":"1","side":"buy","ts_event":"soon"}',
+    *(
+        json.dumps(
+            {"venue": "binance", "symbol": "S0USDT", "id": "7", "side": "buy", "ts_event": 1_700_000_000_000_000}
+            | {"price": price, "size": size}
+        ).encode()
+        # Beyond 64 bits, as one number or as a notional; nothing, and less than nothing.
+        for price, size in (
+            ("92233720368.54775808", "1"),
+            ("1", "99999999999.99999999"),
+            ("90000000000", "90000000000"),
+            ("0", "1"),
+            ("1", "-1"),
+        )
+    ),
     b'{"venue":"binance","symbol":"S00USDT","ts_watermark":1,"candle":{"interval":"1s","ts_start":0,"close":"1"}}',
     *(
         json.dumps(

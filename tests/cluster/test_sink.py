@@ -314,7 +314,8 @@ def test_a_database_that_is_away_for_a_while(cluster: Cluster) -> None:
         db.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")  # type: ignore[call-overload]
     cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 49)
     assert any("can be written again" in text for text in cluster.said)
-    assert sum("trying again" in text for text in cluster.said) < 4, "told once, not at every try"
+    told = Counter(text for text in cluster.said if "trying again" in text)
+    assert max(told.values()) == 1, "once for a reason, not at every try"
 
 
 def test_a_database_that_is_killed_and_away_for_a_minute(breakable: Servers, tmp_path: Path) -> None:
@@ -347,8 +348,7 @@ def test_a_database_that_is_killed_and_away_for_a_minute(breakable: Servers, tmp
         found = cluster.rows(query)
         assert sorted(found) == [(symbol, *[sent] * 4) for symbol in symbols]
         told = Counter(text for text in cluster.said if "trying again" in text)
-        assert len(told) < 4, told
-        assert max(told.values()) <= len(sinks), "each says a thing once, not at every try"
+        assert max(told.values()) <= len(sinks), f"each says a reason once, not at every try: {told}"
         cluster.until(lambda: not any(sink.status()["problem"] for sink in sinks))  # rows are seen before that is said
         assert sum("can be written again" in text for text in cluster.said) == len(sinks)
     finally:

@@ -85,6 +85,7 @@ class Sink:
         self._flying: _Flying | None = None
         self._pool = ThreadPoolExecutor(1, "sink")
         self._problems: dict[str, str] = {}  # by the names of `AGAIN`
+        self._told: dict[str, set[str]] = {}  # all of them since it last worked
         self._told_at = self._retained_at = -math.inf
         #: Rows written, and transactions, since the start.
         self.written = self.transactions = 0
@@ -381,11 +382,14 @@ class Sink:
             wait = min(LONGEST_S, 2 * wait)
 
     def _fail(self, what: str, error: Exception) -> None:
-        if str(error) != self._problems.get(what):  # told once, not at every try
-            self._problems[what] = str(error)
+        self._problems[what] = str(error)
+        told = self._told.setdefault(what, set())
+        if str(error) not in told:  # once, not at every try: a server that goes has more than one way to say so
+            told.add(str(error))
             self._say(f"{error}; trying again")
 
     def _works(self, what: str) -> None:
+        self._told.pop(what, None)
         if self._problems.pop(what, ""):
             self._say(AGAIN[what])
 

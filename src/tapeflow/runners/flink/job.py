@@ -17,10 +17,10 @@ from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from tapeflow.runners.flink import sql
 from tapeflow.runners.flink.process import ROWS, StepFunction
 from tapeflow.runners.flink.request import Request
 from tapeflow.runners.flink.spec import Spec
+from tapeflow.runners.flink.sql import program, results
 
 
 def main(path: str) -> None:
@@ -31,15 +31,15 @@ def main(path: str) -> None:
     env = StreamExecutionEnvironment(java(_configuration(request)._j_configuration))  # noqa: SLF001 - there is no other way
     env.add_python_file(request.package)
     tables = StreamTableEnvironment.create(env)
-    for statement in sql.statements(request.spec):
+    for statement in program.statements(request.spec):
         tables.execute_sql(statement)
     folds = request.spec.folds
     # Between two plans there is a stream: what is computed before it is computed once for all that read it.
     changes = tables.to_changelog_stream(tables.from_path("computed"))
     tables.create_temporary_view("changes", tables.from_changelog_stream(changes))
-    tables.create_temporary_view("results", tables.sql_query(sql.CHANGES))
+    tables.create_temporary_view("results", tables.sql_query(results.CHANGES))
     wanted = tables.create_statement_set()
-    for statement in sql.inserts(request.spec):
+    for statement in program.inserts(request.spec):
         wanted.add_insert_sql(statement)
     if "indicators" in folds.channels:
         wanted.add_insert("indicators", tables.from_data_stream(_steps(tables, request.spec)))
@@ -54,7 +54,7 @@ def main(path: str) -> None:
 def _configuration(request: Request) -> Configuration:
     host, _, port = request.address.rpartition(":")
     rows = {
-        **sql.settings(request.spec),
+        **program.settings(request.spec),
         "execution.target": "remote",
         "execution.attached": "false",
         "rest.address": host,
@@ -78,7 +78,7 @@ def _python_jars() -> list[str]:
 
 def _steps(tables: StreamTableEnvironment, spec: Spec) -> DataStream:
     """The rows of all indicators."""
-    stream = tables.to_changelog_stream(tables.sql_query(sql.step_rows(spec.folds)))
+    stream = tables.to_changelog_stream(tables.sql_query(results.step_rows(spec.folds)))
     function = StepFunction(spec.folds, spec.outage_us)
     keyed = stream.key_by(_key, key_type=Types.STRING())
     return keyed.process(function, output_type=ROWS).name("steps").uid("steps")

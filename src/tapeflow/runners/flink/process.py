@@ -1,4 +1,4 @@
-"""The steps inside Flink: a keyed process function over rows of `sql.step_rows`."""
+"""The steps inside Flink: a keyed process function over rows of `sql.results.step_rows`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pyflink.datastream.state import MapState, MapStateDescriptor
 from tapeflow.indicators import parse
 from tapeflow.runners.flink.line import Tick, Told
 from tapeflow.runners.flink.spec import Folds
-from tapeflow.runners.flink.sql import LATE, TIME_ROW, TOLD, VENUE
+from tapeflow.runners.flink.sql.events import TOLD
+from tapeflow.runners.flink.sql.results import LATE, TIME_ROW, VENUE
 from tapeflow.runners.flink.stage import Stage, StepRow, Steps
 
 #: Symbols whose heads stay decoded in one worker; those of the others are read from the state when they come.

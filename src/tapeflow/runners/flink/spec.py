@@ -16,7 +16,7 @@ Guarantee = Literal["exactly_once", "at_least_once"]
 
 #: The form of the state that a job keeps; a state of another form is not restored. The plan of `sql` is a part of it:
 #: Flink finds an operator's state by the operator's place in the plan.
-FORM = 6
+FORM = 7
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -47,6 +47,11 @@ class Folds(msgspec.Struct, frozen=True):
     form: int = FORM
     #: What tells one version of the code of an indicator of one's own from another, by its name.
     codes: Mapping[str, str] = {}
+
+    @property
+    def scale(self) -> int:
+        """Decimals that all its numbers are counted in."""
+        return max(self.price_scale, self.size_scale)
 
     @property
     def reads_trades(self) -> bool:

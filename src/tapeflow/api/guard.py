@@ -6,6 +6,8 @@ where logs and histories keep it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -35,6 +37,9 @@ _ADMIN = "/v1/admin"
 
 #: A name or an address, and perhaps a port; nobody's name, no path.
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+
+#: Of a body that is too large so many times what it may have is still taken, and so long is waited for it.
+_HEARD_OUT, _HEARD_OUT_S = 16, 1.0
 _LOG = logging.getLogger("tapeflow.api")
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -96,13 +101,16 @@ class Guard:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         door = _Door(send, origin if origin in self._limits.origins else None, self._counts)
+        bounded = _Bounded(receive, self._limits.body_bytes)
         try:
             self._check(scope, headers)
             if scope["type"] == "http" and scope["method"] == "OPTIONS" and origin:
                 await _preflight()(scope, receive, door)
                 return
-            await self._app(scope, _Bounded(receive, self._limits.body_bytes), door)
+            await self._app(scope, bounded, door)
         except Problem as problem:
+            if problem.status == 413:
+                await bounded.hear_out()
             await self._refuse(problem, scope, receive, door)
         except ClientDisconnect:
             _LOG.debug("a client has gone before the end of its request")
@@ -249,13 +257,26 @@ class _Bounded:
         self._receive = receive
         self._most = most
         self._size = 0
+        self._has_more = True
 
     async def __call__(self) -> Message:
+        message = await self._take()
+        if self._size > self._most:
+            await self.hear_out()
+            raise _too_large(self._most)
+        return message
+
+    async def hear_out(self) -> None:
+        """Take what a client still sends, within reason: one that is cut off while it sends does not read why."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HEARD_OUT_S):
+                while self._has_more and self._size < _HEARD_OUT * self._most:
+                    await self._take()
+
+    async def _take(self) -> Message:
         message = await self._receive()
-        if message["type"] == "http.request":
-            self._size += len(message.get("body", b""))
-            if self._size > self._most:
-                raise _too_large(self._most)
+        self._size += len(message.get("body", b""))
+        self._has_more = message.get("more_body", False)
         return message
 
 

@@ -138,6 +138,17 @@ def test_bodies_and_heads_are_bounded(ask: Client) -> None:
     assert kind(ask("/v1/sql", method="POST", body=b"x" * 70_000)) == (413, "too_large")
     assert kind(ask("/v1/sql", method="POST", body=iter([b"SELECT 1 --" + b"x" * 40_000] * 3))) == (413, "too_large")
     assert ask("/v1/sql", method="POST", body=b"\xff").status == 400
+
+    def slowly() -> Iterator[bytes]:
+        for _ in range(4):
+            yield b"x" * 40_000
+            time.sleep(0.05)
+
+    assert kind(ask("/v1/sql", method="POST", body=slowly())) == (413, "too_large"), "heard out, not cut off"
+    assert kind(ask("/v1/sql", method="POST", body=slowly(), headers={"Content-Length": "160000"})) == (
+        413,
+        "too_large",
+    )
     with socket.create_connection((ask.host, ask.port), 5) as raw:
         raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000)
         assert b" 400 " in raw.recv(1000)

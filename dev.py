@@ -153,6 +153,7 @@ def bench_cluster() -> None:
             for line in told.splitlines():
                 name, _, value = line.partition("=")
                 os.environ[name] = value.strip("'")
+            os.environ["TAPEFLOW_DATA"] = where[1]
             for name in ("bench-bus", "bench-flink"):
                 task(name)
         finally:

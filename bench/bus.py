@@ -2,13 +2,16 @@
 
 ``publish`` plays a tape of trades of 50 symbols to committed transactions, against a producer that is handed the same
 messages ready made; ``sink`` writes them into PostgreSQL, each once with its place, against COPY of the same rows into
-the same table. Kafka and PostgreSQL are those that TAPEFLOW_KAFKA and TAPEFLOW_POSTGRES name.
+the same table. Then what a trade takes on both disks, and how soon partitions are with the sinks there are. Kafka and
+PostgreSQL are those that TAPEFLOW_KAFKA and TAPEFLOW_POSTGRES name; TAPEFLOW_DATA is the folder of `tapeflow stack`.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -111,6 +114,54 @@ def copied(url: str, rows: list[dict[str, object]]) -> float:
         return time.perf_counter() - began
 
 
+def on_disk(topic: str) -> int:
+    """Bytes of a topic on the broker, zero where its folder is not known."""
+    folder = Path(os.environ.get("TAPEFLOW_DATA", ""))
+    return sum(file.stat().st_size for file in folder.glob(f"**/{topic}-[0-9]*/*.log"))
+
+
+def in_tables(url: str, name: str) -> int:
+    """Bytes of the table of trades in a schema, with its indexes."""
+    with psycopg.connect(url) as db:
+        (found,) = db.execute("SELECT pg_total_relation_size(%s)", (f"{name}.trades",)).fetchone() or (0,)
+    return int(found)
+
+
+def another(settings: RunSettings) -> None:
+    """A sink of its own process, until it is told to stop."""
+    sink = Sink(settings, lambda text: None)
+    signal.signal(signal.SIGTERM, lambda *_: sink.stop())
+    sink.run()
+
+
+def moved(settings: RunSettings, folder: Path) -> dict[str, float]:
+    """Seconds until partitions are where they belong: when a second sink comes, is stopped, and is killed."""
+    sink, took = Sink(settings, lambda text: None), {}
+    thread = threading.Thread(target=sink.run)
+    thread.start()
+
+    def until(*, alone: bool) -> float:
+        began = time.perf_counter()
+        while (len(sink.status()["partitions"]) == whole) != alone:
+            time.sleep(0.01)
+        return time.perf_counter() - began
+
+    while not (whole := len(sink.status()["partitions"])):
+        time.sleep(0.1)
+    spawning = multiprocessing.get_context("spawn")
+    for how in ("stopped", "killed"):
+        other = spawning.Process(target=another, args=(msgspec.structs.replace(settings, data=str(folder / how)),))
+        other.start()
+        took["come"] = until(alone=False)
+        time.sleep(3)  # until it is at work
+        (other.terminate if how == "stopped" else other.kill)()
+        took[how] = until(alone=True)
+        other.join()
+    sink.stop()
+    thread.join()
+    return took
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("-n", type=int, default=500_000)
@@ -137,7 +188,13 @@ def main() -> None:
             flush=True,
         )
         written, copy = sunk(settings, len(rows)), copied(url, rows)
-        print(f"sink {len(rows) / written:,.0f} rows/s; COPY {len(rows) / copy:,.0f} ({copy / written:.2f})")
+        print(
+            f"sink {len(rows) / written:,.0f} rows/s; COPY {len(rows) / copy:,.0f} ({copy / written:.2f})", flush=True
+        )
+        sizes = on_disk(kafka.topic("trades")) / count, in_tables(url, settings.postgres.schema) / len(rows)
+        print(f"a trade: {sizes[0]:.0f} bytes on a broker, {sizes[1]:.0f} in PostgreSQL with its indexes", flush=True)
+        seconds = ", ".join(f"{how} {took:.1f} s" for how, took in moved(settings, folder).items())
+        print(f"partitions are with whom they belong after a sink has: {seconds}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.opening import LONGEST_S, RETRY_S, opened
 from tapeflow.bus.client import module, raised
 from tapeflow.bus.dead import LARGEST_LETTER, DeadLetters
-from tapeflow.bus.follower import Partition, Record, bounds, consumer
+from tapeflow.bus.follower import Partition, Record, bounds, consumer, is_before_all, passed_over
 from tapeflow.bus.topics import TopicSpec, ensure
 from tapeflow.domain.errors import BusError, OwnerError, StoreError
 from tapeflow.domain.time import parse_span
@@ -159,8 +159,8 @@ class Sink:
         except OwnerError as error:
             self._say(f"{error}; looking again where to go on")
             return False
-        for (topic, number), (at, first) in gone.items():
-            self._say(f"{topic} {number} begins at {first}: rows from {at} on were deleted before they came here")
+        for place, (at, first) in gone.items():
+            self._say(passed_over(place, at, first))
         return True
 
     def _revoked(self, _: Any, __: Sequence[Any]) -> None:
@@ -218,7 +218,7 @@ class Sink:
 
     def _records(self, messages: list[Any]) -> list[Record]:
         """What is to be written of messages: not what was given again after a change of partitions."""
-        if any(_is_before_all(one.error()) for one in messages):
+        if any(is_before_all(one.error()) for one in messages):
             self._again()
             return []
         found = []
@@ -392,11 +392,6 @@ class Sink:
 
 class _Stopped(Exception):
     """The sink is to end, and what it is at cannot be done."""
-
-
-def _is_before_all(error: Any) -> bool:
-    """Whether an error says that what was to be read next has been deleted, or never was."""
-    return error is not None and error.code() == module().KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 
 
 def _object(row: Any) -> dict[str, Any]:

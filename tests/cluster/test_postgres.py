@@ -22,6 +22,8 @@ pytestmark = pytest.mark.slow
 US = 1_700_000_000_000_000
 #: Channels that are asked for by time with no more than a symbol.
 PAGED = ("trades", "quotes", "book", "tickers", "late", "klines", "moving_average", "indicators")
+#: Those of a page that begins, goes on or ends somewhere.
+PLACES = [{"newest": True}, {"start": US + 100_000_000}, {"end": US + 50_000_000, "newest": True}]
 #: What rows of a test have in common, as SQL of their number n.
 VALUES = {
     "venue": "'binance'",
@@ -85,6 +87,18 @@ def test_old_tables_are_brought_up_to_date(url: str) -> None:
     PostgresStore(url, ("quotes",), read_only=True).close()
 
 
+def test_tables_of_version_2_have_no_index_of_all_symbols_and_get_it(url: str) -> None:
+    PostgresStore(url, schema.OF_ALL_SYMBOLS).close()
+    ask(url, "DROP INDEX late_all_time, quarantine_all_time")
+    ask(url, "UPDATE meta SET value = '2' WHERE name = 'schema_version'")
+    with pytest.raises(StoreError, match="a sink brings them up to date"):
+        PostgresStore(url, schema.OF_ALL_SYMBOLS, read_only=True)
+    PostgresStore(url, schema.OF_ALL_SYMBOLS).close()
+    assert version(url) == str(schema.VERSION)
+    made = ask(url, "SELECT indexname FROM pg_indexes WHERE indexname LIKE '%all_time' ORDER BY 1")
+    assert made == [("late_all_time",), ("quarantine_all_time",)]
+
+
 @pytest.mark.parametrize("fault", ["DROP INDEX nowhere", "SELECT pg_terminate_backend(pg_backend_pid())"])
 def test_a_migration_that_fails_or_is_killed_begins_again(
     url: str, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -113,12 +127,12 @@ def test_a_newer_form_is_refused_and_left_alone(url: str) -> None:
 def full(servers: Servers) -> Iterator[tuple[str, PostgresStore]]:
     """Tables with 20,000 rows of one symbol, and some of another."""
     url = servers.database()
-    opened = PostgresStore(url, PAGED)
+    opened = PostgresStore(url, (*PAGED, "quarantine"))
     at = f"'epoch'::timestamptz + {US} * interval '1 microsecond' + n * interval '10 ms'"
-    for name in PAGED:
+    for name in (*PAGED, "quarantine"):
         own = {field: value for field, value in VALUES.items() if (field, KINDS[field]) in CHANNELS[name].fields}
         windows = "ts_start" if ("ts_start", "time") in CHANNELS[name].fields else "ts_event"
-        own["ts_recv" if name in ("quotes", "book") else windows] = at
+        own["ts_recv" if name in ("quotes", "book", "quarantine") else windows] = at
         columns, values = ", ".join(own), ", ".join(own.values())
         table = table_name(name)
         ask(url, f'INSERT INTO "{table}" ({columns}) SELECT {values} FROM generate_series(1, 20000) n')
@@ -134,14 +148,26 @@ def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("channel", PAGED)
-@pytest.mark.parametrize(
-    "more", [{"newest": True}, {"start": US + 100_000_000}, {"end": US + 50_000_000, "newest": True}]
-)
+@pytest.mark.parametrize("more", PLACES)
 def test_a_page_reads_little_more_than_its_rows(
     full: tuple[str, PostgresStore], channel: str, more: dict[str, Any]
 ) -> None:
+    either = {f"{channel}_time", f"{channel}_all_time"}  # of one symbol that has nearly all rows
+    check_page(full, either, channel, {"venue": "binance", "symbol": "X"}, more)
+
+
+@pytest.mark.parametrize("channel", schema.OF_ALL_SYMBOLS)
+@pytest.mark.parametrize("more", PLACES)
+def test_a_page_of_all_symbols_does_too(full: tuple[str, PostgresStore], channel: str, more: dict[str, Any]) -> None:
+    check_page(full, {f"{channel}_all_time"}, channel, {"venue": "binance"}, more)
+
+
+def check_page(
+    full: tuple[str, PostgresStore], indexes: set[str], channel: str, key: dict[str, str | int], more: dict[str, Any]
+) -> None:
+    """A page and the next one are found by one of the indexes, and little else is read."""
     url, opened = full
-    asked = Asked(channel=channel, key={"venue": "binance", "symbol": "X"}, limit=100, **more)
+    asked = Asked(channel=channel, key=key, limit=100, **more)
     page = opened.page(asked)
     assert page.rows.num_rows == 100
     if page.end is not None:
@@ -150,17 +176,17 @@ def test_a_page_reads_little_more_than_its_rows(
     query, values = reading.page_query(asked)
     (((plan, *_),),) = ask(url, f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *values)
     (scan,) = scans(plan["Plan"])
-    assert scan.get("Index Name") == f"{channel}_time", json.dumps(plan)
+    assert scan.get("Index Name") in indexes, json.dumps(plan)
     assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) < 200, json.dumps(plan)
 
 
-@pytest.mark.parametrize("channel", PAGED)
+@pytest.mark.parametrize("channel", [*PAGED, "quarantine"])
 def test_what_is_too_old_is_found_by_its_time(full: tuple[str, PostgresStore], channel: str) -> None:
     url, opened = full
     before = "to_timestamp(%s)"
     query = schema.dropped(CHANNELS[channel], before)
     plan = json.dumps(ask(url, f"EXPLAIN (FORMAT JSON) {query}", US / 1e6 + 1))
-    assert f'"Index Name": "{channel}_time"' in plan
+    assert f'"Index Name": "{channel}_{"all_time" if channel == "quarantine" else "time"}"' in plan
     assert "Seq Scan" not in plan
     assert opened.retain({channel: US + 1_000_000}) == {channel: 99}
     assert opened.retain({channel: US + 1_000_000}) == {channel: 0}

@@ -13,13 +13,18 @@ from tapeflow.stores.pages import time_term
 from tapeflow.stores.schema import revised_name, table_name
 
 #: The form of the tables; see `MIGRATIONS`.
-VERSION = 2
+VERSION = 3
 
 #: What turns tables of the version before into those of this version; what lacks then is made by `create_tables`.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     # In version 1 indexes were on one column of the time where two stand in for each other.
     2: tuple(f'DROP INDEX IF EXISTS "{table}_time"' for table in ("quotes", "quotes_latest", "book", "tickers")),
+    # In version 2 rows of all symbols together were found by no index.
+    3: (),
 }
+
+#: Channels that are asked for without a symbol, too.
+OF_ALL_SYMBOLS = ("late", "quarantine")
 
 #: Rows of a channel without a key are the same if these are.
 CONTENT = {
@@ -80,6 +85,8 @@ def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[s
     ]
     if has_time_index(channel):
         made.append(f'CREATE INDEX IF NOT EXISTS "{table}_time" ON "{table}" (symbol, ({time_term(channel)}))')
+    if channel.name in OF_ALL_SYMBOLS:
+        made.append(f'CREATE INDEX IF NOT EXISTS "{table}_all_time" ON "{table}" (({time_term(channel)}))')
     if channel.name in REVISED:
         revised = revised_name(channel.name)
         made.append(f'CREATE TABLE IF NOT EXISTS "{revised}" ({columns})')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,9 @@ VALUES = {
     "window_ms": "3000",
     "slide_ms": "500",
 }
+#: Ends whoever waits for rows that another holds.
+ENDED = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 KINDS = dict.fromkeys(VALUES, "text") | {"id": "id", "window_ms": "int", "slide_ms": "int"}
 
 #: Tables as version 1 made them; never change this text.
@@ -184,12 +188,36 @@ def check_page(
 def test_what_is_too_old_is_found_by_its_time(full: tuple[str, PostgresStore], channel: str) -> None:
     url, opened = full
     before = "to_timestamp(%s)"
-    query = schema.dropped(CHANNELS[channel], before)
+    query = schema.dropped(CHANNELS[channel], before, 1000)
     plan = json.dumps(ask(url, f"EXPLAIN (FORMAT JSON) {query}", US / 1e6 + 1))
     assert f'"Index Name": "{channel}_{"all_time" if channel == "quarantine" else "time"}"' in plan
     assert "Seq Scan" not in plan
     assert opened.retain({channel: US + 1_000_000}) == {channel: 99}
     assert opened.retain({channel: US + 1_000_000}) == {channel: 0}
+
+
+def test_much_that_is_too_old_goes_in_parts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes waits for one part at most; one that is ended in the middle leaves the rows of the others."""
+    monkeypatch.setattr(store, "DROPPED", 300)
+    opened = PostgresStore(url, ("trades",))
+    at = f"'epoch'::timestamptz + {US} * interval '1 microsecond' + n * interval '1 s'"
+    rows = f"SELECT 'binance', 'S' || n % 3, n::text, {at} FROM generate_series(1, 1000) n"
+    ask(url, f"INSERT INTO trades (venue, symbol, id, ts_event) {rows}")
+    older = {"trades": US + 800_500_000}
+    assert opened.drop(older) == ({"trades": 300}, True)
+    ask(url, "UPDATE trades SET price = 1 WHERE id::int > 800")  # waits for nothing
+    with psycopg.connect(url, options="-c search_path=tapeflow") as other:
+        other.execute("SELECT 1 FROM trades FOR UPDATE")
+        ended = threading.Timer(0.5, ask, (url, ENDED))
+        ended.start()
+        with pytest.raises(StoreError, match="cannot write to the store"):
+            opened.drop(older)
+        ended.join()
+        other.rollback()
+    assert ask(url, "SELECT count(*) FROM trades") == [(700,)]
+    assert opened.retain(older) == {"trades": 500}
+    assert ask(url, "SELECT min(id::int), count(*) FROM trades") == [(801, 200)]
+    opened.close()
 
 
 def test_an_id_of_before_that_is_no_number_spoils_no_page(url: str) -> None:

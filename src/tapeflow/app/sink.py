@@ -347,13 +347,21 @@ class Sink:
             files.replace(path, msgspec.json.encode(self.status()), sync=False)
 
     def _retain(self) -> None:
-        """Drop what has been replaced long ago, and what ``[store] keep`` says, now and then, between two batches."""
+        """Drop what has been replaced long ago, and what ``[store] keep`` says, now and then, between two batches.
+
+        Of very much a part is dropped after each batch.
+        """
         if time.monotonic() - self._retained_at < RETAIN_S:
             return
         self._retained_at, now = time.monotonic(), time.time_ns() // 1000
         keep = self._settings.store.keep.items()
         ages = {name: now - parse_span(span) for name, span in keep if name in self._kinds}
-        self._pool.submit(self._retrying, lambda: self._store.retain(ages))  # after what is being written
+        self._pool.submit(self._drop, ages)  # after what is being written
+
+    def _drop(self, ages: dict[str, int]) -> None:
+        _, is_more = self._retrying(lambda: self._store.drop(ages))
+        if is_more:
+            self._retained_at = -math.inf
 
     def _in_turn(self, work: Callable[[], Any]) -> Any:
         """What the work gives, as often as it takes; after all else that uses the connection which writes."""

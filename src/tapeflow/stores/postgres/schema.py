@@ -104,20 +104,21 @@ def has_time_index(channel: Channel) -> bool:
     return channel.name != "candles"
 
 
-def dropped(channel: Channel, before: str) -> str:
-    """The statement that deletes rows of before a time, itself SQL.
+def dropped(channel: Channel, before: str, most: int) -> str:
+    """The statement that deletes so many rows of before a time, itself SQL.
 
     An index that begins with the symbol is of use only where symbols are named: they are looked up in it, one by one.
     """
     table = f'"{table_name(channel.name)}"'
-    delete = f"DELETE FROM {table} WHERE {time_term(channel)} < {before}"
+    old = f"SELECT ctid FROM {table} WHERE {time_term(channel)} < {before}"
     if "symbol" not in channel.key or not has_time_index(channel):
-        return delete
+        return f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old} LIMIT {most}))"
     least = f"SELECT min(symbol) FROM {table}"
     return (
         f"WITH RECURSIVE known(symbol) AS ({least} UNION ALL "
         f"SELECT ({least} t WHERE t.symbol > known.symbol) FROM known WHERE known.symbol IS NOT NULL) "
-        f"{delete} AND symbol = ANY (ARRAY(SELECT symbol FROM known))"
+        f"DELETE FROM {table} WHERE ctid = ANY (ARRAY("
+        f"{old} AND symbol = ANY (ARRAY(SELECT symbol FROM known)) LIMIT {most}))"
     )
 
 

@@ -229,9 +229,9 @@ def test_a_job_of_flink_reads_and_writes_by_tls_with_a_password(
             wanted, bus = answer(settings.make_flow(), raws), broker.bus(mechanism)
             publish(bus, settings.bus.topic("trades"), wanted.topic)
             want, until = of_window(wanted.rows["candles"]), time.monotonic() + 60
-            while committed(bus, settings.bus.topic("candles")) != want and time.monotonic() < until:
+            while (found := committed(bus, settings.bus.topic("candles"))) != want and time.monotonic() < until:
                 time.sleep(0.3)
-            assert committed(bus, settings.bus.topic("candles")) == want
+            assert found == want
             assert len(want) > 20
         told = [json.dumps(rest.get(f"/jobs/{job}{page}")) for job in jobs for page in PAGES]
         files = [path for path in servers.stack.place.data.rglob("*") if "flink" in str(path) and path.is_file()]

@@ -11,10 +11,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from confluent_kafka import TopicPartition
 
 from cluster.topics import CHANNELS, US, Cluster, candle, trade
 from servers import Servers
 from serving import Client
+from tapeflow.bus.follower import Follower
 from tapeflow.settings import CandlesSettings, FlowSettings
 from topic import Answer, Raw, answer
 
@@ -112,6 +114,29 @@ def test_a_row_that_no_sink_can_keep_has_no_number(cluster: Cluster) -> None:
         assert ack["recovered"] == {"X": True}
         assert starts([missed]) == [(3, 0), (4, 0)]
     assert cluster.rows("SELECT seq FROM candles ORDER BY seq") == [(1,), (2,), (3,), (4,)]
+
+
+def test_a_gateway_begins_anew_where_what_it_was_to_read_next_was_deleted(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the counts of the sinks: it goes on, and a cursor of before is good."""
+    made: list[Follower] = []
+    monkeypatch.setattr("tapeflow.app.gateway.Follower", lambda *given: made.append(Follower(*given)) or made[-1])
+    cluster.send("candles", *[candle(n) for n in range(30)])
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles")) == 30)
+    cluster.serve()
+    (snapshot,), _ = follow(cluster.addresses[0], 1)
+    cluster.delete("candles", 25)
+    (place,) = {place for place, at in made[0].positions.items() if place[0] == cluster.topic("candles") and at > 25}
+    made[0].positions[place] = 3  # as one that has been asleep for longer than the topic is kept
+    made[0]._consumer.seek(TopicPartition(*place, 3))
+    cluster.until(lambda: len(cluster.addresses) == 2)
+    assert f"{place[0]} {place[1]} begins at 25: rows from 3 on were deleted" in " ".join(cluster.said)
+    cluster.send("candles", candle(30))
+    (missed,), (ack,) = follow(cluster.addresses[1], 1, snapshot["cursor"])
+    assert (starts([missed]), ack["recovered"]) == ([(30, 0)], {"X": True})
+    assert missed["prev"] == snapshot["cursor"]
 
 
 def quote(id: int, symbol: str = "X") -> dict[str, Any]:

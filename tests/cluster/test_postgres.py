@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.slow
 US = 1_700_000_000_000_000
 #: Channels that are asked for by time with no more than a symbol.
 PAGED = ("trades", "quotes", "book", "tickers", "late", "klines", "moving_average", "indicators")
+#: Those of a page that begins, goes on or ends somewhere.
+PLACES = [{"newest": True}, {"start": US + 100_000_000}, {"end": US + 50_000_000, "newest": True}]
 #: What rows of a test have in common, as SQL of their number n.
 VALUES = {
     "venue": "'binance'",
@@ -33,6 +36,9 @@ VALUES = {
     "window_ms": "3000",
     "slide_ms": "500",
 }
+#: Ends whoever waits for rows that another holds.
+ENDED = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 KINDS = dict.fromkeys(VALUES, "text") | {"id": "id", "window_ms": "int", "slide_ms": "int"}
 
 #: Tables as version 1 made them; never change this text.
@@ -85,6 +91,18 @@ def test_old_tables_are_brought_up_to_date(url: str) -> None:
     PostgresStore(url, ("quotes",), read_only=True).close()
 
 
+def test_tables_of_version_2_have_no_index_of_all_symbols_and_get_it(url: str) -> None:
+    PostgresStore(url, schema.OF_ALL_SYMBOLS).close()
+    ask(url, "DROP INDEX late_all_time, quarantine_all_time")
+    ask(url, "UPDATE meta SET value = '2' WHERE name = 'schema_version'")
+    with pytest.raises(StoreError, match="a sink brings them up to date"):
+        PostgresStore(url, schema.OF_ALL_SYMBOLS, read_only=True)
+    PostgresStore(url, schema.OF_ALL_SYMBOLS).close()
+    assert version(url) == str(schema.VERSION)
+    made = ask(url, "SELECT indexname FROM pg_indexes WHERE indexname LIKE '%all_time' ORDER BY 1")
+    assert made == [("late_all_time",), ("quarantine_all_time",)]
+
+
 @pytest.mark.parametrize("fault", ["DROP INDEX nowhere", "SELECT pg_terminate_backend(pg_backend_pid())"])
 def test_a_migration_that_fails_or_is_killed_begins_again(
     url: str, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -113,12 +131,12 @@ def test_a_newer_form_is_refused_and_left_alone(url: str) -> None:
 def full(servers: Servers) -> Iterator[tuple[str, PostgresStore]]:
     """Tables with 20,000 rows of one symbol, and some of another."""
     url = servers.database()
-    opened = PostgresStore(url, PAGED)
+    opened = PostgresStore(url, (*PAGED, "quarantine"))
     at = f"'epoch'::timestamptz + {US} * interval '1 microsecond' + n * interval '10 ms'"
-    for name in PAGED:
+    for name in (*PAGED, "quarantine"):
         own = {field: value for field, value in VALUES.items() if (field, KINDS[field]) in CHANNELS[name].fields}
         windows = "ts_start" if ("ts_start", "time") in CHANNELS[name].fields else "ts_event"
-        own["ts_recv" if name in ("quotes", "book") else windows] = at
+        own["ts_recv" if name in ("quotes", "book", "quarantine") else windows] = at
         columns, values = ", ".join(own), ", ".join(own.values())
         table = table_name(name)
         ask(url, f'INSERT INTO "{table}" ({columns}) SELECT {values} FROM generate_series(1, 20000) n')
@@ -134,14 +152,26 @@ def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("channel", PAGED)
-@pytest.mark.parametrize(
-    "more", [{"newest": True}, {"start": US + 100_000_000}, {"end": US + 50_000_000, "newest": True}]
-)
+@pytest.mark.parametrize("more", PLACES)
 def test_a_page_reads_little_more_than_its_rows(
     full: tuple[str, PostgresStore], channel: str, more: dict[str, Any]
 ) -> None:
+    either = {f"{channel}_time", f"{channel}_all_time"}  # of one symbol that has nearly all rows
+    check_page(full, either, channel, {"venue": "binance", "symbol": "X"}, more)
+
+
+@pytest.mark.parametrize("channel", schema.OF_ALL_SYMBOLS)
+@pytest.mark.parametrize("more", PLACES)
+def test_a_page_of_all_symbols_does_too(full: tuple[str, PostgresStore], channel: str, more: dict[str, Any]) -> None:
+    check_page(full, {f"{channel}_all_time"}, channel, {"venue": "binance"}, more)
+
+
+def check_page(
+    full: tuple[str, PostgresStore], indexes: set[str], channel: str, key: dict[str, str | int], more: dict[str, Any]
+) -> None:
+    """A page and the next one are found by one of the indexes, and little else is read."""
     url, opened = full
-    asked = Asked(channel=channel, key={"venue": "binance", "symbol": "X"}, limit=100, **more)
+    asked = Asked(channel=channel, key=key, limit=100, **more)
     page = opened.page(asked)
     assert page.rows.num_rows == 100
     if page.end is not None:
@@ -150,20 +180,44 @@ def test_a_page_reads_little_more_than_its_rows(
     query, values = reading.page_query(asked)
     (((plan, *_),),) = ask(url, f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *values)
     (scan,) = scans(plan["Plan"])
-    assert scan.get("Index Name") == f"{channel}_time", json.dumps(plan)
+    assert scan.get("Index Name") in indexes, json.dumps(plan)
     assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) < 200, json.dumps(plan)
 
 
-@pytest.mark.parametrize("channel", PAGED)
+@pytest.mark.parametrize("channel", [*PAGED, "quarantine"])
 def test_what_is_too_old_is_found_by_its_time(full: tuple[str, PostgresStore], channel: str) -> None:
     url, opened = full
     before = "to_timestamp(%s)"
-    query = schema.dropped(CHANNELS[channel], before)
+    query = schema.dropped(CHANNELS[channel], before, 1000)
     plan = json.dumps(ask(url, f"EXPLAIN (FORMAT JSON) {query}", US / 1e6 + 1))
-    assert f'"Index Name": "{channel}_time"' in plan
+    assert f'"Index Name": "{channel}_{"all_time" if channel == "quarantine" else "time"}"' in plan
     assert "Seq Scan" not in plan
     assert opened.retain({channel: US + 1_000_000}) == {channel: 99}
     assert opened.retain({channel: US + 1_000_000}) == {channel: 0}
+
+
+def test_much_that_is_too_old_goes_in_parts(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes waits for one part at most; one that is ended in the middle leaves the rows of the others."""
+    monkeypatch.setattr(store, "DROPPED", 300)
+    opened = PostgresStore(url, ("trades",))
+    at = f"'epoch'::timestamptz + {US} * interval '1 microsecond' + n * interval '1 s'"
+    rows = f"SELECT 'binance', 'S' || n % 3, n::text, {at} FROM generate_series(1, 1000) n"
+    ask(url, f"INSERT INTO trades (venue, symbol, id, ts_event) {rows}")
+    older = {"trades": US + 800_500_000}
+    assert opened.drop(older) == ({"trades": 300}, True)
+    ask(url, "UPDATE trades SET price = 1 WHERE id::int > 800")  # waits for nothing
+    with psycopg.connect(url, options="-c search_path=tapeflow") as other:
+        other.execute("SELECT 1 FROM trades FOR UPDATE")
+        ended = threading.Timer(0.5, ask, (url, ENDED))
+        ended.start()
+        with pytest.raises(StoreError, match="cannot write to the store"):
+            opened.drop(older)
+        ended.join()
+        other.rollback()
+    assert ask(url, "SELECT count(*) FROM trades") == [(700,)]
+    assert opened.retain(older) == {"trades": 500}
+    assert ask(url, "SELECT min(id::int), count(*) FROM trades") == [(801, 200)]
+    opened.close()
 
 
 def test_an_id_of_before_that_is_no_number_spoils_no_page(url: str) -> None:

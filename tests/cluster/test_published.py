@@ -163,6 +163,31 @@ def test_a_quarantined_frame_of_any_length_stops_nothing(cluster: Cluster) -> No
         assert set(row) >= {name for name, _ in CHANNELS["quarantine"].fields}, "what a sink keeps is there"
 
 
+def test_coverage_of_any_number_of_holes_stops_nothing(cluster: Cluster) -> None:
+    """As many runs as a symbol may have, with a hole between each two: beyond some the oldest are one row."""
+    cluster.claim("one", BTC)
+    channels = ("tickers", "coverage")
+    one = Published(cluster.bus, cluster.settings("one"), channels, Tape("one", 0), followed=lambda: (BTC,))
+    first, many = 10**18, 2 * 131_072 - 1
+    stream = {"symbol": "BTCUSDT", "stream": "trades", "guarantee": "sequence"}
+    runs, holes = {"state": "complete", "reason": None}, {"state": "gap", "reason": "venue_unreachable"}
+    told = [
+        {**stream, "ts_start": n, "ts_end": n + 1, "first_id": first + n, "last_id": first + n, **kind}
+        for offset, kind in ((0, runs), (1, holes))
+        for n in range(offset, many, 2)
+    ]
+    one.commit(results("tickers"), 1, coverage=told)
+    one.commit(tickers(("BTCUSDT", 1)), 2, coverage=told)
+    (row,) = rows(cluster.bus.servers, cluster.settings("one").topic("coverage"))
+    oldest, *rest = row["data"]
+    assert len(rest) > 20_000
+    assert [int(each["first_id"]) - first for each in rest] == list(range(many - len(rest), many))
+    assert (oldest["state"], oldest["reason"], oldest["ts_start"]) == ("unknown", "too_many_holes", 0)
+    assert (int(oldest["first_id"]), int(oldest["last_id"]) + 1) == (first, int(rest[0]["first_id"]))
+    assert oldest["ts_end"] == rest[0]["ts_start"]
+    assert cluster.published() == [("BTCUSDT", 1)]
+
+
 def test_the_largest_message_can_be_a_dead_letter_and_be_put_back(cluster: Cluster) -> None:
     settings = cluster.settings("any")
     ensure(cluster.bus, sink_topics(settings, ()))

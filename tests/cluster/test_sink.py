@@ -108,6 +108,26 @@ def test_rows_are_dropped_when_they_are_older_than_the_settings_say(servers: Ser
         cluster.stop()
 
 
+def test_rows_are_written_while_very_many_are_dropped(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tapeflow.stores.postgres.store.DROPPED", 100)
+    cluster = Cluster(servers, str(tmp_path), keep={"trades": "1d"})
+    try:
+        PostgresStore(cluster.url, CHANNELS).close()
+        old = "SELECT 'binance', 'Z', n::text, '2020-01-01'::timestamptz FROM generate_series(1, 3000) n"
+        with psycopg.connect(cluster.url, options="-c search_path=tapeflow") as db:
+            db.execute(f"INSERT INTO trades (venue, symbol, id, ts_event) {old}")  # type: ignore[call-overload]
+        cluster.send("trades", trade(1, ts_event=time.time_ns() // 1000))
+        cluster.start()
+        cluster.until(lambda: cluster.rows("SELECT id FROM trades WHERE symbol = 'X'") == [("1",)])
+        assert len(cluster.rows("SELECT 1 FROM trades WHERE symbol = 'Z'")) > 100, "what is old is not waited for"
+        cluster.until(lambda: not cluster.rows("SELECT 1 FROM trades WHERE symbol = 'Z'"))
+        assert cluster.rows("SELECT id FROM trades") == [("1",)]
+    finally:
+        cluster.stop()
+
+
 def test_what_was_replaced_is_dropped_after_two_days_whatever_the_settings_keep(cluster: Cluster) -> None:
     later = 2 * 86_400 + 10
     cluster.send("candles", *[candle(at, revision) for at in (0, 11, later) for revision in (0, 1)])

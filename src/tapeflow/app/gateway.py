@@ -30,7 +30,7 @@ from tapeflow.app.requests import Asker, request_topics
 from tapeflow.app.serve import gateway_server
 from tapeflow.app.sink import sink_topics
 from tapeflow.bus.client import Bus
-from tapeflow.bus.follower import Follower, Partition, Record, bounds, consumer, partitions
+from tapeflow.bus.follower import Follower, Partition, Record, bounds, consumer, partitions, passed_over
 from tapeflow.bus.topics import ensure
 from tapeflow.domain.errors import StoreError, TapeError
 from tapeflow.feed.recorder import Say
@@ -64,30 +64,48 @@ class Gateway:
         self._bus: Bus = bus(settings)
         self.flow: Flow = settings.make_flow()
         self.topics = Topics(self.flow, settings.venue)
-        self.present = Present(self.topics, settings.symbols)
-        self.statuses: dict[str, dict[str, Any]] = {}
-        self.described: dict[str, dict[str, Any]] = {}
-        self._coverage: dict[str, dict[bytes, list[dict[str, Any]]]] = {}  # by symbol, then by key of the topic
-        self.asker = Asker(self._bus, self._own, settings.venue, self.statuses, self.followed, self._describe, say)
-        self.is_live = threading.Event()
         self._stopping = threading.Event()
         self._problem = ""
         self._unreadable = 0
         self._started = time.monotonic()
+        wanted = {*self.flow.channels, *settings.store.channels}
+        self._channels = {self._own.topic(name): name for name in FOLLOWED if name in wanted}
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing of the topics yet."""
+        settings = self.settings
+        self.present = Present(self.topics, settings.symbols)
+        self.statuses: dict[str, dict[str, Any]] = {}
+        self.described: dict[str, dict[str, Any]] = {}
+        self._coverage: dict[str, dict[bytes, list[dict[str, Any]]]] = {}  # by symbol, then by key of the topic
+        self.asker = Asker(
+            self._bus, self._own, settings.venue, self.statuses, self.followed, self._describe, self._say
+        )
+        self.is_live = threading.Event()
         self._counted: dict[Partition, int] = {}
         #: How its alerts are doing, if it keeps them.
         self.alerts: Callable[[], dict[str, Any]] = dict
         self._address: str | None = None
         self._held: Lock | None = None  # the alerts of its folder
-        wanted = {*self.flow.channels, *settings.store.channels}
-        self._channels = {self._own.topic(name): name for name in FOLLOWED if name in wanted}
 
     def stop(self) -> None:
         """Have `run` return; from any thread."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Serve until stopped, as soon as there is a database with tables; raises `SettingsError`."""
+        """Serve until stopped, as soon as there is a database with tables; raises `SettingsError`.
+
+        Where the topics have deleted what it was to read next, its counts are no more what sinks count: it begins anew
+        with theirs, and clients come again with their cursors.
+        """
+        self._serve()
+        while not self._stopping.is_set():
+            self._forget()
+            self._serve()
+
+    def _serve(self) -> None:
+        """Serve until stopped, or until the topics have gone on without us."""
         settings = self.settings
         self.store = opened(self._open, self._stopping, self._fail)
         kept = sink_topics(self._own, settings.store.channels)
@@ -144,7 +162,7 @@ class Gateway:
     def _follow(self, follower: Follower, server: Server) -> None:
         told = 0.0
         is_serving = False
-        while not self._stopping.is_set():
+        while not self._stopping.is_set() and not follower.passed:
             self._take(self._read(follower))
             if not self.is_live.is_set() and follower.is_at_end:
                 self.is_live.set()
@@ -159,6 +177,8 @@ class Gateway:
             if time.monotonic() - told >= STATUS_S:
                 told = time.monotonic()
                 self._write_status(is_running=True)
+        for place, (at, first) in follower.passed.items():
+            self._say(f"{passed_over(place, at, first)}; beginning anew")
 
     # -- topics ------------------------------------------------------------------------------------------
 

@@ -23,7 +23,27 @@ from tapeflow.stack.stack import Bar
 
 SOURCE = "trades"
 
-_LOGIN = "org.apache.kafka.common.security"
+#: What logs in. The connector that a job takes along has Kafka's client in it, under another name than its own.
+_LOGIN = "org.apache.flink.kafka.shaded.org.apache.kafka.common.security"
+_MODULES = {
+    "PLAIN": f"{_LOGIN}.plain.PlainLoginModule",
+    "SCRAM-SHA-256": f"{_LOGIN}.scram.ScramLoginModule",
+    "SCRAM-SHA-512": f"{_LOGIN}.scram.ScramLoginModule",
+}
+#: What our client can be told, and Flink's cannot.
+_OURS_ALONE = {
+    **dict.fromkeys(
+        ("ssl.certificate.location", "ssl.certificate.pem", "ssl.key.location", "ssl.key.pem"),
+        "Flink's client takes certificate and key as one PKCS#12 file: give ssl.keystore.location, the same path "
+        "here and where Flink runs, and ssl.keystore.password",
+    ),
+    "enable.ssl.certificate.verification": "Flink's client always verifies; give the certificate as ssl.ca.location",
+}
+#: What has another name or another form in Java.
+_TRANSLATED = frozenset(
+    ("security.protocol", "ssl.endpoint.identification.algorithm", "sasl.mechanisms", "sasl.mechanism")
+    + ("sasl.username", "sasl.password", "ssl.ca.location", "ssl.ca.pem")
+)
 
 
 def flink_spec(settings: RunSettings) -> Spec:
@@ -87,25 +107,61 @@ def ensure_topics(settings: RunSettings, spec: Spec) -> None:
 
 
 def java_client(client: Mapping[str, str]) -> dict[str, str]:
-    """Properties of our Kafka client as Java's names them; raises `SettingsError` for what it cannot be told."""
-    rows = dict(client)
-    user, password = rows.pop("sasl.username", None), rows.pop("sasl.password", None)
-    mechanism = rows.pop("sasl.mechanisms", rows.pop("sasl.mechanism", ""))
-    if mechanism:
-        rows["sasl.mechanism"] = mechanism
-    if user is not None:
-        module = f"{_LOGIN}.{'plain.Plain' if mechanism == 'PLAIN' else 'scram.Scram'}LoginModule"
-        rows["sasl.jaas.config"] = f"{module} required username={_java(user)} password={_java(password or '')};"
-    authority = rows.pop("ssl.ca.location", None)
-    if authority is not None:
-        rows |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": authority}
-    for name in ("ssl.certificate.location", "ssl.key.location"):
-        if name in rows:
-            raise SettingsError(
-                f"[bus] client {name}: Flink's client takes certificate and key in one file; give ssl.keystore.type = "
-                '"PEM" and ssl.keystore.location by [flink] properties'
-            )
+    """Properties of our Kafka client as Java's names them; raises `SettingsError` for what it cannot be told.
+
+    What is unknown to it is passed on all the same: it says so in its log and goes on.
+    """
+    for name in client.keys() & _OURS_ALONE.keys():
+        raise SettingsError(f"[bus] client {name}: {_OURS_ALONE[name]}")
+    rows = {name: value for name, value in client.items() if name not in _TRANSLATED}
+    return rows | _protocol(client) | _login(client) | _certificates(client)
+
+
+def _protocol(client: Mapping[str, str]) -> dict[str, str]:
+    rows = {}
+    if protocol := client.get("security.protocol"):
+        rows["security.protocol"] = protocol.upper()
+    if (checked := client.get("ssl.endpoint.identification.algorithm")) is not None:
+        rows["ssl.endpoint.identification.algorithm"] = "" if checked == "none" else checked
     return rows
+
+
+def _login(client: Mapping[str, str]) -> dict[str, str]:
+    """By which mechanism, and as whom."""
+    mechanism = client.get("sasl.mechanisms", client.get("sasl.mechanism", ""))
+    rows = {"sasl.mechanism": mechanism} if mechanism else {}
+    if (user := client.get("sasl.username")) is not None:
+        if mechanism not in _MODULES:
+            known = " or ".join(_MODULES)
+            raise SettingsError(
+                f"[bus] client sasl.mechanisms: expected {known} for a user, got {mechanism!r}"
+                " (which Flink's client cannot be told)"
+            )
+        password = client.get("sasl.password", "")
+        rows["sasl.jaas.config"] = f"{_MODULES[mechanism]} required username={_java(user)} password={_java(password)};"
+    return rows
+
+
+def _certificates(client: Mapping[str, str]) -> dict[str, str]:
+    """Whom to trust, as text: the job brings it along, and no file need be where Flink runs. And who we are."""
+    rows = {}
+    if trusted := client.get("ssl.ca.pem") or _read(client.get("ssl.ca.location")):
+        rows = {"ssl.truststore.type": "PEM", "ssl.truststore.certificates": trusted}
+    if "ssl.keystore.location" in client:
+        rows["ssl.keystore.type"] = "PKCS12"
+    return rows
+
+
+def _read(authority: str | None) -> str:
+    """The certificates of a file; empty where the system's own are meant."""
+    if authority is None or authority == "probe":
+        return ""
+    try:
+        return Path(authority).read_text("ascii")
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"[bus] client ssl.ca.location: expected a file of PEM, got {authority}: {error}"
+        ) from error
 
 
 def _java(text: str) -> str:

@@ -22,7 +22,7 @@ from tapeflow.bus.topics import TopicSpec
 from tapeflow.domain.errors import BusError, OwnerError
 from tapeflow.domain.time import parse_span
 from tapeflow.settings import BusSettings
-from tapeflow.stores.events import lines
+from tapeflow.stores.events import covered, lines
 from tapeflow.stores.results import Results
 
 #: Channels of which a bus has events: what engines, sinks and gateways read.
@@ -171,7 +171,7 @@ class Published:
             key = f"{venue}:{row['symbol']}:{row['stream']}:{row['guarantee']}"
             told = {"venue": venue, **row, **{name: _text(row.get(name)) for name in ("first_id", "last_id")}}
             of_stream.setdefault(key, []).append(told)
-        made = {key: _encode({"data": found}) for key, found in of_stream.items()}
+        made = {key: covered(found) for key, found in of_stream.items()}
         return {key: value for key, value in made.items() if self._covered.get(key) != value}
 
     def _rest(self) -> list[tuple[str, list[Message]]]:

@@ -26,7 +26,7 @@ from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.opening import LONGEST_S, RETRY_S, opened
 from tapeflow.bus.client import module, raised
 from tapeflow.bus.dead import LARGEST_LETTER, DeadLetters
-from tapeflow.bus.follower import Partition, Record, bounds, consumer
+from tapeflow.bus.follower import Partition, Record, bounds, consumer, is_before_all, passed_over
 from tapeflow.bus.topics import TopicSpec, ensure
 from tapeflow.domain.errors import BusError, OwnerError, StoreError
 from tapeflow.domain.time import parse_span
@@ -160,8 +160,8 @@ class Sink:
         except OwnerError as error:
             self._say(f"{error}; looking again where to go on")
             return False
-        for (topic, number), (at, first) in gone.items():
-            self._say(f"{topic} {number} begins at {first}: rows from {at} on were deleted before they came here")
+        for place, (at, first) in gone.items():
+            self._say(passed_over(place, at, first))
         return True
 
     def _revoked(self, _: Any, __: Sequence[Any]) -> None:
@@ -219,7 +219,7 @@ class Sink:
 
     def _records(self, messages: list[Any]) -> list[Record]:
         """What is to be written of messages: not what was given again after a change of partitions."""
-        if any(_is_before_all(one.error()) for one in messages):
+        if any(is_before_all(one.error()) for one in messages):
             self._again()
             return []
         found = []
@@ -348,13 +348,21 @@ class Sink:
             files.replace(path, msgspec.json.encode(self.status()), sync=False)
 
     def _retain(self) -> None:
-        """Drop what has been replaced long ago, and what ``[store] keep`` says, now and then, between two batches."""
+        """Drop what has been replaced long ago, and what ``[store] keep`` says, now and then, between two batches.
+
+        Of very much a part is dropped after each batch.
+        """
         if time.monotonic() - self._retained_at < RETAIN_S:
             return
         self._retained_at, now = time.monotonic(), time.time_ns() // 1000
         keep = self._settings.store.keep.items()
         ages = {name: now - parse_span(span) for name, span in keep if name in self._kinds}
-        self._pool.submit(self._retrying, lambda: self._store.retain(ages))  # after what is being written
+        self._pool.submit(self._drop, ages)  # after what is being written
+
+    def _drop(self, ages: dict[str, int]) -> None:
+        _, is_more = self._retrying(lambda: self._store.drop(ages))
+        if is_more:
+            self._retained_at = -math.inf
 
     def _in_turn(self, work: Callable[[], Any]) -> Any:
         """What the work gives, as often as it takes; after all else that uses the connection which writes."""
@@ -396,11 +404,6 @@ class Sink:
 
 class _Stopped(Exception):
     """The sink is to end, and what it is at cannot be done."""
-
-
-def _is_before_all(error: Any) -> bool:
-    """Whether an error says that what was to be read next has been deleted, or never was."""
-    return error is not None and error.code() == module().KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 
 
 def _object(row: Any) -> dict[str, Any]:

@@ -87,23 +87,42 @@ def bounds(asked: Any, place: Partition) -> tuple[int, int]:
             return int(first), int(last)
 
 
+def is_before_all(error: Any) -> bool:
+    """Whether an error says that what was to be read next has been deleted, or never was."""
+    return error is not None and error.code() == module().KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
+
+
+def passed_over(place: Partition, at: int, first: int) -> str:
+    """Says that rows were deleted by age before they were read."""
+    return f"{place[0]} {place[1]} begins at {first}: rows from {at} on were deleted before they came here"
+
+
 class Follower:
-    """Reads given partitions from given offsets on, without a group. Not for two threads at once."""
+    """Reads given partitions from given offsets on, without a group. Not for two threads at once.
+
+    Where what it was to read next has been deleted by age it goes on with what is there; `passed` tells.
+    """
 
     def __init__(self, bus: Bus, starts: Mapping[Partition, int]) -> None:
         """``starts`` may hold -1 for the end and -2 for the beginning of a partition."""
-        kafka = module()
         self._bus = bus
         self._consumer = consumer(bus, "tapeflow-follower")
         self._ended: set[Partition] = set()
         self._failed: TapeflowError | None = None
         self._partitions = set(starts)
+        self._is_cut = False
         #: The offset after the last record given, by partition.
         self.positions: dict[Partition, int] = {}
+        #: Where it was to go on and where it does, of each partition of which something had been deleted meanwhile.
+        self.passed: dict[Partition, tuple[int, int]] = {}
+        self._assign(starts)
+
+    def _assign(self, starts: Mapping[Partition, int]) -> None:
+        kafka = module()
         try:
             self._consumer.assign([kafka.TopicPartition(*place, self._from(place, at)) for place, at in starts.items()])
         except kafka.KafkaException as error:
-            raise raised(f"cannot read from Kafka at {bus.servers}", error) from error
+            raise raised(f"cannot read from Kafka at {self._bus.servers}", error) from error
 
     def _from(self, place: Partition, at: int) -> int:
         """An offset that is there: what was deleted by age is passed over."""
@@ -127,6 +146,8 @@ class Follower:
 
     def _read(self, most: int, wait_s: float) -> list[Record]:
         kafka = module()
+        if self._is_cut:
+            self._pass_over()
         found = []
         for message in self._consumer.consume(most, wait_s):
             error = message.error()
@@ -139,9 +160,20 @@ class Follower:
             elif error.code() == kafka.KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's own name
                 self._ended.add(place)
                 self.positions[place] = max(self.positions.get(place, 0), message.offset())
+            elif is_before_all(error):
+                self._is_cut = True
             elif not error.retriable() and error.code() != kafka.KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
                 self._failed = raised("cannot read from Kafka", kafka.KafkaException(error))
         return found
+
+    def _pass_over(self) -> None:
+        """Go on with what is there; what has been fetched and not yet given comes again."""
+        before = dict(self.positions)
+        self._assign(before)
+        self._is_cut = False
+        self.passed |= {
+            place: (at, self.positions[place]) for place, at in before.items() if at != self.positions[place]
+        }
 
     @property
     def is_at_end(self) -> bool:

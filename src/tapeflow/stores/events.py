@@ -23,6 +23,9 @@ Lines = tuple[list[str], list[bytes]]
 #: So many bytes of a quarantined frame at most: an answer may have 64 MiB, a message may not. The tape has it all.
 LONGEST_FRAME = 64 << 10
 
+#: The same of the coverage of one stream: some 30,000 rows. What a symbol may have in memory is eight times as much.
+LONGEST_COVERAGE = 8 << 20
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -56,6 +59,34 @@ def _cut(row: dict[str, Any]) -> dict[str, Any]:
         return row
     whole = {"frame_size": len(frame), "frame_sha256": hashlib.sha256(frame).hexdigest()}
     return {**row, **whole, "frame": frame[:LONGEST_FRAME]}
+
+
+def covered(rows: Sequence[dict[str, Any]]) -> bytes:
+    """All rows of one stream as one message; where they do not fit, the oldest are one row that says so."""
+    whole = _encode({"data": rows})
+    if len(whole) <= LONGEST_COVERAGE:
+        return whole
+    ordered = sorted(rows, key=lambda row: (row["ts_start"], row["ts_end"]))
+    sizes = np.cumsum([len(_encode(row)) + 1 for row in reversed(ordered)])
+    kept = int(np.searchsorted(sizes, LONGEST_COVERAGE - _ROOM, "right"))
+    return _encode({"data": [_summed_up(ordered[: len(ordered) - kept]), *ordered[len(ordered) - kept :]]})
+
+
+#: For one row, and what stands around all.
+_ROOM = 4096
+
+
+def _summed_up(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    ids = [int(row[name]) for row in rows for name in ("first_id", "last_id") if row[name] is not None]
+    first, last = (str(min(ids)), str(max(ids))) if ids else (None, None)
+    return {
+        **rows[0],
+        "ts_end": max(row["ts_end"] for row in rows),
+        "state": "unknown",
+        "reason": "too_many_holes",
+        "first_id": first,
+        "last_id": last,
+    }
 
 
 def _trades(results: Results) -> Lines:

@@ -59,23 +59,43 @@ def test_a_run_without_a_bus_cannot_be_submitted(tmp_path: Path) -> None:
         flink_spec(load_run(tmp_path / "run.toml"))
 
 
-def test_our_names_of_the_clients_properties_become_javas() -> None:
+def test_our_names_of_the_clients_properties_become_javas(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("a certificate")
     ours = {
-        "security.protocol": "SASL_SSL",
+        "security.protocol": "sasl_ssl",
         "sasl.mechanisms": "PLAIN",
         "sasl.username": "me",
         "sasl.password": 'a"b\\c',
-        "ssl.ca.location": "ca.pem",
+        "ssl.ca.location": str(tmp_path / "ca.pem"),
+        "ssl.endpoint.identification.algorithm": "none",
+        "client.id": "mine",
     }
     assert java_client(ours) == {
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "PLAIN",
-        "sasl.jaas.config": "org.apache.kafka.common.security.plain.PlainLoginModule required "
-        'username="me" password="a\\"b\\\\c";',
+        "sasl.jaas.config": "org.apache.flink.kafka.shaded.org.apache.kafka.common.security.plain.PlainLoginModule "
+        'required username="me" password="a\\"b\\\\c";',
         "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": "ca.pem",
+        "ssl.truststore.certificates": "a certificate",
+        "ssl.endpoint.identification.algorithm": "",
+        "client.id": "mine",
     }
     scram = java_client({"sasl.mechanisms": "SCRAM-SHA-512", "sasl.username": "u", "sasl.password": "p"})
     assert "scram.ScramLoginModule" in scram["sasl.jaas.config"]
-    with pytest.raises(SettingsError, match="one file"):
-        java_client({"ssl.key.location": "k.pem"})
+    assert java_client({"ssl.ca.location": "probe", "ssl.keystore.location": "k.p12"}) == {
+        "ssl.keystore.location": "k.p12", "ssl.keystore.type": "PKCS12"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ({"ssl.key.location": "k.pem"}, "one PKCS#12 file"),
+        ({"ssl.ca.location": "nowhere.pem"}, "expected a file of PEM, got nowhere.pem"),
+        ({"sasl.mechanisms": "GSSAPI", "sasl.username": "u"}, "expected PLAIN or SCRAM-SHA-256"),
+        ({"enable.ssl.certificate.verification": "false"}, "always verifies"),
+    ],
+)
+def test_what_flinks_client_cannot_be_told_is_refused(client: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        java_client(client)

@@ -13,13 +13,18 @@ from tapeflow.stores.pages import time_term
 from tapeflow.stores.schema import revised_name, table_name
 
 #: The form of the tables; see `MIGRATIONS`.
-VERSION = 2
+VERSION = 3
 
 #: What turns tables of the version before into those of this version; what lacks then is made by `create_tables`.
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     # In version 1 indexes were on one column of the time where two stand in for each other.
     2: tuple(f'DROP INDEX IF EXISTS "{table}_time"' for table in ("quotes", "quotes_latest", "book", "tickers")),
+    # In version 2 rows of all symbols together were found by no index.
+    3: (),
 }
+
+#: Channels that are asked for without a symbol, too.
+OF_ALL_SYMBOLS = ("late", "quarantine")
 
 #: Rows of a channel without a key are the same if these are.
 CONTENT = {
@@ -80,6 +85,8 @@ def create_tables(channel: Channel, price_scale: int, size_scale: int) -> list[s
     ]
     if has_time_index(channel):
         made.append(f'CREATE INDEX IF NOT EXISTS "{table}_time" ON "{table}" (symbol, ({time_term(channel)}))')
+    if channel.name in OF_ALL_SYMBOLS:
+        made.append(f'CREATE INDEX IF NOT EXISTS "{table}_all_time" ON "{table}" (({time_term(channel)}))')
     if channel.name in REVISED:
         revised = revised_name(channel.name)
         made.append(f'CREATE TABLE IF NOT EXISTS "{revised}" ({columns})')
@@ -97,20 +104,21 @@ def has_time_index(channel: Channel) -> bool:
     return channel.name != "candles"
 
 
-def dropped(channel: Channel, before: str) -> str:
-    """The statement that deletes rows of before a time, itself SQL.
+def dropped(channel: Channel, before: str, most: int) -> str:
+    """The statement that deletes so many rows of before a time, itself SQL.
 
     An index that begins with the symbol is of use only where symbols are named: they are looked up in it, one by one.
     """
     table = f'"{table_name(channel.name)}"'
-    delete = f"DELETE FROM {table} WHERE {time_term(channel)} < {before}"
+    old = f"SELECT ctid FROM {table} WHERE {time_term(channel)} < {before}"
     if "symbol" not in channel.key or not has_time_index(channel):
-        return delete
+        return f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({old} LIMIT {most}))"
     least = f"SELECT min(symbol) FROM {table}"
     return (
         f"WITH RECURSIVE known(symbol) AS ({least} UNION ALL "
         f"SELECT ({least} t WHERE t.symbol > known.symbol) FROM known WHERE known.symbol IS NOT NULL) "
-        f"{delete} AND symbol = ANY (ARRAY(SELECT symbol FROM known))"
+        f"DELETE FROM {table} WHERE ctid = ANY (ARRAY("
+        f"{old} AND symbol = ANY (ARRAY(SELECT symbol FROM known)) LIMIT {most}))"
     )
 
 

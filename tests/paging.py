@@ -53,8 +53,8 @@ class Demo:
             return json.load(answer)
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
+def until(is_so: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
+    end = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < end, "not in time"
         time.sleep(0.25)
@@ -66,7 +66,10 @@ class Shown:
     def __init__(self, page: Any) -> None:
         self.page = page
         self.errors: list[str] = []
+        #: What it asked for and was not given.
+        self.refused: set[str] = set()
         page.add_init_script(_WATCH_CSP)
+        page.on("response", lambda one: self.refused.add(f"{one.status} {one.url}") if one.status >= 400 else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._hear)
 

@@ -1,15 +1,15 @@
-"""R1 as a user starts it, and how long a frame takes to a client of its stream.
+"""R1 as a user starts it, and how long a frame takes to its page in Chromium.
 
-    PYTHONPATH=tests python -m cluster.r1 [--guarantee at_least_once] [--seconds 30]
+    PYTHONPATH=tests python -m cluster.r1 [--guarantee exactly_once | at_least_once | both] [--seconds 30]
 
-The latency of a row of the moving average is the time from the receipt of the newest frame in it to its arrival by
-WebSocket. `recipe run` knows exactly once only; for the other guarantee its parts are started one by one here.
+The latency of a row of the moving average is the time from the receipt of the newest frame in it to its arrival at the
+page's WebSocket, and to the end of the frame that shows it. `recipe run` knows exactly once only; for the other
+guarantee another job takes the place of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
 import os
@@ -25,10 +25,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import aiohttp
+import psutil
 
+from paging import CHROMIUM, Shown
 from servers import CACHE
 from tapeflow.stack.plan import is_running
 from tapeflow.stack.service import Place
@@ -36,17 +37,24 @@ from tapeflow.stack.stack import Stack
 
 KLINES, MEANS = "crypto_kline_data", "crypto_data_aggregated"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+GUARANTEES = ("exactly_once", "at_least_once")
 WINDOW_US, SLIDE_US = 3_000_000, 500_000
 #: From nothing to a page, on a loaded machine.
 START_S, STOP_S = 400.0, 180.0
 
 Row = dict[str, Any]
+#: Symbol, start of a window, how many values are in it.
+Key = tuple[str, int, int]
+
+
+#: Which servers are used as they are, where the environment names them.
+NAMED = ("TAPEFLOW_KAFKA", "TAPEFLOW_FLINK", "TAPEFLOW_POSTGRES", "TAPEFLOW_POSTGRES_READER")
 
 
 class Recipe:
-    """``tapeflow recipe run r1 --no-browser`` in a folder, as a process."""
+    """``tapeflow recipe run r1 --no-browser`` in a folder, as a process; ``servers`` are used as they are."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **servers: str) -> None:
         self.folder = folder / "r1"
         self.said = folder / "said"
         with socket.socket() as probe:
@@ -54,16 +62,20 @@ class Recipe:
             self._port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{self._port}"
         self.process: subprocess.Popen[bytes] | None = None
+        self.environment = {name: value for name, value in os.environ.items() if name not in NAMED} | servers
+        self.environment["RECIPE_OF"] = str(self.folder)  # whoever descends from it is known by that
+
+    @property
+    def command(self) -> list[str]:
+        command = [sys.executable, "-m", "tapeflow", "recipe", "run", "r1", "--no-browser", "--port", str(self._port)]
+        return [*command, "--data", str(self.folder), "--cache", str(CACHE)]
 
     def start(self) -> None:
         """Start it, wait for the address of the page."""
-        command = [sys.executable, "-m", "tapeflow", "recipe", "run", "r1", "--no-browser", "--port", str(self._port)]
-        named = ("TAPEFLOW_KAFKA", "TAPEFLOW_FLINK", "TAPEFLOW_POSTGRES")
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
-                [*command, "--data", str(self.folder), "--cache", str(CACHE)], stdout=subprocess.PIPE, stderr=said,
-                env={name: value for name, value in os.environ.items() if name not in named}, start_new_session=True,
-            )  # fmt: skip
+                self.command, stdout=subprocess.PIPE, stderr=said, env=self.environment, start_new_session=True
+            )
         patience = threading.Timer(START_S, self.process.kill)
         patience.start()
         assert self.process.stdout is not None
@@ -79,22 +91,36 @@ class Recipe:
     def stack(self) -> Stack:
         return Stack(Place(self.folder / "stack", CACHE))
 
-    def stop(self) -> int:
-        """Ctrl-C."""
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Ctrl-C, or another signal."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(number)
         return self.process.wait(STOP_S)
 
-    def processes(self) -> list[str]:
+    def running(self) -> dict[int, str]:
         """What would be left behind: what names the folder, and what is of the session."""
         assert self.process is not None
-        found, folder = [], str(self.folder).encode()
+        found, folder = {}, str(self.folder).encode()
         for path in Path("/proc").iterdir():
             if path.name.isdigit() and int(path.name) not in (os.getpid(), self.process.pid):
                 with contextlib.suppress(OSError):
                     command, own = (path / "cmdline").read_bytes(), (path / "environ").read_bytes()
                     if folder in command + own or os.getsid(int(path.name)) == self.process.pid:
-                        found.append(command.replace(b"\0", b" ").decode("utf-8", "replace")[:200])
+                        found[int(path.name)] = command.replace(b"\0", b" ").decode("utf-8", "replace")[:200]
+        return found
+
+    def processes(self) -> list[str]:
+        """The same as commands."""
+        return list(self.running().values())
+
+    def ports(self) -> set[int]:
+        """Where it, and what it has started, listens."""
+        assert self.process is not None
+        found = set()
+        for pid in (self.process.pid, *self.running()):
+            with contextlib.suppress(psutil.Error):
+                connections = psutil.Process(pid).net_connections("inet")
+                found |= {one.laddr.port for one in connections if one.status == psutil.CONN_LISTEN}
         return found
 
     def end(self) -> None:
@@ -106,8 +132,8 @@ class Recipe:
                 except subprocess.TimeoutExpired:
                     self.process.kill()
                     self.process.wait()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
+            if self.process.stdout is not None:
+                self.process.stdout.close()
         if any(map(is_running, self.stack.servers())):
             self.stack.down(lambda _: None)
 
@@ -144,25 +170,74 @@ def closed(rows: Sequence[Row]) -> dict[tuple[str, int], tuple[float, int]]:
 # -- latency ---------------------------------------------------------------------------------------------------
 
 
-async def arrivals(address: str, seconds: float) -> dict[tuple[str, int, int], int]:
+#: When each row of a forming mean came to the page, and when a picture with it was on screen; hooked in from outside.
+_WATCH = """
+(() => {
+  window.__means = [];
+  let waiting = [];
+  const Plain = window.WebSocket;
+  window.WebSocket = class extends Plain {
+    constructor(...given) {
+      super(...given);
+      this.addEventListener("message", (event) => {
+        const came = Date.now(), message = JSON.parse(event.data);
+        if (message.type !== "update" || message.channel !== "moving_average.forming") return;
+        waiting.push(...message.data.map((row) => [row.symbol, row.ts_start, row.count, came]));
+      });
+    }
+  };
+  const painted = (done) => requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = done;
+    channel.port2.postMessage(0);
+  });
+  const plain = CanvasRenderingContext2D.prototype.clearRect;
+  CanvasRenderingContext2D.prototype.clearRect = function (...given) {
+    plain.apply(this, given);
+    if (this.canvas.id !== "mean-canvas" || !waiting.length) return;
+    const drawn = waiting;
+    waiting = [];
+    painted(() => window.__means.push(...drawn.map((row) => [...row, Date.now()])));
+  };
+})();
+"""
+
+
+class Arrivals(NamedTuple):
     """When each (symbol, start, count) of a forming window came first, in microseconds."""
-    found: dict[tuple[str, int, int], int] = {}
-    params = {"channel": "moving_average.forming", "symbols": list(SYMBOLS)}
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"{address}/v1/stream") as ws:
-        await ws.send_json({"method": "subscribe", "params": params, "req_id": 1})
-        end = time.monotonic() + seconds
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while time.monotonic() < end:
-                    message = await ws.receive_json()
-                    now = time.time_ns() // 1000
-                    if message["type"] == "update":
-                        for row in message["data"]:
-                            found.setdefault((row["symbol"], row["ts_start"], row["count"]), now)
+
+    socket: dict[Key, int]
+    drawn: dict[Key, int]
+
+
+@contextlib.contextmanager
+def browsed(address: str) -> Iterator[Shown]:
+    """The page of a run in Chromium, watched."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - not on every machine
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        shown = Shown(browser.new_page(viewport={"width": 1440, "height": 900}))
+        shown.page.set_default_timeout(120_000)
+        shown.page.add_init_script(_WATCH)
+        shown.page.goto(f"{address}/#symbol={SYMBOLS[0]}&interval=1s")
+        shown.live()
+        yield shown
+        browser.close()
+
+
+def arrivals(shown: Shown, seconds: float) -> Arrivals:
+    """What comes to a page in some seconds."""
+    shown.page.evaluate("window.__means.splice(0)")
+    shown.page.wait_for_timeout(seconds * 1000)
+    found = Arrivals({}, {})
+    for symbol, start, count, came, drawn in shown.page.evaluate("window.__means"):
+        found.socket.setdefault((symbol, start, count), came * 1000)
+        found.drawn.setdefault((symbol, start, count), drawn * 1000)
     return found
 
 
-def latencies(arrived: dict[tuple[str, int, int], int], pushes: Sequence[Row]) -> list[float]:
+def latencies(arrived: dict[Key, int], pushes: Sequence[Row]) -> list[float]:
     """Milliseconds from the receipt of the newest push in a row to the row's arrival, sorted.
 
     Not of rows that were there before the first came: a client is given the open windows as they stand.
@@ -180,13 +255,13 @@ def latencies(arrived: dict[tuple[str, int, int], int], pushes: Sequence[Row]) -
     )
 
 
-def in_words(guarantee: str, found: Sequence[float]) -> str:
-    """Percentiles."""
-    if not found:
-        return f"{guarantee}: no row"
-    at = {part: found[min(len(found) - 1, int(len(found) * part / 100))] for part in (50, 90, 99)}
-    told = ", ".join(f"p{part} {ms:.0f} ms" for part, ms in at.items())
-    return f"frame to client, {guarantee}: {told}, worst {found[-1]:.0f} ms, of {len(found)} rows"
+def in_words(guarantee: str, arrived: Arrivals, pushes: Sequence[Row]) -> Iterator[str]:
+    """Percentiles, a line for each place that rows come to."""
+    for place, times in (("the page's socket", arrived.socket), ("the picture on screen", arrived.drawn)):
+        found = latencies(times, pushes)
+        at = {part: found[min(len(found) - 1, int(len(found) * part / 100))] for part in (50, 90, 99) if found}
+        told = ", ".join(f"p{part} {ms:.0f} ms" for part, ms in at.items())
+        yield f"frame to {place}, {guarantee}: {told}, worst {max(found, default=0):.0f} ms, of {len(found)} rows"
 
 
 @contextlib.contextmanager
@@ -204,7 +279,7 @@ def main() -> None:
     from cluster.cluster import rows  # noqa: PLC0415 - only the command needs it here
 
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--guarantee", default="exactly_once", choices=("exactly_once", "at_least_once"))
+    options.add_argument("--guarantee", default="both", choices=(*GUARANTEES, "both"))
     options.add_argument("--seconds", type=float, default=30.0)
     chosen = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended
@@ -212,10 +287,12 @@ def main() -> None:
         recipe = Recipe(made)
         try:
             recipe.start()
-            if chosen.guarantee != "exactly_once":
-                change(recipe, chosen.guarantee)
-            found = asyncio.run(arrivals(recipe.address, chosen.seconds))
-            print(in_words(chosen.guarantee, latencies(found, rows(recipe.bootstrap, KLINES))), flush=True)
+            for guarantee in GUARANTEES if chosen.guarantee == "both" else (chosen.guarantee,):
+                if guarantee != "exactly_once":
+                    change(recipe, guarantee)
+                with browsed(recipe.address) as shown:
+                    found = arrivals(shown, chosen.seconds)
+                print(*in_words(guarantee, found, rows(recipe.bootstrap, KLINES)), sep="\n", flush=True)
         finally:
             recipe.end()
         print(f"left: {recipe.processes()}")
@@ -234,7 +311,7 @@ def change(recipe: Recipe, guarantee: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     print(json.dumps({"job": done.stdout.strip()}), flush=True)
-    time.sleep(10)  # it has read what the topic holds
+    time.sleep(5)  # it has read what the topic holds
 
 
 if __name__ == "__main__":

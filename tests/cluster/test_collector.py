@@ -7,11 +7,12 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from cluster.cluster import Role, fresh_prefix, rows, settings, wrong_trades
 from live.running import Venue
@@ -20,10 +21,13 @@ from servers import Servers
 from tapeflow.app import opening
 from tapeflow.app.opening import patiently
 from tapeflow.app.published import event_topics
+from tapeflow.app.requests import request_topics
+from tapeflow.app.sink import sink_topics
 from tapeflow.bus import publisher
 from tapeflow.bus.client import Bus
 from tapeflow.bus.owners import owners
 from tapeflow.bus.publisher import Publisher
+from tapeflow.bus.topics import SEGMENT_BYTES, SEGMENT_MS, ensure
 from tapeflow.domain.errors import BusError, OwnerError
 from tapeflow.settings import BusSettings
 
@@ -66,6 +70,27 @@ def test_kills_lose_and_double_nothing(tmp_path: Path, venue: Venue, servers: Se
         assert len(instants) == len(set(instants)) > 3, "an instant is said once, over all lives"
         candles = [row["candle"] for row in others if "candle" in row]
         wrong_candles(venue, symbol, candles)
+
+
+def test_topics_of_state_stay_small(servers: Servers) -> None:
+    """What is replaced goes soon: an upsert topic is read whole at each start, and Kafka's own segment is of a week."""
+    own, bus = BusSettings(bootstrap=servers.kafka(), prefix=fresh_prefix(), partitions=2), Bus(servers.kafka())
+    ensure(bus, [*event_topics(own), *sink_topics(own, ("trades", "coverage")), *request_topics(own)])
+    small = {"cleanup.policy": "compact", "segment.bytes": str(SEGMENT_BYTES), "segment.ms": str(SEGMENT_MS)}
+    upserts = [own.topic(name) for name in ("collectors", "owners", "status", "symbols", "coverage", "dead_letters")]
+    for name, found in configs(bus, upserts).items():
+        assert {key: found[key] for key in small} == small, name
+    events = configs(bus, [own.topic(name) for name in ("trades", "klines", "requests")])
+    for name, found in events.items():
+        assert found["cleanup.policy"] == "delete", name
+        assert int(found["segment.ms"]) > SEGMENT_MS, f"{name}: a file for every ten minutes of a week is many"
+
+
+def configs(bus: Bus, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """How the broker keeps topics."""
+    admin = AdminClient(bus.properties())
+    asked = admin.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics])
+    return {one.name: {key: entry.value for key, entry in done.result(30).items()} for one, done in asked.items()}
 
 
 def test_a_changed_flow_goes_on_where_the_last_one_ended(tmp_path: Path, venue: Venue, servers: Servers) -> None:

@@ -6,15 +6,30 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import aiohttp
 import pytest
 
 from cluster.cluster import rows
-from cluster.r1 import KLINES, MEANS, SYMBOLS, Recipe, arrivals, closed, folder, in_words, latencies, means_of
-from paging import CHROMIUM, Shown, until
+from cluster.r1 import (
+    KLINES,
+    MEANS,
+    SYMBOLS,
+    Arrivals,
+    Recipe,
+    Row,
+    arrivals,
+    browsed,
+    change,
+    closed,
+    folder,
+    in_words,
+    latencies,
+    means_of,
+)
+from paging import CHROMIUM, until
 from serving import Client
 from tapeflow.stack import machine
 
@@ -56,9 +71,8 @@ def recipe() -> Iterator[Recipe]:
 
 def test_r1_from_frame_to_page(recipe: Recipe) -> None:
     until(lambda: len(closed(rows(recipe.bootstrap, MEANS))) > 20 * len(SYMBOLS))
-    _show(recipe)
+    arrived = _show(recipe)
     _form(recipe.address)
-    arrived = asyncio.run(arrivals(recipe.address, 20))
     pushes = rows(recipe.bootstrap, KLINES)
     expected = means_of(pushes)
     assert len(expected) > 20 * len(SYMBOLS)
@@ -69,11 +83,20 @@ def test_r1_from_frame_to_page(recipe: Recipe) -> None:
 
     until(lambda: not differing() or bool(closed(rows(recipe.bootstrap, MEANS)).keys() >= expected.keys()))
     assert differing() == []
-    found = latencies(arrived, pushes)
-    assert found, "forming rows come, and what is in them is in the topic"
-    print(f"\n{len(expected)} means compared; {in_words('exactly_once', found)}")
+    print(f"\n{len(expected)} means compared", *_told_of("exactly_once", arrived, pushes), sep="\n")
+    change(recipe, "at_least_once")
+    with browsed(recipe.address) as shown:
+        arrived = arrivals(shown, 15)
+    print(*_told_of("at_least_once", arrived, rows(recipe.bootstrap, KLINES)), sep="\n")
     assert recipe.stop() == 0, recipe.said.read_text()
     assert recipe.processes() == []
+
+
+def _told_of(guarantee: str, arrived: Arrivals, pushes: Sequence[Row]) -> list[str]:
+    """The latency in words; what was drawn is in the topic, and came before it was drawn."""
+    assert latencies(arrived.drawn, pushes), "forming rows come, and what is in them is in the topic"
+    assert all(arrived.socket[key] <= drawn for key, drawn in arrived.drawn.items())
+    return list(in_words(guarantee, arrived, pushes))
 
 
 STEPS = ("sma_20", "ema_20", "rsi_14")
@@ -116,18 +139,10 @@ async def _told(address: str, seconds: float) -> tuple[dict[Key, Any], dict[Key,
     return forming, closed
 
 
-def _show(recipe: Recipe) -> None:
-    """The page, in Chromium: the mean moves, its trend is drawn."""
+def _show(recipe: Recipe) -> Arrivals:
+    """The page, in Chromium: the mean moves, its trend is drawn; when its rows came."""
     assert CHROMIUM is not None, "no Chromium: apt-get install chromium, or name one in CHROMIUM"
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        shown = Shown(browser.new_page(viewport={"width": 1440, "height": 900}))
-        shown.page.set_default_timeout(120_000)
-        refused: set[str] = set()
-        shown.page.on("response", lambda one: refused.add(f"{one.status} {one.url}") if one.status >= 400 else None)
-        shown.page.goto(f"{recipe.address}/#symbol={SYMBOLS[0]}&interval=1s")
-        shown.live()
+    with browsed(recipe.address) as shown:
         seen: set[str] = set()
 
         def changes() -> bool:
@@ -137,7 +152,8 @@ def _show(recipe: Recipe) -> None:
         until(changes)
         assert shown.text("#mean-window") == "3 s every 0.5 s"
         until(lambda: shown.page.evaluate(_TREND) > 20)
-        print("\nrefused to the page:", *sorted(refused), sep="\n  ")  # a gateway has no alerts
+        found = arrivals(shown, 20)
+        print("\nrefused to the page:", *sorted(shown.refused), sep="\n  ")  # a gateway has no alerts
         assert [text for text in shown.errors if "Failed to load resource" not in text] == []
         assert shown.violations() == []
-        browser.close()
+    return found

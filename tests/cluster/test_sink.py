@@ -219,25 +219,74 @@ def test_a_text_too_long_for_its_index_is_a_dead_letter(cluster: Cluster) -> Non
 
 
 def test_a_dead_letter_that_is_not_there_is_no_silent_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    config = tmp_path / "run.toml"
-    own = cluster.bus_settings
-    config.write_text(f'symbols = ["X"]\n[bus]\nbootstrap = "{own.bootstrap}"\nprefix = "{own.prefix}"\n')
     cluster.send("trades", b"no json")
     cluster.start()
     dead = cluster.topic("dead_letters")
     cluster.until(lambda: len(list(letters(cluster.bus, dead))) == 1)
     known = next(letters(cluster.bus, dead)).name
-
-    def back(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "tapeflow", "dead", "back", str(config), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    unknown = back("trades:7:7", known)
+    unknown = _dead(cluster, tmp_path, "back", "trades:7:7", known)
     assert unknown.returncode == 2
     assert "no dead letter trades:7:7" in unknown.stderr
     assert len(list(letters(cluster.bus, dead))) == 1
-    assert back(known, "--drop").stderr == "1 dead letters were dropped\n"
+    assert _dead(cluster, tmp_path, "back", known, "--drop").stderr == "1 dead letters were dropped\n"
     assert list(letters(cluster.bus, dead)) == []
+
+
+def test_a_dead_letter_that_has_become_good_is_written_once_and_gone(cluster: Cluster, tmp_path: Path) -> None:
+    """Of events, of windows and of a channel without a key: what the tables refuse at first, and then take."""
+    frame = {"venue": "binance", "symbol": "X", "ts_recv": US, "connection": "c", "reason": "odd", "frame": "YWI="}
+    refused = {
+        "trades": "price < 100",
+        "candles": "volume < 100",
+        "quarantine": "reason <> 'odd'",
+    }
+    cluster.send("trades", trade(0))
+    cluster.send("candles", candle(0))
+    cluster.start()
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles, trades")) == 1)
+    for table, rule in refused.items():
+        _change(cluster, f"ALTER TABLE {table} ADD CONSTRAINT odd_{table} CHECK ({rule})")
+    # Alone in a batch, and among so many that they are read as columns.
+    cluster.send("trades", trade(1, price="150"))
+    cluster.send("trades", *[trade(n, price="150" if n == 40 else "1.5") for n in range(2, 100)])
+    cluster.send("candles", candle(1) | {"volume": "200"}, candle(2))
+    cluster.send("quarantine", frame)
+    dead = cluster.topic("dead_letters")
+    cluster.until(lambda: len(list(letters(cluster.bus, dead))) == 4)
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 98)
+    assert {table for table in refused if f"odd_{table}" in _dead(cluster, tmp_path, "ls").stdout} == set(refused)
+    for table in refused:
+        _change(cluster, f"ALTER TABLE {table} DROP CONSTRAINT odd_{table}")
+    assert _dead(cluster, tmp_path, "back").stderr == "4 dead letters were put back\n"
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM trades")) == 100)
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles")) == 3)
+    cluster.until(lambda: len(cluster.rows("SELECT 1 FROM quarantine")) == 1)
+    assert _dead(cluster, tmp_path, "back").stderr == "0 dead letters were put back\n"
+    assert _dead(cluster, tmp_path, "ls").stderr == "0 dead letters\n"
+    cluster.send("trades", trade(100))  # behind whatever has been put back
+    cluster.send("quarantine", frame | {"reason": "last"})
+    cluster.until(lambda: ("100",) in cluster.rows("SELECT id FROM trades"))
+    cluster.until(lambda: ("last",) in cluster.rows("SELECT reason FROM quarantine"))
+    assert cluster.rows("SELECT count(*), count(DISTINCT id), max(seq), count(DISTINCT seq) FROM trades") == [
+        (101, 101, 101, 101)
+    ]
+    assert cluster.rows("SELECT volume, seq FROM candles ORDER BY ts_start") == [(3, 1), (200, 3), (3, 2)]
+    assert cluster.rows("SELECT reason, count(*) FROM quarantine GROUP BY 1 ORDER BY 1") == [("last", 1), ("odd", 1)]
+    assert not any("trying again" in text for text in cluster.said)
+
+
+def _change(cluster: Cluster, statement: str) -> None:
+    with psycopg.connect(cluster.url, options="-c search_path=tapeflow", autocommit=True) as db:
+        db.execute(statement)  # type: ignore[call-overload]
+
+
+def _dead(cluster: Cluster, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """``tapeflow dead`` as a user gives it."""
+    config, own = folder / "run.toml", cluster.bus_settings
+    config.write_text(f'symbols = ["X"]\n[bus]\nbootstrap = "{own.bootstrap}"\nprefix = "{own.prefix}"\n')
+    command, rest = words[0], words[1:]
+    whole = [sys.executable, "-m", "tapeflow", "dead", command, str(config), *rest]
+    return subprocess.run(whole, capture_output=True, text=True, check=False)
 
 
 def test_two_sinks_share_the_work_and_one_takes_over(cluster: Cluster) -> None:

@@ -58,8 +58,8 @@ function askKey(): Promise<void> {
 
 async function begin(): Promise<void> {
   const view = views.read();
-  // The answer is on its way while it is asked what there is; what is not there is asked for in vain.
-  api.candlesAhead(newest({ symbol: view.symbol || USUAL.symbol, interval: view.interval || USUAL.interval }));
+  // The answer is on its way while it is asked what there is. A view that names nothing waits until that is known.
+  if (view.symbol && view.interval) api.candlesAhead(newest({ symbol: view.symbol, interval: view.interval }));
   let colours = views.dress(view.theme);
   const [about, rows, kinds] = await first();
   placeVenue(about.timezone ?? "UTC");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 
@@ -67,7 +68,7 @@ def level_of(text: str) -> Level:
 
 def setup(format: Format = "text", level: Level = "info", file: TextIO | None = None) -> None:
     """Have everything said from now on in this form, to standard error; libraries' warnings too."""
-    out = file or sys.stderr
+    out = cast("TextIO", _Lasting(file or sys.stderr))
     render = _as_json if format == "json" else _as_text
     structlog.configure(
         processors=[structlog.processors.add_log_level, structlog.processors.format_exc_info, _clean, render],
@@ -90,6 +91,24 @@ def setup(format: Format = "text", level: Level = "info", file: TextIO | None = 
     handler.addFilter(Sparing())
     least = max(logging.getLevelNamesMapping()[level.upper()], logging.WARNING)
     logging.basicConfig(handlers=[handler], level=least, force=True)
+
+
+class _Lasting:
+    """A file to say things to. Once nobody has it any more, as a terminal that was closed, what is said is lost.
+
+    What says it goes on all the same: a run whose terminal is closed still has to be ended in order.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._file.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._file.flush()
 
 
 class Sparing(logging.Filter):

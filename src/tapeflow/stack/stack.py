@@ -208,6 +208,8 @@ class Stack:
             servers = self.servers()
             living = [one for one in servers if is_running(one)]
             killed = self._stop(living, {one.name: one for one in servers})
+            for one in servers:  # of those that had been killed before, too: a worker may wait for its server for ever
+                processes.end_orphans(one.pid)
             for one in reversed(living):
                 say(f"{one.name}: " + ("killed, since it did not stop" if one.pid in killed else "stopped"))
             if wipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Iterator
 
@@ -96,6 +97,17 @@ def test_one_and_the_same_fault_does_not_fill_the_disk(monkeypatch: pytest.Monke
     now += 11
     log.error("a request of client %d failed", 1000)
     assert "client 1000 failed (and 995 more of these before)" in out.getvalue().splitlines()[-1]
+
+
+def test_a_terminal_that_is_closed_stops_nothing_that_is_said_to_it() -> None:
+    ours, theirs = os.openpty()
+    with io.TextIOWrapper(os.fdopen(theirs, "wb", buffering=0), write_through=True) as terminal:
+        setup(file=terminal)
+        os.close(ours)
+        say("all is well")
+        logging.getLogger("library").warning("or not")
+        with pytest.raises(OSError, match="Input/output error"):
+            os.write(theirs, b"nobody can")
 
 
 @pytest.mark.parametrize("format", ["text", "json"])

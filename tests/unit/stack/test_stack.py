@@ -274,3 +274,20 @@ def test_what_a_killed_server_has_left_is_ended(tmp_path: Path) -> None:
         time.sleep(0.01)
     assert not Path(f"/proc/{child}/stat").exists()
     assert not Path(f"/proc/{pid}").exists()  # nobody takes it for running: its number is forgotten
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["stopped", "killed before"])
+def test_what_servers_have_left_is_ended_with_the_stack(stack: Stack, sleeper: Sleeper, *, is_killed: bool) -> None:
+    sleeper.program = ("sh", "-c", "sleep 62 & wait")  # the shell ends alone
+    stack.up(Wanted(("sleeper",)), lambda _: None)
+    (server,) = stack.servers()
+    children, until = Path(f"/proc/{server.pid}/task/{server.pid}/children"), time.monotonic() + 10
+    while not children.read_text().split() and time.monotonic() < until:
+        time.sleep(0.01)
+    child = int(children.read_text().split()[0])
+    if is_killed:
+        os.kill(server.pid, signal.SIGKILL)
+    stack.down(lambda _: None)
+    while Path(f"/proc/{child}/stat").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{child}/stat").exists()

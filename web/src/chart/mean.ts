@@ -15,6 +15,8 @@ const STEPS_S = [10, 15, 30, 60, 120, 300, 600];
 const RIGHT = 74;
 /** A line that moves eight pixels in a second needs no more frames than these. */
 const DRAW_MS = 250;
+/** The windows that hold one value change within so long. */
+const SETTLE_MS = 20;
 
 interface Point {
   ts: number;
@@ -28,6 +30,8 @@ export class Mean {
   private places = 2;
   private width = 0;
   private height = 0;
+  /** When a row came last, by `performance.now()`. */
+  private came = 0;
   private readonly font = `11px ${getComputedStyle(document.body).fontFamily}`;
   private readonly canvas = at<HTMLCanvasElement>("mean-canvas");
 
@@ -56,6 +60,13 @@ export class Mean {
     }, DRAW_MS);
   }
 
+  /** What comes after a pause, with what comes along, is drawn at once: it waited less to come here than for a tick. */
+  private soon(): void {
+    const since = performance.now() - this.came;
+    this.came += since;
+    if (since > DRAW_MS && !document.hidden && !isCalm()) window.setTimeout(() => this.draw(), SETTLE_MS);
+  }
+
   /** Prices move by another tick than was known. */
   retick(tick: string): void {
     this.places = decimals(tick);
@@ -70,6 +81,7 @@ export class Mean {
     const rows = (found: MovingAverageRow[]): void => this.take(found);
     const forming = (found: MovingAverageRow[]): void => {
       this.forming = found;
+      this.soon();
     };
     this.leave = [
       this.stream.subscribe("moving_average", symbol, undefined, { rows, lost: () => void this.load(symbol), refused: () => (at("mean").hidden = true) }),

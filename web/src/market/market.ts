@@ -141,7 +141,7 @@ export class Market {
     this.leave = [
       this.stream.subscribe("quotes", symbol, undefined, { rows: quotes }),
       this.stream.subscribe("trades", symbol, undefined, { rows: trades, lost: () => void this.load(symbol) }),
-      this.stream.subscribe("book", symbol, undefined, { rows: books, refused: () => at("book").classList.add("absent") }),
+      this.stream.subscribe("book", symbol, undefined, { rows: books, refused: () => this.become(false) }),
     ];
     void this.load(symbol);
   }
@@ -176,9 +176,17 @@ export class Market {
     write(at("spread"), spread(bid, ask, this.tick, this.places));
   }
 
+  /** A run without books shows the spread of its quotes in the place of one, and nothing where it has none either. */
+  private become(hasBook: boolean): void {
+    if (at("book").classList.contains("absent") !== hasBook) return;
+    at("book").classList.toggle("absent", !hasBook);
+    write(at("book-name"), hasBook ? "Book" : "Spread");
+    at("book").ariaLabel = hasBook ? "Order book" : "Spread";
+  }
+
   private showBook(): void {
     if (!this.book) return;
-    if (at("book").classList.contains("absent")) at("book").classList.remove("absent");
+    this.become(true);
     const { bids, asks } = this.book;
     const multiple = MULTIPLES[this.multiple] ?? 1;
     const sell = group(asks, "ask", this.tick, this.places, multiple).slice(0, LEVELS);

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -300,13 +301,16 @@ def recordings() -> str:
     return os.environ.get("TAPEFLOW_RECORDINGS", str((ROOT / "../shared/data/wire").resolve()))
 
 
+def break_one(broken: Break) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        copy(Path(folder))
+        return is_noticed(broken, Path(folder))
+
+
 def main(wanted: list[str]) -> int:
     chosen = [b for b in BREAKS if not wanted or any(word in b.name for word in wanted)]
-    noticed = []
-    for broken in chosen:
-        with tempfile.TemporaryDirectory() as folder:
-            copy(Path(folder))
-            noticed.append(is_noticed(broken, Path(folder)))
+    with ThreadPoolExecutor(2) as pool:
+        noticed = list(pool.map(break_one, chosen))
     print("breaks noticed (passed) and not (failed):")
     print(f"{sum(noticed)} passed, {len(noticed) - sum(noticed)} failed")
     return 0 if all(noticed) else 1

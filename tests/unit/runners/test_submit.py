@@ -68,6 +68,23 @@ def test_why_no_state_was_found_is_said(tmp_path: Path) -> None:
     assert here.why_none().startswith(f"what is in {tmp_path}/job is of other windows")
 
 
+def test_a_folder_that_this_user_may_not_enter_cannot_be_seen(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    (closed / "state/checkpoints").mkdir(parents=True)
+    closed.chmod(0)
+    found = Places(f"{(closed / 'state/checkpoints').as_uri()}/job/f00", "")
+    was = os.geteuid()
+    try:
+        if was == 0:
+            os.seteuid(65534)  # root may enter every folder
+        assert found.is_hidden
+        assert found.newest() == ""
+        assert "cannot be seen from here" in found.why_none()
+    finally:
+        os.seteuid(was)
+        closed.chmod(0o700)
+
+
 class _Flink(BaseHTTPRequestHandler):
     answers: ClassVar[dict[str, tuple[int, object]]] = {}
 

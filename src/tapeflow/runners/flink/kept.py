@@ -7,6 +7,7 @@ machine can be looked into from here.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -66,6 +67,8 @@ def places(rest: Rest, name: str, fingerprint: str) -> Places:
 
 
 def _local(place: str) -> Path | None:
+    """The folder, if it is of this machine and this user may look into it."""
     parsed = urlparse(place)
     path = Path(unquote(parsed.path))
-    return path if place and parsed.scheme in ("", "file") and path.is_dir() else None
+    is_here = place and parsed.scheme in ("", "file") and os.access(path, os.R_OK | os.X_OK, effective_ids=True)
+    return path if is_here and path.is_dir() else None

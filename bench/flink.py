@@ -3,7 +3,7 @@
 One job at parallelism 1: candles of 1 s and the mean of 3 s every 0.5 s over 50 symbols, 1 % of the trades late.
 ``plain`` writes it with Flink's window functions (late trades are dropped, open and close go by arrival), ``corrected``
 with keyed aggregations (late trades correct their windows, open and close go by arrival), ``right`` the same with open
-and close by time and id, ``folds`` is our flow,
+and close by time and id, ``units`` with these by the coarser unit where times differ in it, ``folds`` is our flow,
 ``rocksdb`` is the same with its state on disk, ``steps`` has five indicators beside, ``default`` is the contract's
 default flow: nine intervals, their indicators, the mean. Kafka and Flink are those that TAPEFLOW_KAFKA and
 TAPEFLOW_FLINK name.
@@ -139,13 +139,13 @@ def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> 
 def main() -> None:
     reading = argparse.ArgumentParser()
     reading.add_argument("-n", type=int, default=2_500_000, help="trades for the first five; a tenth for the others")
-    reading.add_argument("--only", default="plain,corrected,right,folds,rocksdb,steps,default")
+    reading.add_argument("--only", default="plain,corrected,right,units,folds,rocksdb,steps,default")
     asked = reading.parse_args()
     bus, made = Bus(os.environ["TAPEFLOW_KAFKA"]), flows()
     client = Client(service.python(CACHE), service.connector(CACHE))
     wanted = asked.only.split(",")
     for names, marks, count in (
-        ({"plain", "corrected", "right", "folds", "rocksdb"}, "folds", asked.n),
+        ({"plain", "corrected", "right", "units", "folds", "rocksdb"}, "folds", asked.n),
         ({"steps", "default"}, "default", asked.n // 10),
     ):
         if not names & set(wanted):

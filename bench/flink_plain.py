@@ -1,8 +1,9 @@
-"""The job of bench/flink.py as one writes it in Flink SQL, in three ways.
+"""The job of bench/flink.py as one writes it in Flink SQL, in four ways.
 
 `plain`: window functions over event time, which give a row when a window ends and drop late trades; first and last
 value by arrival. `corrected`: keyed aggregations, whose rows form and are corrected by late trades, as ours are; first
 and last value by arrival still. `right`: the same with right opens and closes, the first and the last by time and id.
+`units`: the same where some times may be whole milliseconds: those of a window compare at the coarser unit then.
 
 Run by the Python of the Flink environment: ``python bench/flink_plain.py WAY REST_ADDRESS KAFKA TOPIC NAME JARS``.
 """
@@ -17,7 +18,7 @@ from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
 _SOURCE = """CREATE TEMPORARY TABLE trades (venue STRING, symbol STRING, id STRING, price DECIMAL(19, 8),
- size DECIMAL(18, 8), side STRING, ts_event BIGINT, ts_watermark BIGINT,
+ size DECIMAL(18, 8), side STRING, ts_event BIGINT, ts_watermark BIGINT, coarse BOOLEAN,
  moment AS TO_TIMESTAMP_LTZ(COALESCE(ts_event, ts_watermark) / 1000, 3),
  WATERMARK FOR moment AS moment - INTERVAL '2' SECOND) WITH ('connector' = 'kafka',
  'topic' = '{topic}', 'format' = 'json', 'properties.bootstrap.servers' = '{kafka}', 'properties.group.id' = '{name}',
@@ -46,14 +47,24 @@ _CORRECTED_CANDLES = """INSERT INTO candles SELECT venue, symbol, window_end, FI
  MIN(price), LAST_VALUE(price), SUM(size), SUM(price * size), SUM(CASE WHEN side = 'buy' THEN size ELSE 0 END), COUNT(*)
  FROM (SELECT *, ts_event - MOD(ts_event, 1000000) + 1000000 AS window_end FROM trades WHERE id IS NOT NULL)
  GROUP BY venue, symbol, window_end"""
-#: A text that sorts by time and id, and ends with the price.
+#: A text that sorts by time and id, and ends with the price; the same with the time in milliseconds.
 _TICK = "LPAD(CAST(ts_event AS STRING), 16, '0') || LPAD(id, 19, '0') || CAST(price AS STRING)"
+_COARSE_TICK = _TICK.replace("ts_event", "ts_event - MOD(ts_event, 1000)")
 _RIGHT_CANDLES = f"""INSERT INTO candles SELECT venue, symbol, window_end,
  CAST(SUBSTRING(MIN(tick) FROM 36) AS DECIMAL(19, 8)), MAX(price), MIN(price),
  CAST(SUBSTRING(MAX(tick) FROM 36) AS DECIMAL(19, 8)), SUM(size), SUM(price * size),
  SUM(CASE WHEN side = 'buy' THEN size ELSE 0 END), COUNT(*)
  FROM (SELECT *, ts_event - MOD(ts_event, 1000000) + 1000000 AS window_end, {_TICK} AS tick
  FROM trades WHERE id IS NOT NULL) GROUP BY venue, symbol, window_end"""
+_UNITS_CANDLES = f"""INSERT INTO candles SELECT venue, symbol, window_end,
+ CAST(SUBSTRING(CASE WHEN is_coarse THEN coarse_open ELSE `open` END FROM 36) AS DECIMAL(19, 8)), high, low,
+ CAST(SUBSTRING(CASE WHEN is_coarse THEN coarse_close ELSE `close` END FROM 36) AS DECIMAL(19, 8)), c4, c5, c6, n
+ FROM (SELECT venue, symbol, window_end, MIN(tick) AS `open`, MAX(tick) AS `close`, MIN(coarse_tick) AS coarse_open,
+ MAX(coarse_tick) AS coarse_close, MAX(CASE WHEN coarse THEN 1 ELSE 0 END) = 1 AS is_coarse, MAX(price) AS high,
+ MIN(price) AS low, SUM(size) AS c4, SUM(price * size) AS c5,
+ SUM(CASE WHEN side = 'buy' THEN size ELSE 0 END) AS c6, COUNT(*) AS n
+ FROM (SELECT *, ts_event - MOD(ts_event, 1000000) + 1000000 AS window_end, {_TICK} AS tick,
+ {_COARSE_TICK} AS coarse_tick FROM trades WHERE id IS NOT NULL) GROUP BY venue, symbol, window_end)"""
 _ENDS = ", ".join(f"ts_event - MOD(ts_event, 500000) + {(at + 1) * 500_000}" for at in range(6))
 _CORRECTED_MEANS = f"""INSERT INTO moving_average SELECT venue, symbol, window_end, AVG(CAST(price AS DOUBLE)), COUNT(*)
  FROM trades CROSS JOIN UNNEST(ARRAY[{_ENDS}]) AS w(window_end) WHERE id IS NOT NULL
@@ -85,7 +96,7 @@ def main(way: str, address: str, kafka: str, topic: str, name: str, jars: str) -
     if way == "plain":
         sink, keys, inserts = _SINK, f"{_KEYS}, ", (_CANDLES, _MEANS)
     else:
-        candles = _CORRECTED_CANDLES if way == "corrected" else _RIGHT_CANDLES
+        candles = {"corrected": _CORRECTED_CANDLES, "right": _RIGHT_CANDLES, "units": _UNITS_CANDLES}[way]
         sink, keys, inserts = _CORRECTED_SINK, "", (candles, _CORRECTED_MEANS)
     tables.execute_sql(sink.format(channel="candles", fields=f"{keys}{_VALUES}, n BIGINT", **given))
     tables.execute_sql(sink.format(channel="moving_average", fields=f"{keys}mean DOUBLE, n BIGINT", **given))

@@ -1,4 +1,7 @@
-"""Profiles of the property tests: TAPEFLOW_HYPOTHESIS=quick finds a failure and does not shrink it."""
+"""Servers for all tests, and how tests are shared among workers.
+
+Profiles of the property tests: TAPEFLOW_HYPOTHESIS=quick finds a failure and does not shrink it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,29 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
 
 from servers import Servers
 from tapeflow import indicators
+from together import Together, arrange
 
 settings.register_profile("quick", phases=(Phase.explicit, Phase.generate), derandomize=True, print_blob=False)
 if profile := os.environ.get("TAPEFLOW_HYPOTHESIS"):
     settings.load_profile(profile)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Groups by path. (Marks of groups do nothing: xdist 3.8 puts them where pytest 9 does not look.)"""
+    config.option.loadscopereorder = False  # the order of `together`, not by the number of tests
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest first, then the quick ones."""
+    arrange(config, items)
 
 
 @pytest.fixture(scope="session")

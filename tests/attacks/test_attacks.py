@@ -36,7 +36,6 @@ from tapeflow.api import keys
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("attacks"),
     pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run"),
 ]
 

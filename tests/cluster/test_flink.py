@@ -66,7 +66,7 @@ class Climb(msgspec.Struct, frozen=True):
         return state, None
 '''
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
+pytestmark = pytest.mark.slow
 
 
 def flink(servers: Servers) -> tuple[Bus, str, Stack]:

@@ -15,7 +15,7 @@ import pytest
 
 from cluster.kills import PARTS, kills
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

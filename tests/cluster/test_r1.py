@@ -33,7 +33,7 @@ from paging import CHROMIUM, until
 from serving import Client
 from tapeflow.stack import machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
+pytestmark = pytest.mark.slow
 
 #: Pixels of the mean's canvas that are coloured and not the line of the mean itself: the trend is green or red.
 _TREND = """() => {

@@ -18,7 +18,7 @@ from paging import until
 from servers import Servers
 from tapeflow.runners.flink.rest import Rest
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
+pytestmark = pytest.mark.slow
 
 #: A program becomes the leader of the session that a terminal on its standard input belongs to.
 _LOGIN = "import os, sys; os.login_tty(0); os.execvp(sys.argv[1], sys.argv[1:])"

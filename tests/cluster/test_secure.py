@@ -33,7 +33,7 @@ from tapeflow.stack.service import HOST, Place, Server
 from tapeflow.stores.channels import CHANNELS
 from topic import answer, market
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]  # where a cluster of Flink runs already
+pytestmark = pytest.mark.slow
 
 PASSWORD = "a $ecret; of 'some'"
 #: What Flink tells of a job.

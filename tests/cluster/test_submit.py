@@ -23,7 +23,7 @@ from tapeflow.runners.flink.kept import CHECKPOINTS
 from tapeflow.runners.flink.rest import Rest
 from tapeflow.settings import load_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flink")]
+pytestmark = pytest.mark.slow
 
 
 def test_results_without_a_state_that_can_be_seen_are_not_begun_anew(servers: Servers, tmp_path: Path) -> None:

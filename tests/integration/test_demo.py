@@ -24,7 +24,6 @@ from tapeflow.exchange.child import Child
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("demo"),
     pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the demo"),
 ]
 

@@ -20,7 +20,6 @@ from live.truth import get
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("rest"),
     pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run"),
 ]
 

@@ -21,7 +21,6 @@ from live.serving import Running
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("stream"),
     pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the run"),
 ]
 

@@ -17,7 +17,6 @@ from live.truth import get
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("demo"),
     pytest.mark.skipif(os.name == "nt", reason="SIGINT ends the demo"),
 ]
 

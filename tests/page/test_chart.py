@@ -15,7 +15,7 @@ import pytest
 
 from paging import Demo, Shown, same, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.slow
 
 VIEW = "symbol=BTCUSDT&interval=1m"
 MINUTE = 60_000_000

@@ -6,7 +6,7 @@ import pytest
 
 from paging import Demo, Shown, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.slow
 
 VIEW = "symbol=BTCUSDT&interval=1m"
 #: What has the focus: its place in the document, whether it can be seen, and how it is told from others.

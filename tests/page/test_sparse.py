@@ -9,7 +9,7 @@ import pytest
 from live.running import Live, Venue
 from paging import Shown, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.slow
 
 FLOW = '[flow]\nname = "sparse"\n{more}[flow.candles]\nintervals = ["1s"]\nindicators = []\n'
 

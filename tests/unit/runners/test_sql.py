@@ -25,6 +25,11 @@ from tapeflow.runners.flink.sql.folds import candle_views, groups, mean_view
 TOPICS = {"candles": "c", "moving_average": "m", "indicators": "i"}
 
 
+def all_of(made: Spec) -> list[str]:
+    """The whole SQL of a job."""
+    return [*program.tables(made), *program.read(made).values(), *program.views(made), *program.inserts(made)]
+
+
 def spec(folds: Folds, **more: object) -> Spec:
     return Spec("job", folds, "trades", TOPICS, "127.0.0.1:1", **more)  # type: ignore[arg-type]
 
@@ -53,7 +58,7 @@ def test_a_mean_of_klines_reads_their_topic_and_no_trades() -> None:
     flow.klines().moving_average("3s", "500ms")
     folds = folds_of(flow.build(), 8, 8)
     made = Spec("job", folds, "trades", {"moving_average": "m"}, "", "pushes")
-    statements = list(program.statements(made))
+    statements = all_of(made)
     assert sum("'topic' = 'pushes'" in one for one in statements) == 1
     assert not any("'topic' = 'trades'" in one for one in statements)
     assert "`push_means`" in results.results(folds)
@@ -62,7 +67,7 @@ def test_a_mean_of_klines_reads_their_topic_and_no_trades() -> None:
 
 
 def test_topics_and_scans_are_each_named_once() -> None:
-    statements = list(program.statements(spec(default())))
+    statements = all_of(spec(default()))
     assert sum("scan.startup.mode" in one for one in statements) == 1
     assert [name for name in TOPICS.values() if sum(f"'topic' = '{name}'" in one for one in statements) != 1] == []
 
@@ -206,7 +211,7 @@ def test_what_is_neither_a_trade_nor_a_time_row_stops_no_job() -> None:
 
 
 def test_a_number_of_a_message_is_read_once_for_all_aggregations() -> None:
-    statements = list(program.statements(spec(default())))
+    statements = all_of(spec(default()))
     for name in ("price", "size", "last_id"):
         assert sum(statement.count(f"TRY_CAST(`{name}` AS ") for statement in statements) == 1
 

@@ -31,10 +31,14 @@ def main(path: str) -> None:
     env = StreamExecutionEnvironment(java(_configuration(request)._j_configuration))  # noqa: SLF001 - there is no other way
     env.add_python_file(request.package)
     tables = StreamTableEnvironment.create(env)
-    for statement in program.statements(request.spec):
+    for statement in program.tables(request.spec):
+        tables.execute_sql(statement)
+    # Between two plans there is a stream: what is computed before it is computed once for all that read it.
+    for name, query in program.read(request.spec).items():
+        _stream(tables, name, query)
+    for statement in program.views(request.spec):
         tables.execute_sql(statement)
     folds = request.spec.folds
-    # Between two plans there is a stream: what is computed before it is computed once for all that read it.
     changes = tables.to_changelog_stream(tables.from_path("computed"))
     tables.create_temporary_view("changes", tables.from_changelog_stream(changes))
     tables.create_temporary_view("results", tables.sql_query(results.CHANGES))
@@ -49,6 +53,17 @@ def main(path: str) -> None:
     wanted.attach_as_datastream()
     client = env.execute_async(request.spec.name)
     sys.stdout.write(f"{client.get_job_id()}\n")
+
+
+def _stream(tables: StreamTableEnvironment, name: str, query: str) -> None:
+    """A view over a stream of the query's rows, in the form that Flink's own operators give on: Python has no word for
+    that, and any other would be made and read again for each row."""
+    java = get_gateway().jvm
+    table = tables.sql_query(query)._j_table  # noqa: SLF001
+    of = java.java.lang.Class.forName("org.apache.flink.table.data.RowData")
+    kind = table.getResolvedSchema().toPhysicalRowDataType().notNull().bridgedTo(of)
+    within = tables._j_tenv  # noqa: SLF001
+    within.createTemporaryView(name, within.toDataStream(table, kind))
 
 
 def _configuration(request: Request) -> Configuration:

@@ -16,7 +16,7 @@ Guarantee = Literal["exactly_once", "at_least_once"]
 
 #: The form of the state that a job keeps; a state of another form is not restored. The plan of `sql` is a part of it:
 #: Flink finds an operator's state by the operator's place in the plan.
-FORM = 7
+FORM = 8
 
 
 class Interval(msgspec.Struct, frozen=True):

@@ -22,8 +22,8 @@ FINE, COARSE = "`ts_event`", "(`ts_event` - MOD(`ts_event`, 1000))"
 
 
 def parsed(folds: Folds) -> str:
-    """The rows of the topic with what each says, read once: Flink joins projections on top of each other into one,
-    which would read a text anew for every use of its number. What is unnested keeps them apart."""
+    """The rows of the topic with what each says, a query of its own: joined with those on top of it, Flink would read a
+    text anew for every use of its number."""
     read = {
         "is_trade": "`id` IS NOT NULL",
         "is_time": "`id` IS NULL AND `candle` IS NULL",
@@ -32,18 +32,15 @@ def parsed(folds: Folds) -> str:
         "of": "`candle`.`interval`",
         "at": "COALESCE(`ts_event`, `candle`.`ts_start`)",
         "is_coarse": "COALESCE(`coarse`, FALSE)",
+        "number": "TRY_CAST(COALESCE(`first_id`, `id`) AS BIGINT)",
         "last": "TRY_CAST(`last_id` AS BIGINT)",
         "price_text": "`price`",
         "priced": f"CASE WHEN `id` IS NULL THEN 0 ELSE {mantissa('price', folds.scale)} END",
         "sized": f"CASE WHEN `id` IS NULL THEN 0 ELSE {mantissa('size', folds.scale)} END",
         "told": _told(folds),
-        "once": "ARRAY[TRY_CAST(COALESCE(`first_id`, `id`) AS BIGINT)]",
     }
     made = ", ".join(f"{value} AS `{name}`" for name, value in read.items())
-    return (
-        f"CREATE TEMPORARY VIEW `parsed` AS SELECT * FROM (SELECT `venue`, `symbol`, `ts_watermark`, {made} "
-        "FROM `trades`) AS t CROSS JOIN UNNEST(t.`once`) AS r(`number`)"
-    )
+    return f"SELECT `venue`, `symbol`, `ts_watermark`, {made} FROM `trades`"
 
 
 def tick(time: str) -> str:

@@ -11,18 +11,28 @@ from tapeflow.runners.flink.sql.results import candle_rows, mean_rows, results
 from tapeflow.runners.flink.sql.tables import pushes, sink, source
 
 
-def statements(spec: Spec) -> Iterator[str]:
-    """All that must be created before rows are asked for."""
+def tables(spec: Spec) -> Iterator[str]:
+    """The topics."""
+    if spec.folds.reads_trades:
+        yield source(spec)
+    if spec.folds.push_means:
+        yield pushes(spec)
+    for channel in spec.folds.channels:
+        yield sink(spec, channel)
+
+
+def read(spec: Spec) -> dict[str, str]:
+    """Queries by name whose rows are computed once for all that read them: what the texts of a message say."""
+    return {"parsed": parsed(spec.folds)} if spec.folds.reads_trades else {}
+
+
+def views(spec: Spec) -> Iterator[str]:
+    """What is computed of `tables` and `read`."""
     folds = spec.folds
     if folds.reads_trades:
-        yield source(spec)
-        yield parsed(folds)
         yield events()
     if folds.push_means:
-        yield pushes(spec)
         yield pushed(folds)
-    for channel in folds.channels:
-        yield sink(spec, channel)
     yield from candle_views(folds, spec.outage_us).values()
     kept = folds.horizon_us + spec.outage_us
     if folds.means:

@@ -12,6 +12,12 @@ NONE_TIME = -(2**63)
 
 Rows = npt.NDArray[Any]
 
+
+def time_or_none(ts: int | None) -> int:
+    """A time as a column has it."""
+    return NONE_TIME if ts is None else ts
+
+
 TRADE = np.dtype(
     [
         ("symbol", "<i4"),

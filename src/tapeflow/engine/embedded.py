@@ -25,7 +25,7 @@ from tapeflow.domain.events import (
     Trade,
 )
 from tapeflow.engine import columns, intake
-from tapeflow.engine.columns import NONE_TIME, Rows
+from tapeflow.engine.columns import Rows, time_or_none
 from tapeflow.engine.coverage import coverage_rows, gap_row
 from tapeflow.engine.custom import CustomFolds
 from tapeflow.engine.frames import Frames
@@ -382,7 +382,7 @@ class Engine:
     def _quote(self, number: int, quote: Quote, at: int | None) -> None:
         self._intake.touch(number, quote.ts_event, at)
         sizes = (quote.bid, quote.bid_size, quote.ask, quote.ask_size)
-        self._intake.put_quote((number, 0, quote.id, *sizes, _time(quote.ts_event), _time(at)))
+        self._intake.put_quote((number, 0, quote.id, *sizes, time_or_none(quote.ts_event), time_or_none(at)))
 
     def _book(self, number: int, event: BookDelta | BookSnapshot, at: int | None) -> None:
         self._intake.touch(number, event.ts_event, at)
@@ -400,7 +400,7 @@ class Engine:
         self._intake.touch(number, kline.ts_event, at)
         self._outlet.klines([kline], at, self.venue, ts_watermark)
         self._outlet.rows("moving_average", self._kline_means.add(kline, ts_watermark))
-        self._outlet.kline(number, kline, _time(ts_watermark))
+        self._outlet.kline(number, kline, time_or_none(ts_watermark))
 
     def _history(self, klines: list[Kline], frames: Frames, i: int) -> None:
         """The candles of an answer: at once they stand in for windows that our trades do not cover."""
@@ -585,11 +585,7 @@ def _layout(node: Candles | Mean) -> tuple[int, int, int, int]:
     return (window.size_us, window.slide_us, window.origin_us, window.pane_us)
 
 
-def _time(ts: int | None) -> int:
-    return NONE_TIME if ts is None else ts
-
-
 def _partial(number: int, event: BookSnapshot, at: int | None) -> tuple[bytes, bytes]:
     """The columns of a book's top as the venue states it."""
-    row = (number, len(event.bids), len(event.asks), 0, event.id, _time(event.ts_event), _time(at), 0)
+    row = (number, len(event.bids), len(event.asks), 0, event.id, time_or_none(event.ts_event), time_or_none(at), 0)
     return columns.pack([row], columns.BOOK_ROW), columns.pack([*event.bids, *event.asks], columns.LEVEL)

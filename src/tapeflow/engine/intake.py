@@ -25,7 +25,7 @@ from tapeflow.domain.candle import StampedTrade
 from tapeflow.domain.events import Levels
 from tapeflow.domain.seen import RANGE_LIMIT, Range, Seen, SeenState, Verdict
 from tapeflow.domain.time import DAY
-from tapeflow.engine.columns import BOOK_ROW, LEVEL, NONE_TIME, QUOTE, RANGE, TRADE, pack, rows
+from tapeflow.engine.columns import BOOK_ROW, LEVEL, NONE_TIME, QUOTE, RANGE, TRADE, pack, rows, time_or_none
 
 #: Symbols of one intake: beyond it a new symbol's frames are quarantined, so that memory stays bounded.
 SYMBOL_LIMIT = 1 << 16
@@ -274,7 +274,9 @@ class Intake:
         if self._depth:
             best = (book.levels.bids(self._depth), book.levels.asks(self._depth))
             counts = (len(best[0]), len(best[1]))
-            self._book_rows.append((symbol, *counts, 0, id, _time(ts_event), _time(ts_recv), len(self._levels)))
+            self._book_rows.append(
+                (symbol, *counts, 0, id, time_or_none(ts_event), time_or_none(ts_recv), len(self._levels))
+            )
             self._levels += [*best[0], *best[1]]
 
     def wait_for_book(self, symbol: int) -> None:
@@ -349,7 +351,7 @@ class Intake:
         symbols = [
             (
                 name,
-                _time(self._ts_max[n]),
+                time_or_none(self._ts_max[n]),
                 int(self._sources[n]),
                 self._seen.state(name).floor,
                 self.ranges(n),
@@ -359,7 +361,14 @@ class Intake:
             )
             for n, name in enumerate(self._names)
         ]
-        return (_time(self._clock), _time(self._skew), self._events, self._duplicates, self._ignored, symbols)
+        return (
+            time_or_none(self._clock),
+            time_or_none(self._skew),
+            self._events,
+            self._duplicates,
+            self._ignored,
+            symbols,
+        )
 
     def restore(self, state: IntakeState) -> None:
         clock, skew, self._events, self._duplicates, self._ignored, symbols = state
@@ -392,7 +401,7 @@ class _Book:
     def state(self) -> BookState:
         bids = pack(list(reversed(self.levels.bids())), LEVEL)
         asks = pack([(-price, size) for price, size in reversed(self.levels.asks())], LEVEL)
-        return (self.levels.id, _time(self.ts_event), int(self.is_live), bids, asks)
+        return (self.levels.id, time_or_none(self.ts_event), int(self.is_live), bids, asks)
 
     def restore(self, state: BookState) -> None:
         id, ts_event, is_live, bids, asks = state
@@ -406,15 +415,11 @@ def _pack_trades(trades: list[StampedTrade]) -> bytes:
         [
             (t.symbol, t.side, t.coarse, t.aggregate, 0)
             + (t.id, t.first_id, t.last_id, t.price, t.size)
-            + (t.ts_event, _time(t.ts_recv), _time(t.ts_watermark))
+            + (t.ts_event, time_or_none(t.ts_recv), time_or_none(t.ts_watermark))
             for t in trades
         ],
         TRADE,
     )
-
-
-def _time(ts: int | None) -> int:
-    return NONE_TIME if ts is None else ts
 
 
 def _missing(ts: int) -> int | None:

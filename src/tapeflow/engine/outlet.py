@@ -11,7 +11,7 @@ import numpy as np
 from tapeflow.domain.events import Kline
 from tapeflow.domain.number import ratio
 from tapeflow.engine import columns
-from tapeflow.engine.columns import NONE_TIME, BookRows, Rows
+from tapeflow.engine.columns import BookRows, Rows, time_or_none
 from tapeflow.engine.coverage import late_row
 from tapeflow.engine.custom import CustomFolds
 from tapeflow.engine.indicators import Stage
@@ -98,7 +98,7 @@ class Outlet:
         if self._venue_candles is None:
             return
         if not self._tells:
-            self.candles(self._venue_candles.add_history(number, klines, _time(ts_watermark)))
+            self.candles(self._venue_candles.add_history(number, klines, time_or_none(ts_watermark)))
         elif told := self._venue_candles.tell(number, klines):
             self._sink.rows(VENUE_CANDLES, [_told(kline, venue, ts_watermark) for kline in told])
 
@@ -184,7 +184,7 @@ class Outlet:
         """What the final watermarks allow: folds closed, the venue's stand-ins given, steps brought up to date."""
         for number in numbers:
             ts_watermark = watermark(number)
-            self.custom(self._custom.advance(number, NONE_TIME if ts_watermark is None else ts_watermark))
+            self.custom(self._custom.advance(number, time_or_none(ts_watermark)))
         if self._venue_candles is not None and not self._tells:
             self.candles(self._venue_candles.stand_in(watermark))
         self._steps(self._stage.settle())
@@ -212,10 +212,6 @@ class Outlet:
             self._venue_candles.restore(state["venue_candles"], pieces)
         self._custom.restore(state["custom"])
         self._late = {number: (a, b, c, d) for number, a, b, c, d in state["late"]}
-
-
-def _time(ts: int | None) -> int:
-    return NONE_TIME if ts is None else ts
 
 
 def _told(kline: Kline, venue: Venue, ts_watermark: int | None) -> dict[str, Any]:

@@ -20,6 +20,12 @@ class Channel(msgspec.Struct, frozen=True):
     order: tuple[str, ...]
     key: tuple[str, ...] = ()
 
+    @property
+    def time(self) -> str:
+        """The column by which ranges are asked for: quotes have a time of the venue only where it gives one."""
+        names = [name for name, _ in self.fields if (self.name, name) != ("quotes", "ts_event")]
+        return next(name for name in ("ts_start", "ts_event", "ts_recv") if name in names)
+
 
 def _channel(name: str, fields: str, order: str, key: str = "") -> Channel:
     pairs = [field.split(":") for field in fields.split()]

@@ -195,7 +195,7 @@ class DuckStore:
         for name, channel in self._channels.items():
             table = results.table(name)
             if len(table):
-                rows = _from(table.to_arrow(), _time(channel), start)
+                rows = _from(table.to_arrow(), channel.time, start)
                 count += rows.num_rows
                 self._write_rows(channel, rows, again=again)
         if coverage is not None and "coverage" in self._channels:
@@ -265,7 +265,7 @@ class DuckStore:
         """Such rows come once, and position and rows are one: but for what was there before a rewind."""
         if not self._doubtful_to:
             return None
-        at = rows.column(_time(channel)).cast(pa.int64()).to_pylist()
+        at = rows.column(channel.time).cast(pa.int64()).to_pylist()
         known = [ts is not None and ts <= self._doubtful_to for ts in at]
         return known if any(known) else None
 
@@ -275,7 +275,7 @@ class DuckStore:
         if newest is None:
             names = ", ".join(f'"{name}"' for name in series)
             value = f'CAST("{last}" AS BIGINT)' if dict(channel.fields)[last] == "id" else f'epoch_us("{last}")'
-            table, time = schema.table_name(channel.name), _time(channel)
+            table, time = schema.table_name(channel.name), channel.time
             found = self._db.execute(
                 f'SELECT {names}, max({value}) FROM "{table}" '
                 f'WHERE "{time}" >= (SELECT max("{time}") FROM "{table}") - INTERVAL {REACH_DAYS} DAY GROUP BY ALL'
@@ -293,7 +293,7 @@ class DuckStore:
             same = "kept.symbol = fresh.symbol"
             same += f" AND {_first('kept')} <= {_last('fresh')} AND {_last('kept')} >= {_first('fresh')}"
         fewer = ' AND kept."count" <= fresh."count"' if ("count", "int") in channel.fields else ""
-        time = _time(channel)
+        time = channel.time
         self._db.register("fresh", rows)
         least = f'kept."{time}" >= (SELECT min("{time}") FROM fresh)'  # lets old row groups be passed over
         if keep and channel.name in REVISED:
@@ -334,7 +334,7 @@ class DuckStore:
         **key: str | int,
     ) -> pa.Table:
         known = self._known(channel)
-        time = _time(known)
+        time = known.time
         where: list[str] = ["TRUE"]
         values: list[str | int] = []
         for bound, sign in ((start, ">="), (end, "<")):
@@ -388,7 +388,7 @@ class DuckStore:
             for name, ts in older_than.items():
                 known = self._known(name)
                 found = self._db.execute(
-                    f'DELETE FROM "{schema.table_name(name)}" WHERE "{_time(known)}" < make_timestamptz(?)', [ts]
+                    f'DELETE FROM "{schema.table_name(name)}" WHERE "{known.time}" < make_timestamptz(?)', [ts]
                 ).fetchone()
                 gone[name] = int(found[0]) if found else 0
             for name in set(REVISED) & self._channels.keys():
@@ -473,17 +473,6 @@ def _from(rows: pa.Table, time: str, start: int | None) -> pa.Table:
     if start is None:
         return rows
     return rows.filter(pa.array(rows.column(time).cast(pa.int64()).to_numpy() >= start))
-
-
-def _time(channel: Channel) -> str:
-    """The column by which ranges of a channel are asked for."""
-    names = [name for name, _ in channel.fields]
-    return next(name for name in ("ts_start", "ts_event", "ts_recv") if name in names and not _is_quote(channel, name))
-
-
-def _is_quote(channel: Channel, name: str) -> bool:
-    """Quotes have a time of the venue only where it gives one."""
-    return channel.name == "quotes" and name == "ts_event"
 
 
 def _order(channel: Channel) -> list[str]:

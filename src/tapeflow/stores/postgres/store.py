@@ -414,13 +414,7 @@ def _from(rows: list[dict[str, Any]], channel: Channel, start: int | None) -> li
     """The rows from a time on."""
     if start is None:
         return rows
-    time = "ts_recv" if channel.name == "quotes" else _time(channel)
-    return [row for row in rows if row[time] is not None and row[time] >= start]
-
-
-def _time(channel: Channel) -> str:
-    names = [name for name, _ in channel.fields]
-    return next(name for name in ("ts_start", "ts_event", "ts_recv") if name in names)
+    return [row for row in rows if row[channel.time] is not None and row[channel.time] >= start]
 
 
 def _new_epoch() -> str:

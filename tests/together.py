@@ -9,12 +9,27 @@ from __future__ import annotations
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-#: Beginnings of paths, in the order in which they are begun under several workers: the longest, which one worker has to
-#: do alone, then what is quick, then what is slow.
-ORDER = ("cluster/", "unit/", "golden/", "conformance/", "property/", "page/", "attacks/", "integration/", "fault/")
+#: Those with a cluster of Flink: they take longest.
+FLINK = tuple(f"cluster/test_{name}.py" for name in ("flink", "kills", "r1", "recipe", "secure", "submit"))
 
-#: Those of one line run on one worker.
+#: Beginnings of paths, in the order in which several workers begin them: what one worker has to do alone for longest,
+#: what is quick, what is slow, and last what fills up the time of whichever worker is done first.
+ORDER = (
+    *FLINK,
+    "unit/",
+    "golden/",
+    "conformance/",
+    "property/",
+    "page/",
+    "attacks/",
+    "cluster/",
+    "integration/",
+    "fault/",
+)
+
+#: Those of one line run on one worker; the first line that fits counts.
 TOGETHER = (
+    FLINK,
     ("cluster/",),
     ("page/",),
     ("attacks/",),

@@ -17,6 +17,14 @@ from tapeflow.app import roles
 from tapeflow.app.roles import check_installed, run_all
 from tapeflow.domain.errors import OwnerError, SettingsError
 
+#: Hears SIGINT as a role does, even where whoever runs these tests ignores it (nohup).
+WAITS = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("up", flush=True)
+time.sleep(60)
+"""
+
 
 def test_a_missing_library_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "psycopg" else name)
@@ -53,7 +61,7 @@ def test_a_role_that_another_has_taken_over_stays_away_and_the_others_go_on(monk
 
     def started(_: object, role: str) -> subprocess.Popen[bytes]:
         status = statuses[role].pop(0) if statuses.get(role) else None
-        code = "import time; time.sleep(60)" if status is None else f"raise SystemExit({status})"
+        code = WAITS if status is None else f"raise SystemExit({status})"
         return subprocess.Popen([sys.executable, "-c", code])
 
     def look() -> None:
@@ -77,7 +85,7 @@ def test_a_role_that_another_has_taken_over_stays_away_and_the_others_go_on(monk
 PARENT = """
 import os, sys, time
 from tapeflow.app.roles import child
-made = child([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"])
+made = child([sys.executable, "-c", sys.argv[1]])
 print(made.pid, flush=True)
 time.sleep(60)
 """
@@ -85,14 +93,13 @@ time.sleep(60)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells children of it")
 def test_roles_end_with_the_one_that_started_them_however_it_ends() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    told = {parent.stdout.readline().strip(), parent.stdout.readline().strip()}
-    (pid,) = map(int, told - {"up"})
-    parent.kill()
-    parent.wait()
-    until = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    parent.stdout.close()
+    with subprocess.Popen([sys.executable, "-c", PARENT, WAITS], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        told = {parent.stdout.readline().strip(), parent.stdout.readline().strip()}
+        (pid,) = map(int, told - {"up"})
+        parent.kill()
+        parent.wait()
+        until = time.monotonic() + 20
+        while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().split()[2]:
+            assert time.monotonic() < until
+            time.sleep(0.05)

@@ -26,6 +26,7 @@ import psycopg
 from make_input import trades_ndjson
 from tapeflow.app.collector import events_of, windows_of
 from tapeflow.app.pipeline import Pipeline
+from tapeflow.app.place import Tape
 from tapeflow.app.published import Published, event_topics
 from tapeflow.app.sink import Sink, sink_topics
 from tapeflow.bus.client import Bus
@@ -56,7 +57,7 @@ def publish(tape: Path, folder: Path, settings: BusSettings, count: int) -> floa
     """Seconds from the first record of the tape to the last committed transaction."""
     bus, whole = Bus(settings.servers), default()
     ensure(bus, event_topics(settings))
-    ledger = Published(bus, settings, ("trades",))
+    ledger = Published(bus, settings, ("trades",), Tape("bench", 0))
     pipeline = Pipeline(
         events_of(whole, with_klines=False), "binance", tape, ledger, States(folder / "state"),
         channels=("trades",), act=lambda _: None, tell=lambda _: None, closings=Closings(windows_of(whole, "trades")),

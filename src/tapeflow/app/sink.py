@@ -76,6 +76,7 @@ class Sink:
         self._say = say
         self._own = bus_settings(settings)
         self._bus = bus(settings)
+        self._dead = DeadLetters(self._bus, self._own.topic(DEAD))
         self._url = settings.postgres.address
         self._channels = {self._own.topic(name): name for name in settings.store.channels}
         self._kinds: dict[str, Channel] = {name: numbered(CHANNELS[name]) for name in settings.store.channels}
@@ -97,7 +98,6 @@ class Sink:
     def run(self) -> None:
         """Follow the topics until stopped; raises `SettingsError` where they cannot be had."""
         ensure(self._bus, sink_topics(self._own, self._settings.store.channels), self._own.replication)
-        self._dead = DeadLetters(self._bus, self._own.topic(DEAD))
         self._store = opened(self._open, self._stopping, lambda error: self._fail("store", error))
         self._consumer = consumer(self._bus, f"tapeflow-sink-{self._settings.postgres.schema}")
         try:

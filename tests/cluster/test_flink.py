@@ -23,8 +23,9 @@ from servers import CACHE, Servers
 from tapeflow import indicators
 from tapeflow.domain.errors import RunnerError
 from tapeflow.flow.builder import Builder
+from tapeflow.runners.flink.request import Request
 from tapeflow.runners.flink.rest import Rest
-from tapeflow.runners.flink.submit import Client, submit
+from tapeflow.runners.flink.submit import Client, call, submit
 from tapeflow.stack import flink as service
 from tapeflow.stack.stack import Stack
 from topic import RESULTS, answer, market
@@ -129,6 +130,16 @@ def test_state_on_disk_gives_the_same_answer_over_a_kill(servers: Servers) -> No
 def test_candles_of_the_venue_stand_in_where_trades_are_missing(servers: Servers) -> None:
     bus, address, _ = flink(servers)
     assert check(bus, address, "past", market(10, 3000, late=0.05, late_s=60.0), 2) == []
+
+
+def test_what_a_message_says_is_read_once_for_all_that_is_computed_of_it(servers: Servers) -> None:
+    bus, address, _ = flink(servers)
+    client = Client(service.python(CACHE), service.connector(CACHE))
+    asked = Request(spec_of(bus, "explained", flow(), 1), address, "", str(client.connector), explains=True)
+    folds = call(asked, client).partition("Optimized Execution Plan")[2].partition("Abstract Syntax Tree")[0]
+    assert folds.count("default_database, parsed]]") == 1  # one scan of the stream, whatever reads it
+    assert "default_database, trades]]" not in folds
+    assert "GlobalGroupAggregate" in folds
 
 
 def test_rows_come_without_a_checkpoint(servers: Servers) -> None:

@@ -87,7 +87,8 @@ RUN_KEYS = {
     "bus.partitions": "Partitions of the topics of channels; the rows of a symbol are in one of them.",
     "bus.replication": "Copies of each topic; `0` for three, or as many as there are brokers. With three a message is "
     "acknowledged when two have it.",
-    "bus.keep": "Span. Events are kept so long; of what is computed the newest row of each key stays for ever.",
+    "bus.keep": "Span. Topics keep rows so long, events and what is computed of them; of coverage the newest row of "
+    "each key stays for ever.",
     "bus.client": 'Further properties of every Kafka client, such as `{ "security.protocol" = "SSL" }`.',
     "postgres.url": "`postgresql://USER:PASSWORD@HOST:PORT/NAME`. Empty: what `TAPEFLOW_POSTGRES` says.",
     "postgres.schema": "The schema of the tables, made if it is not there.",

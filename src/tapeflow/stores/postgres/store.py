@@ -414,7 +414,8 @@ def _from(rows: list[dict[str, Any]], channel: Channel, start: int | None) -> li
     """The rows from a time on."""
     if start is None:
         return rows
-    return [row for row in rows if row[channel.time] is not None and row[channel.time] >= start]
+    time = channel.time
+    return [row for row in rows if row[time] is not None and row[time] >= start]
 
 
 def _new_epoch() -> str:

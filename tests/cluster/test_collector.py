@@ -40,7 +40,8 @@ SYMBOLS = ["BTCUSDT", "ETHUSDT", "SOLUSDT"]
 
 @pytest.fixture
 def venue(tmp_path: Path) -> Iterator[Venue]:
-    made = Venue(tmp_path, "--rate", "200")
+    # Little of a past: what it trades in a week takes it half a minute of all cores to add up.
+    made = Venue(tmp_path, "--rate", "200", "--days", "1")
     yield made
     made.stop()
 

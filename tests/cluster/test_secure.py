@@ -209,6 +209,19 @@ def of_window(rows: Iterable[dict[str, Any]]) -> dict[Any, Any]:
     return {tuple(row[name] for name in CHANNELS["candles"].key): row for row in rows}
 
 
+def every(folder: Path) -> list[Path]:
+    """All files in a folder; some go meanwhile, which `os.walk` bears and `Path.rglob` does not."""
+    return [Path(root, name) for root, _, names in os.walk(folder) for name in names]
+
+
+def content(path: Path) -> bytes:
+    """What a file holds; nothing if it is gone by now, as a checkpoint is once there is a newer one."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
 def committed(bus: Bus, topic: str) -> dict[Any, Any]:
     return of_window(json.loads(record.value) for record in read_all(bus, topic) if record.value is not None)
 
@@ -234,8 +247,8 @@ def test_a_job_of_flink_reads_and_writes_by_tls_with_a_password(
             assert found == want
             assert len(want) > 20
         told = [json.dumps(rest.get(f"/jobs/{job}{page}")) for job in jobs for page in PAGES]
-        files = [path for path in servers.stack.place.data.rglob("*") if "flink" in str(path) and path.is_file()]
-        kept = [path.name for path in files if PASSWORD.encode() in path.read_bytes()]
+        files = [path for path in every(servers.stack.place.data) if "flink" in str(path)]
+        kept = [path.name for path in files if PASSWORD.encode() in content(path)]
     finally:
         for job in jobs:
             rest.cancel(job)

@@ -23,9 +23,10 @@ import numpy as np
 from make_input import START_US, draw, names, running, trades_ndjson
 from tapeflow import venues
 from tapeflow.app.replay import replay
-from tapeflow.engine.columns import TRADE
+from tapeflow.engine.columns import TRADE, BookRows
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames, split
+from tapeflow.engine.results import StepRow
 from tapeflow.flow.builder import Builder
 from tapeflow.flow.nodes import Flow
 
@@ -46,6 +47,12 @@ class Nothing:
         self.n = 0
 
     def columns(self, channel: str, rows: Any) -> None:
+        self.n += len(rows)
+
+    def books(self, rows: BookRows) -> None:
+        self.n += len(rows.rows)
+
+    def steps(self, rows: list[StepRow]) -> None:
         self.n += len(rows)
 
     def rows(self, channel: str, rows: list[dict[str, Any]]) -> None:

@@ -3,9 +3,9 @@
     PYTHONPATH=tests python -m cluster.r1 [--guarantee exactly_once | at_least_once | both] [--seconds 30] [--settle 90]
 
 The latency of a row of the moving average is the time from the receipt of the newest frame in it to its arrival at the
-page's WebSocket, and to the end of the frame that shows it. It is measured twice: as soon as the page is live, while the
-Java machines of broker and Flink still compile what they run, and after `--settle` seconds. `recipe run` knows exactly
-once only; for the other guarantee another job takes the place of its own.
+page's WebSocket, and to the end of the frame that shows it. It is measured twice: as soon as the page is live, while
+the Java machines of broker and Flink still compile what they run, and after `--settle` seconds. `recipe run` knows
+exactly once only; for the other guarantee another job takes the place of its own.
 """
 
 from __future__ import annotations

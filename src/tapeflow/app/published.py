@@ -153,12 +153,10 @@ class Published:
 
     def _messages(self, results: Results, channel: str) -> list[Message]:
         symbols, made = lines(results, channel)
-        keys = {symbol: f"{results.venue}:{symbol}".encode() for symbol in set(symbols)}
+        named = {symbol: f"{results.venue}:{symbol}" for symbol in set(symbols)}
+        keys = {symbol: key.encode() for symbol, key in named.items() if key not in self._of_others}
         rows = zip(symbols, made, strict=True)
-        return [{"key": keys[symbol], "value": line} for symbol, line in rows if self._is_ours(keys[symbol])]
-
-    def _is_ours(self, key: bytes) -> bool:
-        return not self._of_others or key.decode() not in self._of_others
+        return [{"key": keys[symbol], "value": line} for symbol, line in rows if symbol in keys]
 
     def _coverage(self, venue: str, rows: list[dict[str, Any]] | None) -> dict[str, bytes]:
         """What has changed of the coverage, by key: a value for each stream of a symbol, with all of its rows."""

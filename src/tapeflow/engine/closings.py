@@ -26,9 +26,11 @@ class Closings:
     """The ends of windows that wait for the watermark, by symbol."""
 
     def __init__(self, windows: Sequence[Window]) -> None:
-        self._windows = sorted(set(windows))
+        self._windows = sorted(set(windows), key=lambda window: window.pane_us)
         self._grids = [(window, window.origin_us, window.pane_us) for window in self._windows]
         self._grid = math.gcd(*(pane_us for _, _, pane_us in self._grids)) if self._windows else 0
+        #: Whether the panes of all windows after this one are made of its own: as long as it stays in one, so do they.
+        self._is_fine = [_is_fine(window, self._windows[at + 1 :]) for at, window in enumerate(self._windows)]
         self._waiting: dict[int, list[int]] = {}
         #: The pane of each window that the last event of a symbol was in.
         self._panes: dict[int, list[int | None]] = {}
@@ -89,12 +91,14 @@ class Closings:
         if ts_event == NONE_TIME:
             return
         waiting = self._waiting.setdefault(symbol, [])
-        if any(window.first_end(ts_event) <= stamp for window in self._windows):
+        if ts_event < stamp and any(window.first_end(ts_event) <= stamp for window in self._windows):
             _insert(waiting, stamp // SECOND * SECOND + SECOND)
         panes = self._panes.setdefault(symbol, [None] * len(self._windows))
         for at, (window, origin_us, pane_us) in enumerate(self._grids):
             pane = (ts_event - origin_us) // pane_us
             if pane == panes[at]:  # the same windows as of the event before, which wait or are closed
+                if self._is_fine[at]:
+                    break
                 continue
             panes[at] = pane
             for end in window.ends(ts_event):
@@ -108,6 +112,12 @@ class Closings:
     def restore(self, state: Sequence[tuple[int, Sequence[int]]]) -> None:
         self._waiting = {symbol: list(waiting) for symbol, waiting in state}
         self._panes = {}
+
+
+def _is_fine(window: Window, others: Sequence[Window]) -> bool:
+    """Whether the panes of all others are whole numbers of this one's."""
+    size = window.pane_us
+    return all(not other.pane_us % size and not (other.origin_us - window.origin_us) % size for other in others)
 
 
 def _insert(waiting: list[int], instant: int) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Answered on the loop; everything else may have to compute a past and is not.
 _QUICK = ("ping", "time", "exchangeInfo", "depth", "ticker/price", "ticker/bookTicker")
+#: What adds up hours and days of trades, one answer at a time.
+_SUMS = ("klines", "uiKlines", "ticker/24hr", "ticker")
 _HTML = "<html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1></body></html>"
 #: A book that is too old is so old.
 _STALE_US = 30_000_000
@@ -58,8 +60,14 @@ async def _answer(venue: SimulatedVenue, request: web.Request, path: str, endpoi
         return web.Response(text=text, content_type="application/json", headers=_headers(venue))
     stale = venue.faults.of("stale_depth", now) if path == "depth" else None
     asked = Asked(venue.listings, params, at, unit, at - (_STALE_US if stale else 0))
-    text = endpoint.answer(asked) if path in _QUICK else await asyncio.to_thread(endpoint.answer, asked)
+    text = endpoint.answer(asked) if path in _QUICK else await _computed(venue, path, endpoint, asked)
     return web.Response(text=text, content_type="application/json", headers=_headers(venue))
+
+
+async def _computed(venue: SimulatedVenue, path: str, endpoint: Endpoint, asked: Asked) -> str:
+    """An answer that may take seconds, off the loop."""
+    threads = venue.sums if path in _SUMS else None
+    return await asyncio.get_running_loop().run_in_executor(threads, endpoint.answer, asked)
 
 
 def _headers(venue: SimulatedVenue) -> dict[str, str]:

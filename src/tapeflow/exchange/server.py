@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ class SimulatedVenue:
         self.ended_frames = self.ended_bytes = self.accepted = 0
         self.ping_every, self.pong_within, self.lifetime = ping_every, pong_within, lifetime
         self.flat_errors = flat_errors
+        #: Adds up the past. One thread: two that hand the interpreter's lock to and fro take longer than one.
+        self.sums = ThreadPoolExecutor(1, "sums")
         self._is_preparing = False
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Future[object]] = set()
@@ -113,6 +116,7 @@ class SimulatedVenue:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self.sums.shutdown(wait=False, cancel_futures=True)
 
     def fault(self, kind: str, **more: object) -> int:
         """Begin a fault, as ``POST /control/faults`` does; its number."""
@@ -201,7 +205,8 @@ class SimulatedVenue:
         """Sum up the topic's past off the loop, then let it begin."""
         now = self.clock.now()
         for edition in self.listings.chosen(topic.stream.symbol):
-            await asyncio.to_thread(edition.candle, max(edition.listed, now - topic.stream.reach_us), now)
+            since = max(edition.listed, now - topic.stream.reach_us)
+            await asyncio.get_running_loop().run_in_executor(self.sums, edition.candle, since, now)
         self.broadcast.begin(topic)
 
     def say_shutdown(self) -> None:

@@ -14,7 +14,12 @@ from tapeflow.engine.closings import Closings
 from tapeflow.engine.columns import NONE_TIME
 
 SECOND = 1_000_000
-WINDOWS = [tumbling("1s"), tumbling("5s"), tumbling("1m"), sliding("3s", "500ms"), sliding("2s", "750ms")]
+#: Some are made of others, some are not: an event in the same three seconds may be in other five.
+WINDOWS = [
+    *map(tumbling, ("1s", "3s", "5s", "7s", "1m", "1w")),
+    sliding("3s", "500ms"),
+    sliding("2s", "750ms"),
+]
 
 Event = tuple[int, int, int]  # symbol, time, stamp
 

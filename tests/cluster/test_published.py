@@ -21,7 +21,7 @@ from tapeflow.bus.client import LARGEST, Bus
 from tapeflow.bus.dead import DeadLetters, letters, put_back
 from tapeflow.bus.follower import Record, read_all
 from tapeflow.bus.publisher import Publisher, message
-from tapeflow.bus.topics import ensure
+from tapeflow.bus.topics import TopicSpec, ensure
 from tapeflow.domain.errors import BusError, OwnerError
 from tapeflow.flow.builder import Builder
 from tapeflow.settings import BusSettings
@@ -141,6 +141,20 @@ def test_a_message_that_is_too_large_is_named_and_the_next_batch_goes(cluster: C
     made.open()
     with pytest.raises(BusError, match=rf"{topic}: .*too large.* \(of {LARGEST} bytes\)"):
         made.commit([(topic, [message(b"k", b"{}"), message(b"k", b"x" * LARGEST), message(b"k", b"{}")])])
+    made.open()
+    assert made.commit([(topic, [message(b"k", b"{}")] * 2)]) == 2
+    assert rows(cluster.bus.servers, topic) == [{}, {}]
+
+
+def test_a_message_that_brokers_refuse_takes_its_batch_along_and_the_next_one_goes(cluster: Cluster) -> None:
+    """Nobody is called back for a message: the transaction itself says what was refused, and why."""
+    topic = f"{cluster.prefix}narrow"
+    ensure(cluster.bus, [TopicSpec(topic, 1, largest=20_000)])
+    made = Publisher(cluster.bus, f"{cluster.prefix}any")
+    made.open()
+    with pytest.raises(BusError, match=rf"{topic} .*too large"):
+        made.commit([(topic, [message(b"k", b"{}"), message(b"k", os.urandom(50_000)), message(b"k", b"{}")])])
+    assert made.delivered == 0
     made.open()
     assert made.commit([(topic, [message(b"k", b"{}")] * 2)]) == 2
     assert rows(cluster.bus.servers, topic) == [{}, {}]

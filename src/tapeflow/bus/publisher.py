@@ -70,10 +70,12 @@ class Publisher:
         Nothing was written then, unless brokers failed at the very end: what stands in the batch itself tells.
         """
         kafka = module()
+        failures: list[str] = []
         self._doubtful = 0
         try:
             self._producer.begin_transaction()
-            count = sum(self._send(topic, messages) for topic, messages in batches)
+            count = sum(self._send(topic, messages, failures) for topic, messages in batches)
+            _refuse(failures)
             self._doubtful = count
             self._producer.commit_transaction(TRANSACTION_S)
         except kafka.KafkaException as error:
@@ -90,13 +92,16 @@ class Publisher:
         self.delivered += self._doubtful
         self._doubtful = 0
 
-    def _send(self, topic: str, messages: list[Message]) -> int:
-        # Nobody is called back for each: a transaction of which brokers refuse one cannot be committed, and says why.
+    def _send(self, topic: str, messages: list[Message], failures: list[str]) -> int:
+        def told(error: Any, sent: Any) -> None:
+            if error is not None:
+                failures.append(_failure(topic, error, sent.value()))
+
         for at in range(0, len(messages), PAGE):
             page = messages[at : at + PAGE]
-            while page:
-                taken = self._producer.produce_batch(topic, page)
-                page = [] if taken == len(page) else _waiting(topic, page)
+            while page and not failures:
+                taken = self._producer.produce_batch(topic, page, on_delivery=told)
+                page = [] if taken == len(page) else _waiting(topic, page, failures)
                 self._producer.poll(0.05 if page else 0)  # full: let it send
         return len(messages)
 
@@ -116,15 +121,24 @@ class Publisher:
         self._producer = None
 
 
-def _waiting(topic: str, page: list[Message]) -> list[Message]:
-    """What the library had no room for just now; raises `BusError` for what it refuses, for its size for instance."""
+def _waiting(topic: str, page: list[Message], failures: list[str]) -> list[Message]:
+    """What the library had no room for just now. What it refuses for another reason, such as its size, is a failure."""
     waiting = []
     for one in page:
         error: Any = one.get("_error")
         if error is None:
             continue
-        value = one["value"]
-        if error.code() != module().KafkaError._QUEUE_FULL:  # noqa: SLF001 - the library's own name
-            raise BusError(f"Kafka did not take a message: {topic}: {error.str()} (of {len(value or b'')} bytes)")
-        waiting.append(message(one["key"] or b"", value))
+        if error.code() == module().KafkaError._QUEUE_FULL:  # noqa: SLF001 - the library's own name
+            waiting.append(message(one["key"] or b"", one["value"]))
+        else:
+            failures.append(_failure(topic, error, one["value"]))
     return waiting
+
+
+def _failure(topic: str, error: Any, value: bytes | None) -> str:
+    return f"{topic}: {error.str()} (of {len(value or b'')} bytes)"
+
+
+def _refuse(failures: list[str]) -> None:
+    if failures:
+        raise BusError(f"Kafka did not take a message: {failures[0]}")

@@ -31,7 +31,7 @@ class Producer:
             self.failing.remove(name)
             raise kafka.KafkaException(kafka.KafkaError(kafka.KafkaError._TIMED_OUT))
 
-    def produce_batch(self, _: str, page: list[Any]) -> int:
+    def produce_batch(self, _: str, page: list[Any], on_delivery: Any) -> int:
         self._call("produce_batch")
         return len(page)
 

@@ -5,8 +5,9 @@ One job at parallelism 1: candles of 1 s and the mean of 3 s every 0.5 s over 50
 with keyed aggregations (late trades correct their windows, open and close go by arrival), ``right`` the same with open
 and close by time and id, ``units`` with these by the coarser unit where times differ in it, ``folds`` is our flow,
 ``rocksdb`` is the same with its state on disk, ``steps`` has five indicators beside, ``default`` is the contract's
-default flow: nine intervals, their indicators, the mean. Kafka and Flink are those that TAPEFLOW_KAFKA and
-TAPEFLOW_FLINK name.
+default flow: nine intervals, their indicators, the mean. The three that are compared run twice, in turn, and their
+ratios are printed. Kafka and Flink are those that TAPEFLOW_KAFKA and TAPEFLOW_FLINK name; where TAPEFLOW_DATA is the
+folder of their `tapeflow stack`, each job has a task manager that has run no other.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import argparse
 import contextlib
 import json
 import os
+import signal
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,9 +38,15 @@ from tapeflow.runners.flink.rest import Rest
 from tapeflow.runners.flink.spec import Spec, folds_of
 from tapeflow.runners.flink.submit import Client, submit
 from tapeflow.stack import flink as service
+from tapeflow.stack import processes
+from tapeflow.stack.service import Place
+from tapeflow.stack.stack import Stack
 from topic import RESULTS, Raw, topic_of
 
 PARTITIONS = 4
+
+#: Whose processor time stands beside that of ``folds``.
+BASELINES = ("plain", "corrected", "right", "units")
 
 
 def trades(count: int) -> list[Raw]:
@@ -113,9 +123,22 @@ def cpu_s() -> float:
     return sum(worked for group, worked in ticks.values() if group in groups) / os.sysconf("SC_CLK_TCK")
 
 
-def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> None:
-    """One job over a topic, those of plain SQL without a flow; its figures as a line of JSON."""
-    address, job_name = os.environ["TAPEFLOW_FLINK"], f"{source.partition('.')[0]}-{name}"
+def fresh() -> None:
+    """A new task manager: what Java has compiled for other jobs would make the next one slower, and most the last."""
+    data = os.environ.get("TAPEFLOW_DATA")
+    if data is None:
+        return
+    old = [one for one in Stack(Place(Path(data), CACHE)).servers() if one.name == "flink-taskmanager"]
+    processes.stop([(one.pid, one.began) for one in old], signal.SIGTERM, 20)
+    command = (sys.executable, "-m", "tapeflow", "stack", "up", "--data", data, "--services", "flink")
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> float:
+    """One job over a topic, those of plain SQL without a flow; its figures as a line of JSON, the processor time of a
+    row as its value."""
+    fresh()
+    address, job_name = os.environ["TAPEFLOW_FLINK"], f"{source.partition('.')[0]}-{name}-{time.time_ns() // 10**9}"
     topics = {channel: f"{job_name}.{channel}" for channel in RESULTS}
     bus.make(list(topics.values()), PARTITIONS)
     if flow is None:
@@ -134,12 +157,22 @@ def run(name: str, flow: Flow | None, bus: Bus, source: str, client: Client) -> 
     print(json.dumps({"job": name, **found, "state_mib": round(state / 2**20, 1)}), flush=True)
     Rest(address).cancel(job)
     bus.remove(list(topics.values()))
+    return found.get("cpu_us_per_row", found["cpu_us_per_row_from_start"])
+
+
+def ratios(took: Mapping[str, Sequence[float]]) -> Iterator[str]:
+    """Ours beside each baseline, by the mean of their runs, and the ratio of each pair."""
+    ours = took.get("folds", ())
+    for name in BASELINES:
+        if ours and (theirs := took.get(name)):
+            pairs = ", ".join(f"{mine / its:.2f}" for mine, its in zip(ours, theirs, strict=False))
+            yield f"folds: {statistics.mean(ours) / statistics.mean(theirs):.2f} times {name} ({pairs})"
 
 
 def main() -> None:
     reading = argparse.ArgumentParser()
-    reading.add_argument("-n", type=int, default=2_500_000, help="trades for the first five; a tenth for the others")
-    reading.add_argument("--only", default="plain,corrected,right,units,folds,rocksdb,steps,default")
+    reading.add_argument("-n", type=int, default=2_500_000, help="trades; a tenth for steps and default")
+    reading.add_argument("--only", default="right,units,folds,right,units,folds,plain,corrected,rocksdb,steps,default")
     asked = reading.parse_args()
     bus, made = Bus(os.environ["TAPEFLOW_KAFKA"]), flows()
     client = Client(service.python(CACHE), service.connector(CACHE))
@@ -156,8 +189,10 @@ def main() -> None:
         print(f"{count} trades, {len(rows) - count} time rows", flush=True)
         bus.write(source, rows, poison=())
         del rows
+        took: dict[str, list[float]] = {}
         for name in [name for name in wanted if name in names]:
-            run(name, made.get(name), bus, source, client)
+            took.setdefault(name, []).append(run(name, made.get(name), bus, source, client))
+        print("\n".join(ratios(took)), flush=True)
         bus.remove([source])
 
 

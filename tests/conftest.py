@@ -18,6 +18,9 @@ from servers import Servers
 from tapeflow import indicators
 from together import Together, arrange
 
+#: Java compiles what it runs a second time, and better, for the time to come; no server of a test lives so long.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+
 settings.register_profile("quick", phases=(Phase.explicit, Phase.generate), derandomize=True, print_blob=False)
 if profile := os.environ.get("TAPEFLOW_HYPOTHESIS"):
     settings.load_profile(profile)

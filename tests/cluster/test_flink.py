@@ -25,7 +25,7 @@ from tapeflow.domain.errors import RunnerError
 from tapeflow.flow.builder import Builder
 from tapeflow.runners.flink.request import Request
 from tapeflow.runners.flink.rest import Rest
-from tapeflow.runners.flink.submit import Client, call, submit
+from tapeflow.runners.flink.submit import Client, compiled, submit
 from tapeflow.stack import flink as service
 from tapeflow.stack.stack import Stack
 from topic import RESULTS, answer, market
@@ -132,11 +132,12 @@ def test_candles_of_the_venue_stand_in_where_trades_are_missing(servers: Servers
     assert check(bus, address, "past", market(10, 3000, late=0.05, late_s=60.0), 2) == []
 
 
-def test_what_a_message_says_is_read_once_for_all_that_is_computed_of_it(servers: Servers) -> None:
+def test_what_a_message_says_is_read_once_for_all_that_is_computed_of_it(servers: Servers, tmp_path: Path) -> None:
     bus, address, _ = flink(servers)
-    client = Client(service.python(CACHE), service.connector(CACHE))
-    asked = Request(spec_of(bus, "explained", flow(), 1), address, "", str(client.connector), explains=True)
-    folds = call(asked, client).partition("Optimized Execution Plan")[2].partition("Abstract Syntax Tree")[0]
+    client, plan = Client(service.python(CACHE), service.connector(CACHE)), tmp_path / "plan"
+    asked = Request(spec_of(bus, "explained", flow(), 1), address, "", str(client.connector), plan=str(plan))
+    with compiled(asked, client):
+        folds = plan.read_text().partition("Optimized Execution Plan")[2].partition("Abstract Syntax Tree")[0]
     assert folds.count("default_database, parsed]]") == 1  # one scan of the stream, whatever reads it
     assert "default_database, trades]]" not in folds
     assert "GlobalGroupAggregate" in folds

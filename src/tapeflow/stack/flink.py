@@ -8,6 +8,7 @@ manager and no ZooKeeper: jobs of a killed one are not taken over; `tapeflow sub
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -90,11 +91,13 @@ class Flink:
     def prepare(self, place: Place, server: Server, peers: Sequence[Server]) -> None:
         """Settings; checkpoints and savepoints are the stack's, not a server's, and stay."""
         folder = place.folder(server.name).resolve()
-        for name in ("conf", "tmp", "log", "lib"):
+        for name in ("conf", "log", "lib"):
             (folder / name).mkdir(parents=True, exist_ok=True)
+        scratch = place.scratch(server.name)
         home = _home(place.cache)
         _link(folder / "lib", (*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar"), connector(place.cache)))
-        rows = settings(peers, server, place.folder(peers[0].name).resolve(), str(python(place.cache)))
+        rows = settings(peers, place.folder(peers[0].name).resolve(), str(python(place.cache)))
+        rows["io.tmp.dirs"] = str(scratch)
         rows["env.java.opts.all"] = _java_options(home)
         text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in rows.items())
         files.replace(folder / "conf" / "config.yaml", text.encode(), sync=False)
@@ -109,6 +112,7 @@ class Flink:
             "FLINK_LIB_DIR": folder / "lib",
             "FLINK_LOG_DIR": folder / "log",
             "FLINK_PID_DIR": folder / "tmp",
+            "JDK_JAVA_OPTIONS": f'{os.environ.get("JDK_JAVA_OPTIONS", "")} -Djava.io.tmpdir="{folder}/tmp"'.strip(),
             "PYTHONPATH": environment.site_packages(python_folder(place.cache)),  # Python inside the task manager
         }
         script = home / "bin" / ("jobmanager.sh" if server.number == _JOB else "taskmanager.sh")
@@ -161,7 +165,7 @@ def connector(cache: Path) -> Path:
     return lock.folder(cache.absolute()) / lock.jars[0].file
 
 
-def settings(peers: Sequence[Server], server: Server, data: Path, interpreter: str) -> dict[str, object]:
+def settings(peers: Sequence[Server], data: Path, interpreter: str) -> dict[str, object]:
     """What stands in ``config.yaml``; both servers have all of it, but for where they keep what is theirs."""
     job, task = peers
     return {
@@ -189,7 +193,6 @@ def settings(peers: Sequence[Server], server: Server, data: Path, interpreter: s
         # A killed server is missed after ten seconds, not after fifty.
         "heartbeat.interval": "2 s",
         "heartbeat.timeout": "10 s",
-        "io.tmp.dirs": str(data.parent / server.name / "tmp"),
         "python.executable": interpreter,
         "python.client.executable": interpreter,
         **_state(data.as_uri()),

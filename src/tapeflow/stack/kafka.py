@@ -80,6 +80,7 @@ class Kafka:
         """Settings, and a formatted folder the first time."""
         folder = place.folder(server.name)
         (folder / "data").mkdir(parents=True, exist_ok=True)
+        place.scratch(server.name)
         settings = folder / "server.properties"
         rows = properties(server, peers, str(folder.resolve() / "data"))
         files.replace(settings, "".join(f"{key}={value}\n" for key, value in rows.items()).encode(), sync=False)
@@ -103,6 +104,7 @@ class Kafka:
             "java",
             *flags,
             "-Djava.net.preferIPv4Stack=true",
+            f"-Djava.io.tmpdir={folder}/tmp",
             f"-XX:ErrorFile={folder}/crash-%p.log",
             f"-Dlog4j2.configurationFile={folder}/log4j2.properties",
             "-cp",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from signal import Signals
@@ -39,6 +40,13 @@ class Place(msgspec.Struct, frozen=True):
     def folder(self, name: str) -> Path:
         """What is a server's own; it stays when the server is stopped."""
         return self.data / name
+
+    def scratch(self, name: str) -> Path:
+        """An empty folder for what a server needs only while it runs: what one that was killed has left in it goes."""
+        folder = self.folder(name).resolve() / "tmp"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
 
     def log(self, name: str) -> Path:
         """What a server says."""

@@ -2,12 +2,14 @@
 
     python -m tapeflow.runners.flink.job REQUEST.json
 
-prints the id of the job as the last line. `submit` makes the request and what must be on PYTHONPATH.
+prints `COMPILED`, reads a line with the state to go on from, which may be empty, and prints the id of the job as the
+last line; without such a line nothing is submitted. `submit` makes the request and what must be on PYTHONPATH.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,16 +17,16 @@ import pyflink
 from pyflink.common import Configuration, Row, Types
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
-from pyflink.table import StreamTableEnvironment
+from pyflink.table import ChangelogMode, Schema, StreamTableEnvironment
 
 from tapeflow.runners.flink.process import ROWS, StepFunction
-from tapeflow.runners.flink.request import Request
+from tapeflow.runners.flink.request import COMPILED, Request
 from tapeflow.runners.flink.spec import Spec
 from tapeflow.runners.flink.sql import program, results
 
 
 def main(path: str) -> None:
-    """Compile the request and submit it."""
+    """Compile the request and, when told so, submit it."""
     request = msgspec.json.decode(Path(path).read_bytes(), type=Request)
     # Not by `get_execution_environment`, which would start a cluster of its own here, whatever the target.
     java = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
@@ -39,7 +41,9 @@ def main(path: str) -> None:
     for statement in program.views(request.spec):
         tables.execute_sql(statement)
     folds = request.spec.folds
-    changes = tables.to_changelog_stream(tables.from_path("computed"))
+    # Without what was there before, which would be put together as what is there now, and be thrown away.
+    computed, derived = tables.from_path("computed"), Schema.new_builder().build()
+    changes = tables.to_changelog_stream(computed, derived, ChangelogMode.upsert())
     tables.create_temporary_view("changes", tables.from_changelog_stream(changes))
     tables.create_temporary_view("results", tables.sql_query(results.CHANGES))
     wanted = tables.create_statement_set()
@@ -47,10 +51,15 @@ def main(path: str) -> None:
         wanted.add_insert_sql(statement)
     if "indicators" in folds.channels:
         wanted.add_insert("indicators", tables.from_data_stream(_steps(tables, request.spec)))
-    if request.explains:
-        sys.stdout.write(tables.from_path("computed").explain() + wanted.explain())
-        return
+    if request.plan:
+        Path(request.plan).write_text(tables.from_path("computed").explain() + wanted.explain(), "utf-8")
     wanted.attach_as_datastream()
+    sys.stdout.write(f"{COMPILED}\n")
+    sys.stdout.flush()
+    if not (told := sys.stdin.readline()):
+        return
+    if savepoint := told.strip():
+        env.configure(_set({"execution.state-recovery.path": savepoint}))
     client = env.execute_async(request.spec.name)
     sys.stdout.write(f"{client.get_job_id()}\n")
 
@@ -78,8 +87,10 @@ def _configuration(request: Request) -> Configuration:
         "python.execution-mode": request.python_mode,
         **request.more,
     }
-    if request.savepoint:
-        rows["execution.state-recovery.path"] = request.savepoint
+    return _set(rows)
+
+
+def _set(rows: Mapping[str, str]) -> Configuration:
     made = Configuration()
     for name, value in rows.items():
         made.set_string(name, value)

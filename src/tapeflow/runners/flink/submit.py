@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from tapeflow.domain.errors import RunnerError
 from tapeflow.runners.flink.kept import Places, places
-from tapeflow.runners.flink.request import Request
+from tapeflow.runners.flink.request import COMPILED, Request
 from tapeflow.runners.flink.rest import Job, Rest
 from tapeflow.runners.flink.spec import Spec
 
@@ -22,6 +23,8 @@ PACKED = ("__init__.py", "domain", "flow", "indicators", "runners")
 
 _START_S = 180.0
 _SAVEPOINT_S = 120.0
+#: For a program that ends before much of it is worth optimising: a third less of both cores.
+_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 Say = Callable[[str], None]
@@ -68,18 +71,19 @@ def submit(
     rest = Rest(address)
     running = rest.running(spec.name)
     where = places(rest, spec.name, spec.fingerprint)
-    request = Request(spec, rest.address, "", str(client.connector), more={**where.properties, **(more or {})})
-    if running is not None:
-        call(msgspec.structs.replace(request, explains=True), client, own)  # nothing is stopped for what cannot run
-        left = _stopped(rest, running, spec, say)
-        savepoint = savepoint or ("" if anew else left)
-    elif not savepoint and not anew:
+    if running is None and not savepoint and not anew:
         savepoint = _left(where, spec, say, has_results=has_results)
-    if savepoint:
-        say(f"{spec.name}: goes on from {savepoint}")
-    job = call(msgspec.structs.replace(request, savepoint=savepoint), client, own)
-    rest.wait_for_tasks(job, _START_S)
-    return job
+    request = Request(spec, rest.address, "", str(client.connector), more={**where.properties, **(more or {})})
+    with compiled(request, client, own) as job:
+        # Now, not before: nothing is stopped for what cannot run, and nothing stands still while this is compiled.
+        if running is not None:
+            left = _stopped(rest, running, spec, say)
+            savepoint = savepoint or ("" if anew else left)
+        if savepoint:
+            say(f"{spec.name}: goes on from {savepoint}")
+        began = job.run(savepoint)
+    rest.wait_for_tasks(began, _START_S)
+    return began
 
 
 def _left(where: Places, spec: Spec, say: Say, *, has_results: bool) -> str:
@@ -116,20 +120,62 @@ def _stopped(rest: Rest, running: Job, spec: Spec, say: Say) -> str:
     return ""
 
 
-def call(request: Request, client: Client, own: str = "") -> str:
-    """Have the Flink environment do a request; the last line that it prints."""
-    with tempfile.TemporaryDirectory(prefix="tapeflow-flink-") as work:
+class Compiled:
+    """A job that the Flink environment has compiled and holds ready."""
+
+    def __init__(self, name: str, process: subprocess.Popen[str], errors: Path) -> None:
+        self._name, self._process, self._errors = name, process, errors
+
+    def wait(self) -> None:
+        """Until it is compiled; raises `RunnerError`."""
+        assert self._process.stdout is not None
+        said = []
+        for line in self._process.stdout:
+            if line.strip() == COMPILED:
+                return
+            said.append(line)
+        raise self._failed("".join(said))
+
+    def run(self, savepoint: str) -> str:
+        """Submit it, to go on from a state unless that is empty; its id. Raises `RunnerError`."""
+        said, _ = self._process.communicate(f"{savepoint}\n")
+        if self._process.returncode:
+            raise self._failed(said)
+        return said.strip().splitlines()[-1]
+
+    def _failed(self, said: str) -> RunnerError:
+        complaint = _complaint(self._errors.read_text("utf-8", "replace") or said)
+        return RunnerError(f"job {self._name} could not be submitted: {complaint}")
+
+
+@contextlib.contextmanager
+def compiled(request: Request, client: Client, own: str = "") -> Iterator[Compiled]:
+    """Have the Flink environment compile a request; raises `RunnerError`. What is not run is forgotten at the end."""
+    # Java may end a little later, and have a file in it.
+    folder = tempfile.TemporaryDirectory(prefix="tapeflow-flink-", ignore_cleanup_errors=True)
+    with folder as work, (Path(work) / "errors").open("wb") as errors:
         package, path = Path(work) / "tapeflow.zip", Path(work) / "request.json"
         pack(package, own)
         path.write_bytes(msgspec.json.encode(msgspec.structs.replace(request, package=str(package))))
         command = (str(client.python), "-m", "tapeflow.runners.flink.job", str(path))
-        # The jar as a URL; and no Flink of the surroundings may be taken for that of the environment.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("FLINK_")}
-        surroundings = {**kept, "PYTHONPATH": str(package), "PYTHONWARNINGS": "ignore"}
-        done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False, cwd=work)
-    if done.returncode:
-        raise RunnerError(f"job {request.spec.name} could not be submitted: {_complaint(done.stderr or done.stdout)}")
-    return done.stdout if request.explains else done.stdout.strip().splitlines()[-1]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, env=_surroundings(package), stdin=pipe, stdout=pipe, stderr=errors, text=True, cwd=work
+        ) as process:
+            try:
+                made = Compiled(request.spec.name, process, Path(errors.name))
+                made.wait()
+                yield made
+            finally:
+                process.kill()
+
+
+def _surroundings(package: Path) -> dict[str, str]:
+    """The jar as a URL; and no Flink of the surroundings may be taken for that of the environment."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FLINK_")}
+    # What Java leaves behind goes with the folder. Options of the surroundings are the last, which count.
+    options = f'{_JAVA} -Djava.io.tmpdir="{package.parent}" {os.environ.get("JDK_JAVA_OPTIONS", "")}'
+    return {**kept, "PYTHONPATH": str(package), "PYTHONWARNINGS": "ignore", "JDK_JAVA_OPTIONS": options}
 
 
 def _complaint(said: str) -> str:

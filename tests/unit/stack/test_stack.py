@@ -291,3 +291,9 @@ def test_what_servers_have_left_is_ended_with_the_stack(stack: Stack, sleeper: S
     while Path(f"/proc/{child}/stat").exists() and time.monotonic() < until:
         time.sleep(0.01)
     assert not Path(f"/proc/{child}/stat").exists()
+
+
+def test_what_a_killed_server_has_left_is_gone_when_it_starts_again(tmp_path: Path) -> None:
+    place = Place(tmp_path, tmp_path)
+    (place.scratch("one") / "left").mkdir()
+    assert list(place.scratch("one").iterdir()) == []

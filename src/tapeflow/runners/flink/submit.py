@@ -24,7 +24,7 @@ PACKED = ("__init__.py", "domain", "flow", "indicators", "runners")
 _START_S = 180.0
 _SAVEPOINT_S = 120.0
 #: For a program that ends before much of it is worth optimising: a third less of both cores.
-_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+_JAVA = "-XX:TieredStopAtLevel=1"
 
 
 Say = Callable[[str], None]

@@ -124,7 +124,7 @@ def cpu_s() -> float:
 
 
 def fresh() -> None:
-    """A new task manager: what Java has compiled for other jobs would make the next one slower, and most the last."""
+    """A new task manager, so that no job finds what Java has compiled for another."""
     data = os.environ.get("TAPEFLOW_DATA")
     if data is None:
         return

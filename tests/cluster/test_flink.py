@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from tapeflow import indicators
 from tapeflow.domain.errors import RunnerError
 from tapeflow.flow.builder import Builder
 from tapeflow.runners.flink.request import Request
-from tapeflow.runners.flink.rest import Rest
+from tapeflow.runners.flink.rest import ENDED, Rest
 from tapeflow.runners.flink.submit import Client, compiled, submit
 from tapeflow.stack import flink as service
 from tapeflow.stack.stack import Stack
@@ -110,6 +111,31 @@ def test_a_job_goes_on_over_an_upgrade_a_stop_and_other_parallelism(servers: Ser
             submit(other, address, client, said.append, more={"table.optimizer.agg-phase-strategy": "no such"})
         assert rest.find(other.name).state == "RUNNING", "nothing is stopped for what cannot run"
         rest.cancel(job)
+    finally:
+        bus.remove(spec_topics(spec))
+
+
+def test_a_job_that_another_has_begun_while_one_compiles_is_taken_over(servers: Servers, tmp_path: Path) -> None:
+    bus, address, _ = flink(servers)
+    spec, go = spec_of(bus, "twice", flow(), 1), tmp_path / "go"
+    python, connector = service.python(CACHE), service.connector(CACHE)
+    late = tmp_path / "python"
+    late.write_text(f'#!/bin/sh\nwhile [ ! -e "{go}" ]; do sleep 0.1; done\nexec "{python}" "$@"\n')
+    late.chmod(0o755)
+    bus.make(spec_topics(spec), 1)
+    said: list[str] = []
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(submit, spec, address, Client(late, connector), said.append)
+            try:
+                first = submit(spec, address, Client(python, connector), said.append)
+            finally:
+                go.touch()
+            job = second.result()
+        assert f"{spec.name}: stopping job {first} with a savepoint" in said
+        living = [one.id for one in Rest(address).jobs() if one.name == spec.name and one.state not in ENDED]
+        assert living == [job]
+        Rest(address).cancel(job)
     finally:
         bus.remove(spec_topics(spec))
 

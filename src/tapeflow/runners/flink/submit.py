@@ -69,16 +69,16 @@ def submit(
     is not taken for none.
     """
     rest = Rest(address)
-    running = rest.running(spec.name)
     where = places(rest, spec.name, spec.fingerprint)
-    if running is None and not savepoint and not anew:
-        savepoint = _left(where, spec, say, has_results=has_results)
     request = Request(spec, rest.address, "", str(client.connector), more={**where.properties, **(more or {})})
     with compiled(request, client, own) as job:
-        # Now, not before: nothing is stopped for what cannot run, and nothing stands still while this is compiled.
-        if running is not None:
+        # Now, not before: nothing is stopped for what cannot run, nothing stands still while this is compiled, and what
+        # others have begun or ended meanwhile counts.
+        if (running := rest.running(spec.name)) is not None:
             left = _stopped(rest, running, spec, say)
             savepoint = savepoint or ("" if anew else left)
+        elif not savepoint and not anew:
+            savepoint = _left(where, spec, say, has_results=has_results)
         if savepoint:
             say(f"{spec.name}: goes on from {savepoint}")
         began = job.run(savepoint)

@@ -104,11 +104,11 @@ def test_a_job_goes_on_over_an_upgrade_a_stop_and_other_parallelism(servers: Ser
         assert f"{spec.name}: no earlier state was found: there is none in" in first
         assert [line.split(": ")[1].split(" ")[0] for line in others] == ["stopping", "goes", "goes"]
         other = msgspec.structs.replace(spec, folds=msgspec.structs.replace(spec.folds, horizon_us=300_000_000))
-        client, rest = Client(service.python(CACHE), service.connector(CACHE)), Rest(address)
-        job = submit(other, address, client, said.append)
+        rest = Rest(address)
+        job = submit(other, address, client(), said.append)
         assert "is of other windows, steps, topics, guarantee or form of state; begins at the start" in said[-1]
         with pytest.raises(RunnerError, match="could not be submitted"):
-            submit(other, address, client, said.append, more={"table.optimizer.agg-phase-strategy": "no such"})
+            submit(other, address, client(), said.append, more={"table.optimizer.agg-phase-strategy": "no such"})
         assert rest.find(other.name).state == "RUNNING", "nothing is stopped for what cannot run"
         rest.cancel(job)
     finally:
@@ -118,26 +118,57 @@ def test_a_job_goes_on_over_an_upgrade_a_stop_and_other_parallelism(servers: Ser
 def test_a_job_that_another_has_begun_while_one_compiles_is_taken_over(servers: Servers, tmp_path: Path) -> None:
     bus, address, _ = flink(servers)
     spec, go = spec_of(bus, "twice", flow(), 1), tmp_path / "go"
-    python, connector = service.python(CACHE), service.connector(CACHE)
-    late = tmp_path / "python"
-    late.write_text(f'#!/bin/sh\nwhile [ ! -e "{go}" ]; do sleep 0.1; done\nexec "{python}" "$@"\n')
-    late.chmod(0o755)
+    late = script(tmp_path / "python", f'while [ ! -e "{go}" ]; do sleep 0.1; done\nexec "$PYTHON" "$@"')
     bus.make(spec_topics(spec), 1)
     said: list[str] = []
     try:
         with ThreadPoolExecutor(1) as pool:
-            second = pool.submit(submit, spec, address, Client(late, connector), said.append)
+            second = pool.submit(submit, spec, address, late, said.append)
             try:
-                first = submit(spec, address, Client(python, connector), said.append)
+                first = submit(spec, address, client(), said.append)
             finally:
                 go.touch()
             job = second.result()
         assert f"{spec.name}: stopping job {first} with a savepoint" in said
-        living = [one.id for one in Rest(address).jobs() if one.name == spec.name and one.state not in ENDED]
-        assert living == [job]
+        assert living(address, spec.name) == [job]
         Rest(address).cancel(job)
     finally:
         bus.remove(spec_topics(spec))
+
+
+def test_of_two_jobs_begun_at_the_same_moment_one_goes_on(servers: Servers, tmp_path: Path) -> None:
+    bus, address, _ = flink(servers)
+    spec = spec_of(bus, "together", flow(), 1)
+    # Each has found that no job runs, and is told to begin one, before any does.
+    come = f'$(ls "{tmp_path}" | grep -c "^[0-9]")'
+    wait = f'read line || exit; touch "{tmp_path}/$$"; while [ {come} -lt 2 ]; do sleep 0.1; done; echo "$line"'
+    both = script(tmp_path / "python", f'{{ {wait}; }} | "$PYTHON" "$@"')
+    bus.make(spec_topics(spec), 1)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            begun = [pool.submit(submit, spec, address, both, lambda _: None) for _ in range(2)]
+        refused = [str(one.exception()) for one in begun if one.exception()]
+        (job,) = [one.result() for one in begun if not one.exception()]
+        assert [f"another submit has begun job {job} at the same moment" in said for said in refused] == [True]
+        assert living(address, spec.name) == [job]
+        Rest(address).cancel(job)
+    finally:
+        bus.remove(spec_topics(spec))
+
+
+def client() -> Client:
+    return Client(service.python(CACHE), service.connector(CACHE))
+
+
+def script(path: Path, body: str) -> Client:
+    """A client whose Python, of the environment as ``PYTHON``, is begun by a script."""
+    path.write_text(f'#!/bin/sh\nPYTHON="{client().python}"\n{body}\n')
+    path.chmod(0o755)
+    return msgspec.structs.replace(client(), python=path)
+
+
+def living(address: str, name: str) -> list[str]:
+    return [job.id for job in Rest(address).jobs() if job.name == name and job.state not in ENDED]
 
 
 def test_kills_of_task_manager_and_job_manager_lose_and_double_nothing(servers: Servers) -> None:
@@ -160,9 +191,9 @@ def test_candles_of_the_venue_stand_in_where_trades_are_missing(servers: Servers
 
 def test_what_a_message_says_is_read_once_for_all_that_is_computed_of_it(servers: Servers, tmp_path: Path) -> None:
     bus, address, _ = flink(servers)
-    client, plan = Client(service.python(CACHE), service.connector(CACHE)), tmp_path / "plan"
-    asked = Request(spec_of(bus, "explained", flow(), 1), address, "", str(client.connector), plan=str(plan))
-    with compiled(asked, client):
+    plan = tmp_path / "plan"
+    asked = Request(spec_of(bus, "explained", flow(), 1), address, "", str(client().connector), plan=str(plan))
+    with compiled(asked, client()):
         folds = plan.read_text().partition("Optimized Execution Plan")[2].partition("Abstract Syntax Tree")[0]
     assert folds.count("default_database, parsed]]") == 1  # one scan of the stream, whatever reads it
     assert "default_database, trades]]" not in folds

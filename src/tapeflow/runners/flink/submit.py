@@ -15,7 +15,7 @@ import msgspec
 from tapeflow.domain.errors import RunnerError
 from tapeflow.runners.flink.kept import Places, places
 from tapeflow.runners.flink.request import COMPILED, Request
-from tapeflow.runners.flink.rest import Job, Rest
+from tapeflow.runners.flink.rest import ENDED, Job, Rest
 from tapeflow.runners.flink.spec import Spec
 
 #: What a job takes along: pure, and of the standard library, msgspec and nothing else.
@@ -82,8 +82,22 @@ def submit(
         if savepoint:
             say(f"{spec.name}: goes on from {savepoint}")
         began = job.run(savepoint)
+    _give_way(rest, spec.name, began)
     rest.wait_for_tasks(began, _START_S)
     return began
+
+
+def _give_way(rest: Rest, name: str, began: str) -> None:
+    """End a job that another submit's has come before: of those that pass each other, each sees what came earlier."""
+    living = sorted((job.ts_start, job.id) for job in rest.jobs() if job.name == name and job.state not in ENDED)
+    first = next((id for _, id in living), began)
+    if first != began:
+        rest.cancel(began)
+        rest.wait(began, ENDED, _START_S)
+        raise RunnerError(
+            f"{name}: another submit has begun job {first} at the same moment, which goes on; the one begun here "
+            "is ended. Submit again to have yours take its place"
+        )
 
 
 def _left(where: Places, spec: Spec, say: Say, *, has_results: bool) -> str:

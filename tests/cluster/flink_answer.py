@@ -43,8 +43,9 @@ PATIENCE_S = 240.0
 SETTLED_S = 60.0
 #: State that need not fit in memory.
 ON_DISK = {"state.backend.type": "rocksdb", "execution.checkpointing.incremental": "true"}
-#: In the case `quiet` state of a window is kept for 12 s, and nothing comes for longer.
-SHORT = {"horizon": "5s", "intervals": ("1s", "5s")}
+#: In the case `quiet` state of a window is kept for 12 s, and nothing comes for longer. In the case `uneven` a trade
+#: may be late for the longer interval, and not for the shorter.
+FLOWS = {"quiet": {"horizon": "5s", "intervals": ("1s", "5s")}, "uneven": {"intervals": ("3s", "5s")}}
 OUTAGE_US, QUIET_US, QUIET_S = 2_000_000, 60_000_000, 20.0
 
 
@@ -68,6 +69,7 @@ def cases(count: int) -> dict[str, list[Raw]]:
         "doubled": market(4, count, late=0.02, late_s=100.0, doubled=0.3),
         "quiet": market(5, count, late=0.02, late_s=4.0),
         "past": market(10, count, late=0.05, late_s=60.0),
+        "uneven": market(12, count, late=0.3, late_s=5.0),
     }
 
 
@@ -351,7 +353,7 @@ def check(
 ) -> list[str]:
     """One case; what differs. ``own`` is a flow with indicators of a folder, and the folder; ``disk``: state on it."""
     is_quiet = name == "quiet"
-    made = own[0] if own else flow(**SHORT) if is_quiet else flow()  # type: ignore[arg-type]
+    made = own[0] if own else flow(**FLOWS.get(name, {}))  # type: ignore[arg-type]
     wanted = with_past(made, raws) if name == "past" else answer(made, raws, quiet_us=QUIET_US if is_quiet else 0)
     spec = spec_of(bus, name, made, parallelism)
     bus.make(spec_topics(spec), 4)
@@ -415,7 +417,7 @@ def main() -> None:
     reading = argparse.ArgumentParser()
     reading.add_argument("--trades", type=int, default=20_000)
     reading.add_argument("--parallelism", default="1,2")
-    reading.add_argument("--cases", default="ordered,late,shuffled,doubled,quiet,past,recorded")
+    reading.add_argument("--cases", default="ordered,late,shuffled,doubled,quiet,uneven,past,recorded")
     reading.add_argument("--kill", default="", help="flink-taskmanager,flink-jobmanager: in this order, in the middle")
     reading.add_argument("--stack", default="tapeflow-stack", help="the folder of the stack whose servers are killed")
     asked = reading.parse_args()

@@ -71,12 +71,17 @@ class Recipe:
         command = [sys.executable, "-m", "tapeflow", "recipe", "run", "r1", "--no-browser", "--port", str(self._port)]
         return [*command, "--data", str(self.folder), "--cache", str(CACHE)]
 
-    def start(self) -> None:
-        """Start it, wait for the address of the page."""
+    def launch(self) -> None:
+        """Start it."""
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
                 self.command, stdout=subprocess.PIPE, stderr=said, env=self.environment, start_new_session=True
             )
+
+    def start(self) -> None:
+        """Start it, wait for the address of the page."""
+        self.launch()
+        assert self.process is not None
         patience = threading.Timer(START_S, self.process.kill)
         patience.start()
         assert self.process.stdout is not None

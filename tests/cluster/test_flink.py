@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,13 +22,14 @@ from cluster.flink_answer import (
     spec_of,
     spec_topics,
 )
+from paging import until
 from servers import CACHE, Servers
 from tapeflow import indicators
 from tapeflow.domain.errors import RunnerError
 from tapeflow.flow.builder import Builder
 from tapeflow.runners.flink.request import Request
 from tapeflow.runners.flink.rest import ENDED, Rest
-from tapeflow.runners.flink.submit import Client, compiled, submit
+from tapeflow.runners.flink.submit import Client, compiled, stop, submit
 from tapeflow.stack import flink as service
 from tapeflow.stack.stack import Stack
 from topic import RESULTS, answer, market
@@ -84,6 +87,11 @@ def test_one_answer(servers: Servers) -> None:
 def test_a_symbol_that_is_quiet_for_longer_than_state_is_kept_loses_nothing(servers: Servers) -> None:
     bus, address, _ = flink(servers)
     assert check(bus, address, "quiet", cases(3000)["quiet"], 2) == []
+
+
+def test_one_answer_where_intervals_do_not_end_together(servers: Servers) -> None:
+    bus, address, _ = flink(servers)
+    assert check(bus, address, "uneven", cases(3000)["uneven"], 2) == []
 
 
 def test_one_answer_for_what_the_venue_really_sent(servers: Servers) -> None:
@@ -152,6 +160,38 @@ def test_of_two_jobs_begun_at_the_same_moment_one_goes_on(servers: Servers, tmp_
         assert [f"another submit has begun job {job} at the same moment" in said for said in refused] == [True]
         assert living(address, spec.name) == [job]
         Rest(address).cancel(job)
+    finally:
+        bus.remove(spec_topics(spec))
+
+
+def test_a_job_that_does_not_come_to_run_can_be_replaced_and_ended(
+    servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tapeflow.runners.flink.submit._START_S", 3.0)
+    bus, address, _ = flink(servers)
+    spec, said = spec_of(bus, "stuck", flow(), 1), list[str]()
+    large = msgspec.structs.replace(spec, parallelism=100)
+    bus.make(spec_topics(spec), 1)
+    try:
+        with pytest.raises(RunnerError, match=r"do not run after 3 s.*lack slots"):
+            submit(large, address, client(), said.append)
+        (stuck,) = living(address, spec.name)
+        monkeypatch.setattr("tapeflow.runners.flink.submit._SAVEPOINT_S", 3.0)
+        with pytest.raises(RunnerError, match=f"it makes no savepoint: `tapeflow stop --cancel {stuck}` ends it"):
+            stop(Rest(address), Rest(address).find(spec.name))
+        monkeypatch.undo()
+        monkeypatch.setattr("tapeflow.runners.flink.submit._SAVEPOINT_S", 10.0)
+        job = submit(spec, address, client(), said.append)
+        assert living(address, spec.name) == [job]
+        assert any("it is ended without a savepoint" in text for text in said)
+        until(lambda: Rest(address).checkpoint(job), 60)
+        command = [sys.executable, "-m", "tapeflow", "stop", "--cancel", job, "--address", address]
+        place = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        assert living(address, spec.name) == []
+        again = submit(spec, address, client(), said.append)
+        assert place.startswith("file:/")
+        assert said[-1].endswith(place.removeprefix("file:"))
+        Rest(address).cancel(again)
     finally:
         bus.remove(spec_topics(spec))
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,9 @@ from confluent_kafka import TopicPartition
 from cluster.topics import CHANNELS, US, Cluster, candle, trade
 from servers import Servers
 from serving import Client
-from tapeflow.bus.follower import Follower
+from tapeflow.app.gateway import Gateway
+from tapeflow.bus.follower import Follower, Record
+from tapeflow.bus.publisher import message
 from tapeflow.settings import CandlesSettings, FlowSettings
 from topic import Answer, Raw, answer
 
@@ -119,8 +125,17 @@ def test_a_row_that_no_sink_can_keep_has_no_number(cluster: Cluster) -> None:
 def test_a_gateway_begins_anew_where_what_it_was_to_read_next_was_deleted(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the counts of the sinks: it goes on, and a cursor of before is good."""
+    """With the counts of the sinks: it goes on, and a cursor of before is good. Before that it counts nothing more."""
     made: list[Follower] = []
+    monkeypatch.setattr("tapeflow.app.gateway.WAIT_S", 1.0)  # so that what comes behind the gap comes with it
+    taken: dict[int, list[tuple[str, int, int]]] = {}
+    take = Gateway._take
+
+    def seen(gateway: Gateway, records: list[Record]) -> None:
+        taken.setdefault(id(gateway.store), []).extend(record[:3] for record in records)
+        take(gateway, records)
+
+    monkeypatch.setattr(Gateway, "_take", seen)
     monkeypatch.setattr("tapeflow.app.gateway.Follower", lambda *given: made.append(Follower(*given)) or made[-1])
     cluster.send("candles", *[candle(n) for n in range(30)])
     cluster.start()
@@ -137,6 +152,36 @@ def test_a_gateway_begins_anew_where_what_it_was_to_read_next_was_deleted(
     (missed,), (ack,) = follow(cluster.addresses[1], 1, snapshot["cursor"])
     assert (starts([missed]), ack["recovered"]) == ([(30, 0)], {"X": True})
     assert missed["prev"] == snapshot["cursor"]
+    assert len(taken) == 2
+    for places in taken.values():
+        assert len(places) == len(set(places)), "counted twice"
+
+
+def test_a_collector_from_which_all_was_taken_over_is_no_more_expected_to_tell(cluster: Cluster) -> None:
+    now = time.time_ns() // 1000
+    old, new = ({"ts": ts, "is_live": True, "followed": 1, "connections": [{"is_open": True}]} for ts in (US, now))
+
+    def told(topic: str, key: str, value: dict[str, Any]) -> None:
+        rows = [message(key.encode(), json.dumps(value).encode())]
+        cluster.producer.commit([(cluster.topic(topic), rows)])
+
+    told("owners", "binance:X", {"collector": "one"})
+    told("status", "one", old)
+    gateway = cluster.serve_with_tables()
+    cluster.until(lambda: _code(cluster.addresses[0]) == 503)  # nobody tells how it is, and X is that one's
+    told("owners", "binance:X", {"collector": "two"})
+    told("status", "two", new)
+    cluster.until(lambda: _code(cluster.addresses[0]) == 200)
+    status = gateway.status()
+    assert (status["ts"], status["followed"], status["gateway"]["collectors"]) == (now, 1, ["two"])
+
+
+def _code(address: str) -> int:
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=10) as answered:
+            return int(answered.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def quote(id: int, symbol: str = "X") -> dict[str, Any]:

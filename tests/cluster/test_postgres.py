@@ -232,6 +232,43 @@ def test_an_id_of_before_that_is_no_number_spoils_no_page(url: str) -> None:
     opened.close()
 
 
+def test_rows_by_their_numbers_are_looked_for_among_so_many_numbers(url: str) -> None:
+    """Series of a symbol share an index: to look for as many rows would read all that others have."""
+    opened = PostgresStore(url, ("candles",))
+    values = f"'binance', 'X', interval, 'epoch'::timestamptz + ({US} + 1000 * seq) * interval '1 microsecond', seq"
+    for interval, numbers in (("1s", "generate_series(1, 50000)"), ("1d", "unnest(ARRAY[1, 2, 5, 6])")):
+        chosen = values.replace("interval,", f"'{interval}',", 1)
+        ask(url, f"INSERT INTO candles (venue, symbol, interval, ts_start, seq) SELECT {chosen} FROM {numbers} seq")
+    ask(url, "ANALYZE candles")
+    key: dict[str, str | int] = {"symbol": "X", "interval": "1d"}
+    found = [opened.since("candles", first, 3, **key).column("seq").to_pylist() for first in (1, 3, 6, 7)]
+    assert found == [[1, 2], [5], [6], []]
+    ask(url, "SELECT pg_stat_reset()")
+    opened.since("candles", 1, 1000, **key)
+    opened.close()  # what was read is told then
+    read = ask(url, "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'candles'")
+    assert read[0][0] < 2000, read
+
+
+def test_connections_of_threads_that_have_ended_are_closed(url: str) -> None:
+    """Reads come from threads that a pool ends when they are idle, and makes anew."""
+    opened = PostgresStore(url, ("trades",))
+    asked = Asked(channel="trades", key={"symbol": "X"}, limit=1)
+    ours = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tapeflow'"
+    together = threading.Barrier(4)
+    for _ in range(4):
+        threads = [threading.Thread(target=lambda: (together.wait(), opened.page(asked))) for _ in range(4)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+    (opened_now,) = ask(url, ours)[0]
+    assert opened_now <= 1 + 2 * 4, "one that writes, those of the last threads, and perhaps of some before"
+    opened.page(asked)
+    assert ask(url, ours) == [(2,)], "one that writes, one of this thread"
+    opened.close()
+
+
 def test_a_read_that_takes_too_long_is_ended_and_says_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "READ_S", 0.2)
     opened = PostgresStore(url, ("trades",))

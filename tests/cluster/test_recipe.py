@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -80,6 +81,18 @@ def test_a_recipe_that_is_told_to_end_or_loses_its_terminal_leaves_nothing(recip
         terminal.close()
     assert recipe.process.wait(STOP_S) == 0, terminal.said.decode()
     _gone(recipe, ports)
+
+
+def test_ctrl_c_twice_while_it_starts_leaves_nothing(recipe: Recipe) -> None:
+    recipe.launch()
+    assert recipe.process is not None
+    until(lambda: b"starting" in recipe.said.read_bytes(), START_S)
+    time.sleep(1.0)  # PostgreSQL is on its way
+    for _ in range(3):
+        recipe.process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    assert recipe.process.wait(STOP_S) == 130, recipe.said.read_text()
+    assert recipe.processes() == []
 
 
 def _ports(recipe: Recipe) -> set[int]:

@@ -218,6 +218,30 @@ def test_a_text_too_long_for_its_index_is_a_dead_letter(cluster: Cluster) -> Non
     assert not any("trying again" in text for text in cluster.said)
 
 
+def test_each_push_of_klines_is_a_row_and_forming_candles_are_none(servers: Servers, tmp_path: Path) -> None:
+    cluster = Cluster(servers, str(tmp_path), channels=("klines", "candles"))
+    try:
+        ids = {"first_id": "1", "last_id": "3"}
+        pushes = [candle(0, closed=n == 3) | ids | {"ts_event": US + n, "ts_recv": US + n} for n in range(4)]
+        cluster.send("klines", *pushes)
+        cluster.send("candles", candle(0, closed=False), candle(1))
+        cluster.start()
+        cluster.until(lambda: len(cluster.rows("SELECT 1 FROM klines")) == 4)
+        cluster.until(lambda: len(cluster.rows("SELECT 1 FROM candles")) == 1)
+        assert cluster.rows("SELECT closed FROM klines ORDER BY ts_event") == [(False,), (False,), (False,), (True,)]
+        assert list(letters(cluster.bus, cluster.topic("dead_letters"))) == []
+    finally:
+        cluster.stop()
+
+
+def test_dead_letters_where_no_part_of_the_cluster_has_run_are_none(servers: Servers, tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(f'symbols = ["X"]\n[bus]\nbootstrap = "{servers.kafka()}"\nprefix = "nobodys."\n')
+    command = [sys.executable, "-m", "tapeflow", "dead", "ls", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "0 dead letters\n")
+
+
 def test_a_dead_letter_that_is_not_there_is_no_silent_nothing(cluster: Cluster, tmp_path: Path) -> None:
     cluster.send("trades", b"no json")
     cluster.start()

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlparse
 
 import pytest
 
@@ -41,7 +40,7 @@ def test_results_without_a_state_that_can_be_seen_are_not_begun_anew(servers: Se
     producer.open()
     producer.commit([(spec.topics["candles"], [message(b"binance:X", json.dumps(candle(0)).encode())])])
     assert Rest(address).running(spec.name) is None  # the job manager has loaded what it answers with
-    with _out_of_the_way(Path(urlparse(Rest(address).property(CHECKPOINTS)).path).parent):
+    with _out_of_the_way(Path(Rest(address).property(CHECKPOINTS).removeprefix("file://")).parent):
         done = _submit(config, address)
     assert done.returncode == RunnerError.exit_code, done.stderr
     assert "cannot be seen from here, but there are rows in its topics of results" in done.stderr

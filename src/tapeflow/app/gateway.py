@@ -25,7 +25,7 @@ from tapeflow.app.forming import Forming
 from tapeflow.app.gateway_source import GatewaySource
 from tapeflow.app.opening import opened
 from tapeflow.app.present import NEWEST, GatewayPast, Present
-from tapeflow.app.published import COVERAGE, STATUS, SYMBOLS, event_topics
+from tapeflow.app.published import COVERAGE, OWNERS, STATUS, SYMBOLS, event_topics
 from tapeflow.app.requests import Asker, request_topics
 from tapeflow.app.serve import gateway_server
 from tapeflow.app.sink import sink_topics
@@ -78,6 +78,7 @@ class Gateway:
         self.present = Present(self.topics, settings.symbols)
         self.statuses: dict[str, dict[str, Any]] = {}
         self.described: dict[str, dict[str, Any]] = {}
+        self._owners: dict[str, str] = {}  # the collector of each `venue:symbol`
         self._coverage: dict[str, dict[bytes, list[dict[str, Any]]]] = {}  # by symbol, then by key of the topic
         self.asker = Asker(
             self._bus, self._own, settings.venue, self.statuses, self.followed, self._describe, self._say
@@ -107,10 +108,10 @@ class Gateway:
     def _serve(self) -> None:
         """Serve until stopped, or until the topics have gone on without us."""
         settings = self.settings
-        self.store = opened(self._open, self._stopping, self._fail)
-        kept = sink_topics(self._own, settings.store.channels)
+        kept = sink_topics(self._own, sorted({*settings.store.channels, *self._channels.values()}))
         topics = [*event_topics(self._own), *request_topics(self._own), *kept]
         ensure(self._bus, topics, self._own.replication)
+        self.store = opened(self._open, self._stopping, self._fail)
         follower = self._follower()
         self.indicators = Forming(self.flow, self.present, self.store, self._say)
         past = GatewayPast(self.present, self.indicators, self.store, self.is_live)
@@ -162,8 +163,11 @@ class Gateway:
     def _follow(self, follower: Follower, server: Server) -> None:
         told = 0.0
         is_serving = False
-        while not self._stopping.is_set() and not follower.passed:
-            self._take(self._read(follower))
+        while not self._stopping.is_set():
+            found = self._read(follower)
+            if follower.passed:
+                break  # these rows are behind some that nobody has counted
+            self._take(found)
             if not self.is_live.is_set() and follower.is_at_end:
                 self.is_live.set()
                 self._say(f"in step with the topics after {time.monotonic() - self._started:.1f} s")
@@ -184,7 +188,7 @@ class Gateway:
 
     def _follower(self) -> Follower:
         """From where the rows in the database end; of what is kept for ever from the beginning."""
-        whole = [self._own.topic(name) for name in (COVERAGE, STATUS, SYMBOLS)]
+        whole = [self._own.topic(name) for name in (COVERAGE, OWNERS, STATUS, SYMBOLS)]
         numbers = partitions(self._bus, [*self._channels, *whole])
         positions, counts = self.store.counts()
         self.present.counts.counts = counts
@@ -268,6 +272,8 @@ class Gateway:
         name = (record.key or b"").decode()
         if record.topic == self._own.topic(STATUS):
             self.statuses[name] = value
+        elif record.topic == self._own.topic(OWNERS):
+            self._owners[name] = value["collector"]
         elif record.topic == self._own.topic(SYMBOLS):
             self._describe(value)
         elif value["data"]:
@@ -290,7 +296,8 @@ class Gateway:
 
     def status(self) -> dict[str, Any]:
         """What an operator wants to see: of the collectors together, and of this gateway."""
-        found = _joined(self.statuses)
+        collectors = self._collectors()
+        found = _joined(collectors)
         return found | {
             "api": self._address,
             "role": "gateway",
@@ -302,9 +309,15 @@ class Gateway:
                 "unreadable": self._unreadable,
                 "forming": self.indicators.status(),
                 "problem": self._problem,
-                "collectors": sorted(self.statuses),
+                "collectors": sorted(collectors),
             },
         }
+
+    def _collectors(self) -> dict[str, dict[str, Any]]:
+        """What collectors told last: of one that owns nothing that is followed, nothing is expected any more."""
+        known, venue = dict(list(self.statuses.items())), self.settings.venue
+        owning = {self._owners.get(f"{venue}:{symbol}") for symbol in self.followed()}
+        return {name: told for name, told in known.items() if name in owning} or known
 
     def _write_status(self, *, is_running: bool) -> None:
         if self._held is None and self._address is None:

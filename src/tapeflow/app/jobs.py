@@ -10,7 +10,7 @@ from tapeflow.app.collector import bus, bus_settings
 from tapeflow.app.published import event_topics
 from tapeflow.bus.follower import has_rows
 from tapeflow.bus.topics import TopicSpec, ensure
-from tapeflow.domain.errors import SettingsError
+from tapeflow.domain.errors import SettingsError, StackError
 from tapeflow.domain.time import parse_span
 from tapeflow.feed.recorder import Say
 from tapeflow.runners.flink.spec import Spec, folds_of
@@ -82,8 +82,10 @@ def submit(
     What compiles it is fetched into the cache, once.
     """
     spec = flink_spec(settings)
+    place, service = Place(cache, cache), flink.Flink()
+    if lacking := list(service.lacks(place, ())):
+        raise StackError("nothing was submitted:\n  " + "\n  ".join(lacking))
     ensure_topics(settings, spec)
-    place, service = Place(Path(), cache), flink.Flink()
     if service.missing_bytes(place):
         say(f"flink: fetching what compiles a flow into {cache}, {service.missing_bytes(place) >> 20} MiB, once")
         with bar("flink") as progress:

@@ -17,20 +17,24 @@ from tapeflow.api.port import taken
 from tapeflow.app import market
 from tapeflow.app.config import show
 from tapeflow.app.jobs import submit
-from tapeflow.app.roles import run_all
-from tapeflow.domain.errors import SettingsError, TapeflowError
+from tapeflow.app.roles import ends, run_all
+from tapeflow.domain.errors import OutputError, SettingsError, TapeflowError
 from tapeflow.exchange.child import Child
 from tapeflow.feed.recorder import Say
 from tapeflow.runners.flink.rest import Rest
+from tapeflow.runners.flink.submit import cancel
 from tapeflow.runners.flink.submit import stop as stop_job
 from tapeflow.settings import EndpointSettings, RunSettings, parse_toml
 from tapeflow.stack.plan import Wanted
 from tapeflow.stack.service import Place
 from tapeflow.stack.stack import Bar, Stack
+from tapeflow.tape.lock import Lock
 
 #: The venue of a recipe that needs no network.
 SIMULATED = "simulated"
 HOST, PORT = "127.0.0.1", 8600
+#: So long a job that does not run is waited for, to be stopped in order.
+_COMES_UP_S = 10.0
 #: Which variable says that a service runs elsewhere.
 ELSEWHERE = {"kafka": "TAPEFLOW_KAFKA", "flink": "TAPEFLOW_FLINK", "postgres": "TAPEFLOW_POSTGRES"}
 #: What the parts read of the servers that a recipe starts.
@@ -83,10 +87,12 @@ def run(recipe: Recipe, asked: Asked, say: Say, bar: Bar, serving: Callable[[str
     What it started is stopped again, in order, also on SIGTERM or when the terminal is closed; the next run in the same
     folder goes on where this one ended.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
-    asked.data.mkdir(parents=True, exist_ok=True)
+    if asked.source not in (known := (SIMULATED, recipe.run.venue)):
+        raise SettingsError(f"no source {asked.source!r} here; there are {' and '.join(known)}")
+    for number in ends():
+        signal.signal(number, _end)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_alone(asked))
         venue = stack.enter_context(_venue(recipe.run, asked))
         stack.enter_context(_servers(recipe, asked, say, bar))
         settings = _settings(recipe.run, asked, venue)
@@ -105,14 +111,38 @@ def run(recipe: Recipe, asked: Asked, say: Say, bar: Bar, serving: Callable[[str
         run_all(["run", str(config)], say, look)
 
 
+def _end(*_: object) -> None:
+    """End, once: what is being stopped then goes on to be, whoever asks again."""
+    for number in ends():
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _alone(asked: Asked) -> Iterator[None]:
+    """Have the folder, which is of one source for good: what two have told makes no market."""
+    path = asked.data / "source"
+    try:
+        asked.data.mkdir(parents=True, exist_ok=True)
+        known = path.read_text("utf-8").strip() if path.exists() else ""
+    except OSError as error:
+        raise OutputError(f"{asked.data}: {error.strerror}; choose another --data") from error
+    lock = Lock(asked.data, "recipe.lock", "run a recipe in")
+    try:
+        if known not in ("", asked.source):
+            raise SettingsError(f"{asked.data} holds what {known} told, not {asked.source}: choose another --data")
+        files.replace(path, f"{asked.source}\n".encode())
+        yield
+    finally:
+        lock.release()
+
+
 @contextlib.contextmanager
 def _venue(run: RunSettings, asked: Asked) -> Iterator[EndpointSettings]:
     """Where the venue is: a simulated one is started, and ended again."""
-    if asked.source == run.venue:
+    if asked.source != SIMULATED:
         yield EndpointSettings()
         return
-    if asked.source != SIMULATED:
-        raise SettingsError(f"no source {asked.source!r} here; there are {SIMULATED} and {run.venue}")
     with market.opened(asked.data, None, len(run.symbols)) as child:
         yield _told(child, run)
 
@@ -170,7 +200,9 @@ def _job(settings: RunSettings, asked: Asked, say: Say, bar: Bar) -> Iterator[No
     finally:
         rest = Rest(server)
         with contextlib.suppress(TapeflowError):  # its checkpoints are good for the next start too
-            say(f"the job is stopped, its state is in {stop_job(rest, rest.find(id))}")
+            job = rest.find(id)
+            place = cancel(rest, job) if rest.waits_for(id, _COMES_UP_S) else stop_job(rest, job)
+            say(f"the job is stopped, its state is in {place}")
 
 
 def _address(data: Path, since: float) -> str | None:

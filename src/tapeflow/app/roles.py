@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from tapeflow.domain.errors import OwnerError, SettingsError, TapeflowError
@@ -39,24 +39,35 @@ class Part(Protocol):
     def stop(self) -> None: ...
 
 
+def ends() -> tuple[signal.Signals, ...]:
+    """The signals that end a program: that of a closed terminal too, unless it was started to outlive it (nohup)."""
+    outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return (signal.SIGINT, signal.SIGTERM) if outlives else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def run_until_told(part: Part) -> None:
-    """Run a part until SIGINT or SIGTERM."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Run a part until it is told to end."""
+    for number in ends():
         signal.signal(number, lambda *_: part.stop())
     part.run()
 
 
-def run_all(command: Sequence[str], say: Say, look: Callable[[], None] = lambda: None) -> None:
+def run_all(
+    command: Sequence[str], say: Say, look: Callable[[], None] = lambda: None, *, rereads: bool = False
+) -> None:
     """All roles, each a child with ``--role``; one that ends by a fault is started again, wrong usage ends all.
 
-    One whose work belongs to another process stays away, and the others go on. ``look`` is called now and then.
+    One whose work belongs to another process stays away, and the others go on. ``look`` is called now and then. With
+    ``rereads`` SIGHUP has the collector read its settings again, as it does where that runs alone; else it ends all.
 
     Raises `SettingsError`, and `TapeflowError` where a child had to be killed.
     """
     children = {role: _started(command, role) for role in ROLES}
     stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ends():
         signal.signal(number, lambda number, _: stopping.append(number))
+    if rereads:
+        signal.signal(signal.SIGHUP, lambda number, _: _pass_on(children, number))
     wrong = ""
     while children and not stopping and not wrong:
         time.sleep(0.1)
@@ -75,6 +86,12 @@ def run_all(command: Sequence[str], say: Say, look: Callable[[], None] = lambda:
     _stop(children)
     if wrong:
         raise SettingsError(f"the {wrong} cannot be run as it is configured; see above")
+
+
+def _pass_on(children: Mapping[str, subprocess.Popen[bytes]], number: int) -> None:
+    """To the collector, the one that can make use of it."""
+    if (collector := children.get("collector")) is not None:
+        collector.send_signal(number)
 
 
 def _started(command: Sequence[str], role: str) -> subprocess.Popen[bytes]:

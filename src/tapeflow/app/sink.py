@@ -312,7 +312,7 @@ class Sink:
         try:
             value = _decode(record.value)
             rows = _object(value)["data"] if channel == "coverage" else [value]
-            rows = [row for row in map(_object, rows) if not is_time(row) and not is_forming(row)]
+            rows = [row for row in map(_object, rows) if not is_time(row) and not _is_open(channel, row)]
             for row in rows:
                 _check(self._kinds[channel], row)
         except (msgspec.DecodeError, Unfit, KeyError, TypeError) as error:
@@ -410,6 +410,11 @@ def _object(row: Any) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise Unfit(f"expected an object, got {type(row).__name__}")
     return row
+
+
+def _is_open(channel: str, row: dict[str, Any]) -> bool:
+    """Whether a row will be followed by another of its window: a push of klines says no more than itself."""
+    return channel in REVISED and is_forming(row)
 
 
 def _check(channel: Channel, row: dict[str, Any]) -> None:

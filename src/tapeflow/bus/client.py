@@ -36,6 +36,15 @@ def module() -> Any:
     return confluent_kafka
 
 
+def made(kind: Any, properties: Mapping[str, Any]) -> Any:
+    """A client of a kind of the library's; raises `SettingsError` for properties that it does not take."""
+    try:
+        return kind(properties)
+    except module().KafkaException as error:
+        told = error.args[0]
+        raise SettingsError(f"[bus] client: {told.str() if hasattr(told, 'str') else told}") from error
+
+
 def raised(what: str, error: Any) -> BusError | OwnerError:
     """The error of ours for one of Kafka's."""
     kafka = module()

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from tapeflow.bus.client import LARGEST, Bus, module
-from tapeflow.bus.follower import Record, read_all
+from tapeflow.bus.client import LARGEST, Bus, made, module
+from tapeflow.bus.follower import Record, is_there, read_all
 from tapeflow.bus.publisher import Publisher, message
 from tapeflow.domain.errors import BusError
 
@@ -55,9 +55,8 @@ class DeadLetters:
         self._sent: set[bytes] = set()  # of those that wait, what the client has and tries by itself
         self._problem = ""
         # The order is of no matter, nor is one that comes twice: so it need not be a producer that can end for good.
-        self._producer: Any = module().Producer(
-            bus.properties(acks="all", message_max_bytes=LARGEST_LETTER, linger_ms=1)
-        )
+        properties = bus.properties(acks="all", message_max_bytes=LARGEST_LETTER, linger_ms=1)
+        self._producer: Any = made(module().Producer, properties)
         #: Kept since the start.
         self.count = 0
 
@@ -99,7 +98,9 @@ class DeadLetters:
 
 
 def letters(bus: Bus, topic: str) -> Iterator[Letter]:
-    """Those that wait, oldest first; raises `BusError`."""
+    """Those that wait, oldest first; raises `BusError`. None where no sink has made the topic yet."""
+    if not is_there(bus, topic):
+        return
     found: dict[bytes, Letter] = {}
     for record in read_all(bus, topic):
         key = record.key or b""

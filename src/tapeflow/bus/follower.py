@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, module, raised
+from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, made, module, raised
 from tapeflow.domain.errors import BusError, TapeflowError
 
 Partition = tuple[str, int]
@@ -31,7 +31,8 @@ class Record(NamedTuple):
 
 def consumer(bus: Bus, group: str, **more: Any) -> Any:
     """A consumer that commits nothing by itself: positions are kept with what was made of the rows."""
-    return module().Consumer(
+    return made(
+        module().Consumer,
         bus.properties(
             group_id=group,
             isolation_level="read_committed",
@@ -43,24 +44,36 @@ def consumer(bus: Bus, group: str, **more: Any) -> Any:
             session_timeout_ms=10_000,
             topic_metadata_refresh_interval_ms=5_000,
             **more,
-        )
+        ),
     )
 
 
 def partitions(bus: Bus, topics: Sequence[str]) -> dict[str, int]:
     """How many partitions each topic has; raises `BusError` for one that is missing."""
+    known = _topics(bus)
+    missing = [name for name in topics if name not in known]
+    if missing:
+        raise BusError(
+            f"no topic {', '.join(missing)} yet; a collector makes those of events, `tapeflow submit` those of results"
+        )
+    return {name: len(known[name].partitions) for name in topics}
+
+
+def is_there(bus: Bus, topic: str) -> bool:
+    """Whether a topic has been made; raises `BusError`."""
+    return topic in _topics(bus)
+
+
+def _topics(bus: Bus) -> Mapping[str, Any]:
     kafka = module()
-    probe = kafka.Consumer(bus.properties(group_id="tapeflow-look"))
+    probe = made(kafka.Consumer, bus.properties(group_id="tapeflow-look"))
     try:
-        known = probe.list_topics(timeout=ANSWER_S).topics
+        found: Mapping[str, Any] = probe.list_topics(timeout=ANSWER_S).topics
     except kafka.KafkaException as error:
         raise raised(f"Kafka at {bus.servers} does not answer", error) from error
     finally:
         probe.close()
-    missing = [name for name in topics if name not in known]
-    if missing:
-        raise BusError(f"no topic {', '.join(missing)} yet; start the collector, which makes them")
-    return {name: len(known[name].partitions) for name in topics}
+    return found
 
 
 def has_rows(bus: Bus, topics: Sequence[str]) -> bool:
@@ -119,17 +132,17 @@ class Follower:
 
     def _assign(self, starts: Mapping[Partition, int]) -> None:
         kafka = module()
+        found = {place: self._from(place, at) for place, at in starts.items()}
         try:
-            self._consumer.assign([kafka.TopicPartition(*place, self._from(place, at)) for place, at in starts.items()])
+            self._consumer.assign([kafka.TopicPartition(*place, at) for place, at in found.items()])
         except kafka.KafkaException as error:
             raise raised(f"cannot read from Kafka at {self._bus.servers}", error) from error
+        self.positions |= found  # of all at once, or a second try would not see what the first has passed over
 
     def _from(self, place: Partition, at: int) -> int:
         """An offset that is there: what was deleted by age is passed over."""
         first, last = self.bounds(place)
-        found = {-1: last, -2: first}.get(at, max(at, first))
-        self.positions[place] = min(found, last)
-        return min(found, last)
+        return min({-1: last, -2: first}.get(at, max(at, first)), last)
 
     def bounds(self, place: Partition) -> tuple[int, int]:
         """The first offset of a partition and the one after its last; raises `BusError`."""
@@ -218,8 +231,8 @@ def newest(bus: Bus, topic: str, kind: type[_Kind]) -> dict[str, _Kind]:
 
 def _ends(bus: Bus, places: Sequence[Partition]) -> dict[Partition, int]:
     """The offset after the last record of each partition, committed or not."""
-    kafka = module()
-    probe = kafka.Consumer(bus.properties(group_id="tapeflow-look", isolation_level="read_uncommitted"))
+    group = bus.properties(group_id="tapeflow-look", isolation_level="read_uncommitted")
+    probe = made(module().Consumer, group)
     try:
         return {place: bounds(probe, place)[1] for place in places}
     finally:

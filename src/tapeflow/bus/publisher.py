@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tapeflow.bus.client import LARGEST, Bus, module, raised
+from tapeflow.bus.client import LARGEST, Bus, made, module, raised
 from tapeflow.domain.errors import BusError
 
 #: Given to the library at once; it holds at most `WAITING`.
@@ -43,7 +43,8 @@ class Publisher:
         """Become the one producer of this id: what another has not committed is void. Raises `BusError`."""
         kafka = module()
         self._producer = None
-        made = kafka.Producer(
+        producer = made(
+            kafka.Producer,
             self._bus.properties(
                 transactional_id=self._id,
                 acks="all",
@@ -56,13 +57,13 @@ class Publisher:
                 queue_buffering_max_kbytes=256 << 10,
                 transaction_timeout_ms=int(TRANSACTION_S * 1000),
                 message_timeout_ms=int(TRANSACTION_S * 1000) - 5_000,
-            )
+            ),
         )
         try:
-            made.init_transactions(TRANSACTION_S)
+            producer.init_transactions(TRANSACTION_S)
         except kafka.KafkaException as error:
             raise raised(f"Kafka at {self._bus.servers} does not answer", error) from error
-        self._producer = made
+        self._producer = producer
 
     def commit(self, batches: Iterable[tuple[str, list[Message]]]) -> int:
         """Write all messages as one, topic by topic; how many. Raises `BusError`, `OwnerError`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, module, raised
+from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, made, module, raised
 from tapeflow.domain.errors import BusError
 
 
@@ -34,9 +34,8 @@ class Sender:
     def _made(self) -> Any:
         with self._lock:
             if self._producer is None:
-                own = {"acks": "all", "enable_idempotence": True, "compression_type": "lz4"}
+                own: dict[str, Any] = {"acks": "all", "enable_idempotence": True, "compression_type": "lz4"}
                 until = int(ANSWER_S * 1000) - 1_000
-                self._producer = module().Producer(
-                    self._bus.properties(**own, message_max_bytes=LARGEST, message_timeout_ms=until)
-                )
+                own |= {"message_max_bytes": LARGEST, "message_timeout_ms": until}
+                self._producer = made(module().Producer, self._bus.properties(**own))
         return self._producer

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, module, raised
+from tapeflow.bus.client import ANSWER_S, LARGEST, Bus, made, module, raised
 from tapeflow.domain.errors import SettingsError
 
 DAY_MS = 86_400_000
@@ -37,7 +37,7 @@ def ensure(bus: Bus, topics: Sequence[TopicSpec], replication: int = 0) -> None:
     from confluent_kafka.cimpl import NewTopic  # noqa: PLC0415
 
     kafka = module()
-    admin = AdminClient(bus.properties())
+    admin = made(AdminClient, bus.properties())
     try:
         known = admin.list_topics(timeout=ANSWER_S)
     except kafka.KafkaException as error:

@@ -20,6 +20,10 @@ Name = Annotated[str, Argument(help="The id of a job, its beginning, or a name."
 Directory = Annotated[
     str | None, Option("--savepoint", help="Where the savepoint goes; the job's own folder.", metavar="DIR")
 ]
+Cancel = Annotated[
+    bool,
+    Option("--cancel", help="End it without a savepoint, if it makes none; a submit goes on from its last checkpoint."),
+]
 
 
 def jobs(address: Address = None, json: Json = False) -> None:
@@ -51,15 +55,22 @@ def jobs(address: Address = None, json: Json = False) -> None:
         sys.stderr.write("no job was ever submitted there: tapeflow submit CONFIG.toml --engine flink\n")
 
 
-def stop(job: Name, savepoint: Directory = None, address: Address = None) -> None:
+def stop(job: Name, savepoint: Directory = None, cancel: Cancel = False, address: Address = None) -> None:
     """Stop a job with a savepoint, and print where that is; the next submit of its name goes on from it.
 
     Example: tapeflow stop tapeflow-default
     """
+    from tapeflow.runners.flink.submit import cancel as cancelled
     from tapeflow.runners.flink.submit import stop as stopped
 
     rest = _rest(address)
-    sys.stdout.write(stopped(rest, rest.find(job), savepoint) + "\n")
+    found = rest.find(job)
+    if not cancel:
+        sys.stdout.write(stopped(rest, found, savepoint) + "\n")
+    elif place := cancelled(rest, found):
+        sys.stdout.write(place + "\n")
+    else:
+        sys.stderr.write(f"{found.name} had made no checkpoint\n")
 
 
 def _rest(address: str | None) -> Rest:

@@ -84,8 +84,9 @@ def run(
             _open(f"{address}/")
 
     setup()
-    folder = data or Path(f"tapeflow-{name}")
+    # What two sources have told is never mixed.
+    folder = data or Path(f"tapeflow-{name}" if source == "simulated" else f"tapeflow-{name}-{source}")
     say(f"recipe {name}: data in {folder}; Ctrl-C stops")
     work(load(name), Asked(folder, cache.expanduser(), source, port), say, bar, serving)
-    more = "" if data is None else f" --data {data}"
+    more = ("" if source == "simulated" else f" --source {source}") + ("" if data is None else f" --data {data}")
     say(f"stopped; `tapeflow recipe run {name}{more}` goes on from here")

@@ -35,7 +35,8 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
 
     Every message goes to the tape in the data folder first; results and coverage go to results.duckdb there. Holes are
     refilled from the venue's history or named in coverage. A start after a stop, or a kill, goes on where it ended.
-    SIGHUP reads the file again and follows the symbols that are in it then. status.json tells how it is doing.
+    SIGHUP reads the file again and follows the symbols that are in it then; a sink and a gateway it stops. status.json
+    tells how it is doing.
 
     Example, with the simulated venue in another terminal (tapeflow simulate binance --port 9200):
 
@@ -53,12 +54,15 @@ def run(config: Config, data: Data = None, role: RoleName = None, take_over: Tak
     from tapeflow.app.log import say, setup
     from tapeflow.app.roster import read
     from tapeflow.app.run import Folder, Run
+    from tapeflow.domain.errors import SettingsError
     from tapeflow.settings import load_run
 
     def load() -> RunSettings:
         settings = load_run(config)
         return settings if data is None else msgspec.structs.replace(settings, data=str(data))
 
+    if take_over and role != "collector":
+        raise SettingsError("--take-over is of a collector: give it once with --role collector, then start as before")
     settings = load()
     setup(settings.log.format, settings.log.level)
     if settings.api.enabled:
@@ -94,7 +98,7 @@ def _other_role(role: str, settings: RunSettings, config: Path, data: Path | Non
 
     part: Part
     if role == "all":
-        run_all(["run", str(config), *(["--data", str(data)] if data else [])], say)
+        run_all(["run", str(config), *(["--data", str(data)] if data else [])], say, rereads=True)
         return
     if role == "sink":
         from tapeflow.app.sink import Sink

@@ -69,6 +69,9 @@ class Flink:
     def lacks(self, place: Place, peers: Sequence[Server]) -> Iterator[str]:
         """Java, a Python that its packages are for, and Maven where the connector must be fetched."""
         yield from machine.lacks_java()
+        for folder in {place.data.resolve(), place.cache.resolve()}:
+            if " " in str(folder):
+                yield f"flink: its scripts do not work in a folder with a space, such as {folder}; choose another"
         if not environment.has(python_folder(place.cache)) and sys.version_info[:2] not in _PYTHONS:
             known = " or ".join(f"{major}.{minor}" for major, minor in _PYTHONS)
             yield f"flink: its packages are for Python {known}, this is {sys.version.split()[0]}; run tapeflow with one"
@@ -144,8 +147,11 @@ class Flink:
         }
         text = "".join(f"{key}: {value}\n" for key, value in common.items())
         entry = {"image": _IMAGE, "environment": {"FLINK_PROPERTIES": text}, "volumes": ["flink-data:/var/lib/flink"]}
-        job = {**entry, "command": ["jobmanager"], "ports": [f"{HOST}:8081:8081"]}
-        task = {**entry, "command": ["taskmanager"], "depends_on": ["flink-jobmanager"]}
+        # A new volume is root's, and the image's own entry goes on as another user.
+        begin = "chown flink: /var/lib/flink && exec /docker-entrypoint.sh"
+        job, task = ({**entry, "entrypoint": ["sh", "-c", f"{begin} {part}"]} for part in self.parts)
+        job["ports"] = [f"{HOST}:8081:8081"]
+        task["depends_on"] = ["flink-jobmanager"]
         return Compose({"flink-jobmanager": job, "flink-taskmanager": task}, ("flink-data",))
 
 
@@ -195,7 +201,7 @@ def settings(peers: Sequence[Server], data: Path, interpreter: str) -> dict[str,
         "heartbeat.timeout": "10 s",
         "python.executable": interpreter,
         "python.client.executable": interpreter,
-        **_state(data.as_uri()),
+        **_state(f"file://{data}"),  # Flink would take what is escaped in a URI as it stands
     }
 
 

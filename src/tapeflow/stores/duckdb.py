@@ -356,15 +356,15 @@ class DuckStore:
             return self._db.cursor().sql(query, params=values).to_arrow_table()
 
     def since(self, channel: str, seq: int, limit: int, **key: str | int) -> pa.Table:
-        """The rows of one series numbered ``seq`` and more, as they came, every revision, with ``seq`` as a column."""
+        """The rows of one series of ``limit`` numbers from ``seq`` on, every revision, with ``seq`` as a column."""
         known = self._known(channel)
         tables = [schema.table_name(channel), *([schema.revised_name(channel)] if channel in REVISED else [])]
-        where = " AND ".join(['"seq" >= ?', *(f'"{name}" = ?' for name in key)])
+        where = " AND ".join(['"seq" >= ?', '"seq" < ?', *(f'"{name}" = ?' for name in key)])
         names = ", ".join(f'"{name}"' for name, _ in known.fields)
         query = " UNION ALL ".join(f'SELECT {names} FROM "{table}" WHERE {where}' for table in tables)
-        values = [seq, *key.values()] * len(tables)
+        values = [seq, seq + limit, *key.values()] * len(tables)
         with self._said(f"cannot read {channel}"):
-            found = self._db.cursor().sql(f"SELECT * FROM ({query}) ORDER BY seq LIMIT {int(limit)}", params=values)
+            found = self._db.cursor().sql(f"SELECT * FROM ({query}) ORDER BY seq", params=values)
             return found.to_arrow_table()
 
     def coverage(self, venue: str, symbol: str, stream: str, start: int, end: int) -> list[dict[str, Any]]:

@@ -86,7 +86,7 @@ class Store(Ledger, Protocol):
         ...
 
     def since(self, channel: str, seq: int, limit: int, **key: str | int) -> pa.Table:
-        """The rows of one series numbered ``seq`` and more, as they came, every revision, with ``seq`` as a column."""
+        """The rows of one series of ``limit`` numbers from ``seq`` on, every revision, with ``seq`` as a column."""
         ...
 
     def export(self, channel: str, path: str) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tapeflow.app.jobs import flink_spec, java_client
-from tapeflow.domain.errors import SettingsError
+from tapeflow.domain.errors import SettingsError, StackError
 from tapeflow.settings import load_run
 
 RUN = """
@@ -99,3 +101,18 @@ def test_our_names_of_the_clients_properties_become_javas(tmp_path: Path) -> Non
 def test_what_flinks_client_cannot_be_told_is_refused(client: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         java_client(client)
+
+
+def test_what_submit_lacks_is_said_before_anything_is_fetched(tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(RUN)
+    command = [sys.executable, "-m", "tapeflow", "submit", str(config), "--cache", str(tmp_path / "cache")]
+    done = subprocess.run(
+        [*command, "--address", "127.0.0.1:9"], capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == StackError.exit_code, done.stderr
+    assert "nothing was submitted" in done.stderr
+    assert "mvn: there is none" in done.stderr
+    assert "java" in done.stderr
+    assert not (tmp_path / "cache").exists()

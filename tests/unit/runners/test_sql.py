@@ -100,6 +100,21 @@ def test_whole_weeks_begin_on_monday() -> None:
     assert f"MOD(`ts_watermark` - {4 * DAY}, {WEEK}) = 0" in view
 
 
+@pytest.mark.parametrize(
+    ("intervals", "closing"),
+    [
+        (("1s", "5s", "1m"), ["1s"]), (("5s", "3s", "1m"), ["3s", "5s"]), (("2m", "5m", "10m"), ["2m", "5m"]),
+        (("3d", "1w"), ["3d", "1w"]), (("1d", "1w"), ["1d"]), (("4h", "6h", "12h"), ["4h", "6h"]),
+    ],
+)  # fmt: skip
+def test_a_trade_late_for_any_interval_is_late_for_one_of_those_that_are_looked_at(
+    intervals: tuple[str, ...], closing: list[str]
+) -> None:
+    made = Builder("uneven")
+    made.trades().candles(*intervals).indicator("sma_3")
+    assert [one.name for one in folds_of(made.build(), 8, 8).closing] == closing
+
+
 def test_steps_cost_nothing_where_there_are_none() -> None:
     folds = Folds((Interval("1s", SECOND),))
     assert "step_tick" not in candle_views(folds, HOUR)["candles_0"]

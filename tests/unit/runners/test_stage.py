@@ -69,7 +69,6 @@ def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept
             give(symbol, stage(symbol).closed(at, ts_start, found))
 
     numbers = {one.name: at for at, one in enumerate(folds.intervals)}
-    shortest = min(folds.intervals, key=lambda one: one.size_us)
     for row in topic:
         symbol, stamp = row["symbol"], row["ts_watermark"]
         if "candle" in row:
@@ -88,7 +87,8 @@ def stepped(flow: Flow, topic: list[dict[str, Any]], chance: random.Random, kept
                 if stamp is None or stamp < ts_start + one.size_us:
                     known = ticks.get((symbol, at, ts_start))
                     ticks[symbol, at, ts_start] = known.merged(tick(row)) if known else tick(row)
-            if stamp is not None and stamp >= start(row["ts_event"], shortest) + shortest.size_us:
+            ends = [start(row["ts_event"], one) + one.size_us for one in folds.intervals]
+            if stamp is not None and stamp >= min(ends):
                 give(symbol, stage(symbol).late(row["ts_event"], stamp, tick(row)))
         if chance.random() < 0.1:
             release(chance.randint(0, 20))
@@ -110,8 +110,9 @@ def expected(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], Any]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_last_row_of_every_indicator_is_that_of_the_embedded_engine(seed: int) -> None:
-    made = flow("1s", "5s", "1m")
+@pytest.mark.parametrize("intervals", [("1s", "5s", "1m"), ("3s", "5s", "1m")])
+def test_the_last_row_of_every_indicator_is_that_of_the_embedded_engine(intervals: tuple[str, ...], seed: int) -> None:
+    made = flow(*intervals)
     raws = market(seed, 3000, late=0.1, late_s=200.0, coarse=0.3 * (seed % 2), rate=8.0, doubled=0.05)
     found = answer(made, raws)
     last, pieces = stepped(made, found.topic, random.Random(seed), made.horizon_us)

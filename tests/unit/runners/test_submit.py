@@ -51,6 +51,17 @@ def test_the_newest_whole_state_is_found(tmp_path: Path) -> None:
     assert Places("s3://bucket/checkpoints", "").newest() == ""
 
 
+def test_a_folder_is_named_as_flink_names_it(tmp_path: Path) -> None:
+    """In whose URIs nothing is escaped: what is would be taken as it stands."""
+    folder = tmp_path / "my flow @é+(x)#1%20"
+    (folder / "a/chk-1").mkdir(parents=True)
+    (folder / "a/chk-1/_metadata").touch()
+    for root in (f"file://{folder}", f"file:{folder}", str(folder)):
+        found = Places(root, "")
+        assert found.newest() == f"file://{folder}/a/chk-1"
+        assert not found.is_hidden
+
+
 def test_why_no_state_was_found_is_said(tmp_path: Path) -> None:
     def kept(root: str) -> Places:
         return Places(f"{root}/job/f00", "")

@@ -77,6 +77,16 @@ def test_brokers_know_each_other_and_have_the_settings_of_the_stack() -> None:
         assert settings[0][f"KAFKA_{key.upper().replace('.', '_')}"] == here[key]
 
 
+def test_flink_may_write_into_its_volume() -> None:
+    made = yaml.safe_load(compose(Wanted(services=("flink",))))["services"]
+    for part in ("jobmanager", "taskmanager"):
+        entry = made[f"flink-{part}"]
+        (volume,) = entry["volumes"]
+        script = f"chown flink: {volume.partition(':')[2]} && exec /docker-entrypoint.sh {part}"
+        assert entry["entrypoint"] == ["sh", "-c", script]
+        assert "command" not in entry
+
+
 def test_no_password_stands_in_it() -> None:
     environment = yaml.safe_load(compose(Wanted(services=("postgres",))))["services"]["postgres"]["environment"]
     assert environment["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import msgspec
 
@@ -34,7 +33,7 @@ class Places(msgspec.Struct, frozen=True):
         """The newest whole state that can be seen from here; empty if there is none."""
         folders = [folder for folder in map(_local, (self.checkpoints, self.savepoints)) if folder is not None]
         found = [(path.stat().st_mtime, path.parent) for folder in folders for path in folder.rglob("_metadata")]
-        return max(found)[1].as_uri() if found else ""
+        return uri(max(found)[1]) if found else ""
 
     @property
     def is_hidden(self) -> bool:
@@ -66,9 +65,14 @@ def places(rest: Rest, name: str, fingerprint: str) -> Places:
     return Places(*(f"{place.rstrip('/')}/{name}/{fingerprint}" if place else "" for place in given))
 
 
+def uri(path: Path) -> str:
+    """A folder as Flink writes it: nothing is escaped in its URIs, and what is would be taken as it stands."""
+    return f"file://{path}"
+
+
 def _local(place: str) -> Path | None:
     """The folder, if it is of this machine and this user may look into it."""
-    parsed = urlparse(place)
-    path = Path(unquote(parsed.path))
-    is_here = place and parsed.scheme in ("", "file") and os.access(path, os.R_OK | os.X_OK, effective_ids=True)
+    named = place.removeprefix("file:")
+    path = Path("/" + named.lstrip("/"))
+    is_here = named.startswith("/") and os.access(path, os.R_OK | os.X_OK, effective_ids=True)
     return path if is_here and path.is_dir() else None

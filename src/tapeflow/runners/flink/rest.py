@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -49,7 +50,7 @@ class Rest:
                 return json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as error:
             raise RunnerError(f"Flink at {self.address} refuses {method} {path}: {_reason(error)}") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise RunnerError(
                 f"Flink at {self.address} does not answer: {error}; start it, for example by "
                 "`tapeflow stack up --services kafka,flink`, or give another --address"
@@ -94,7 +95,9 @@ class Rest:
 
     def stop(self, job: str, directory: str | None, patience_s: float) -> str:
         """Stop a job with a savepoint: all that it has read is in its results. Where the savepoint is."""
-        self.wait_for_tasks(job, patience_s)
+        advice = f"`tapeflow stop --cancel {job}` ends it without one, and a submit goes on from its newest checkpoint"
+        if why := self.waits_for(job, patience_s):
+            raise RunnerError(f"{why}. Before it does it makes no savepoint: {advice}")
         body: dict[str, object] = {"drain": False}
         if directory:
             body["targetDirectory"] = directory
@@ -108,12 +111,19 @@ class Rest:
                     self.wait(job, ENDED, patience_s)
                     return str(operation["location"])
                 cause = operation.get("failure-cause", {}).get("stack-trace", "")
-                raise RunnerError(f"job {job} could not be stopped with a savepoint: {_root(cause) or answer}")
+                raise RunnerError(
+                    f"job {job} could not be stopped with a savepoint: {_root(cause) or answer}. {advice}"
+                )
             time.sleep(_TICK_S)
-        raise RunnerError(f"job {job} has not made its savepoint within {patience_s:.0f} s; it goes on")
+        raise RunnerError(f"job {job} has not made its savepoint within {patience_s:.0f} s; it goes on. {advice}")
 
     def wait_for_tasks(self, job: str, patience_s: float) -> None:
         """Wait until every task of a running job runs: before that it makes no checkpoint and no savepoint."""
+        if why := self.waits_for(job, patience_s):
+            raise RunnerError(why)
+
+    def waits_for(self, job: str, patience_s: float) -> str:
+        """Why not every task of a job runs after so long; empty as soon as they do. `RunnerError` if it has ended."""
         until = time.monotonic() + patience_s
         while True:
             found = self.get(f"/jobs/{job}")
@@ -121,13 +131,18 @@ class Rest:
             if found["state"] in ENDED:
                 raise RunnerError(f"job {job} is {found['state']}: {self.error(job)}")
             if found["state"] == "RUNNING" and not waiting:
-                return
+                return ""
             if time.monotonic() > until:
-                raise RunnerError(
+                return (
                     f"job {job} is {found['state']}, {len(waiting)} of its parts do not run after {patience_s:.0f} s: "
                     f"{self.error(job) or 'it may lack slots: tapeflow stack status'}"
                 )
             time.sleep(_TICK_S)
+
+    def checkpoint(self, job: str) -> str:
+        """Where the newest state is that a job has made or begun with; empty if there is none."""
+        latest = self.get(f"/jobs/{job}/checkpoints").get("latest") or {}
+        return str((latest.get("completed") or latest.get("restored") or {}).get("external_path") or "")
 
     def cancel(self, job: str) -> None:
         """End a job without a savepoint."""

@@ -59,6 +59,16 @@ class Folds(msgspec.Struct, frozen=True):
         return bool(self.intervals or self.means)
 
     @property
+    def closing(self) -> tuple[Interval, ...]:
+        """The fewest intervals with steps at whose ends all of them end: late for any is late for one of these."""
+        stepped = sorted((one for one in self.intervals if one.steps), key=lambda one: one.size_us)
+        found: list[Interval] = []
+        for one in stepped:
+            if not any(_ends_with(one, other) for other in found):
+                found.append(one)
+        return tuple(found)
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """The result channels, in order."""
         made = []
@@ -69,6 +79,11 @@ class Folds(msgspec.Struct, frozen=True):
         if any(interval.steps for interval in self.intervals):
             made.append("indicators")
         return tuple(made)
+
+
+def _ends_with(one: Interval, other: Interval) -> bool:
+    """Whether every window of one interval ends where one of another does."""
+    return one.size_us % other.size_us == 0 == (one.origin_us - other.origin_us) % other.size_us
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -93,7 +93,7 @@ class Stage:
         return self._drain()
 
     def late(self, ts_event: int, ts_watermark: int, tick: Tick) -> list[StepRow]:
-        """A trade that is late for the shortest interval at least."""
+        """A trade that is late for one interval at least."""
         return self._put(Queued(ts_watermark, ts_event, tick))
 
     def time(self, ts_watermark: int) -> list[StepRow]:

@@ -23,6 +23,8 @@ PACKED = ("__init__.py", "domain", "flow", "indicators", "runners")
 
 _START_S = 180.0
 _SAVEPOINT_S = 120.0
+#: How long a job whose state nobody needs is given to come to run, so that it can be stopped in order.
+_UNNEEDED_S = 10.0
 #: For a program that ends before much of it is worth optimising: a third less of both cores.
 _JAVA = "-XX:TieredStopAtLevel=1"
 
@@ -63,10 +65,10 @@ def submit(
 ) -> str:
     """Submit a job and wait until it runs; its id. Raises `RunnerError`.
 
-    A running job of the same name is stopped and the new one takes its state where that fits. Where none runs, it goes
-    on from the newest state that an earlier one has left, from ``savepoint``, or with ``anew`` from none. ``own`` is a
-    folder of indicators. With ``has_results``, where an earlier one has written, a state that cannot be seen from here
-    is not taken for none.
+    A running job of the same name is stopped and the new one takes its state where that fits; one that does not come to
+    run, and so makes no savepoint, is ended as it is. Where none runs, it goes on from the newest state that an earlier
+    one has left, from ``savepoint``, or with ``anew`` from none. ``own`` is a folder of indicators. With
+    ``has_results``, where an earlier one has written, a state that cannot be seen from here is not taken for none.
     """
     rest = Rest(address)
     where = places(rest, spec.name, spec.fingerprint)
@@ -74,11 +76,11 @@ def submit(
     with compiled(request, client, own) as job:
         # Now, not before: nothing is stopped for what cannot run, nothing stands still while this is compiled, and what
         # others have begun or ended meanwhile counts.
-        if (running := rest.running(spec.name)) is not None:
-            left = _stopped(rest, running, spec, say)
-            savepoint = savepoint or ("" if anew else left)
-        elif not savepoint and not anew:
-            savepoint = _left(where, spec, say, has_results=has_results)
+        is_needed = not savepoint and not anew
+        running = rest.running(spec.name)
+        left = None if running is None else _stopped(rest, running, spec, say, is_needed=is_needed)
+        if is_needed:
+            savepoint = _left(where, spec, say, has_results=has_results) if left is None else left
         if savepoint:
             say(f"{spec.name}: goes on from {savepoint}")
         began = job.run(savepoint)
@@ -120,10 +122,29 @@ def stop(rest: Rest, job: Job, directory: str | None = None) -> str:
     return rest.stop(job.id, directory or own or None, _SAVEPOINT_S)
 
 
-def _stopped(rest: Rest, running: Job, spec: Spec, say: Say) -> str:
-    """Stop a job for its successor; the savepoint to begin with, empty where it does not fit."""
+def cancel(rest: Rest, job: Job) -> str:
+    """End a job without a savepoint; where its newest state is, empty if it has none. Raises `RunnerError`."""
+    rest.cancel(job.id)
+    rest.wait(job.id, ENDED, _SAVEPOINT_S)
+    return rest.checkpoint(job.id)
+
+
+def _stopped(rest: Rest, running: Job, spec: Spec, say: Say, *, is_needed: bool) -> str | None:
+    """Stop a job for its successor; the state to begin with, empty if it does not fit, None if it has none."""
     say(f"{spec.name}: stopping job {running.id} with a savepoint")
-    place = stop(rest, running)
+    if why := rest.waits_for(running.id, _SAVEPOINT_S if is_needed else _UNNEEDED_S):
+        say(f"{spec.name}: {why}; it is ended without a savepoint")
+        place = cancel(rest, running)
+    else:
+        try:
+            place = stop(rest, running)
+        except RunnerError as error:
+            if is_needed:
+                raise
+            say(f"{spec.name}: {error}; it is ended without a savepoint")
+            place = cancel(rest, running)
+    if not place:
+        return None
     if running.fingerprint == spec.fingerprint:
         return place
     say(

@@ -60,17 +60,17 @@ def read(db: Connection, asked: Asked, scales: tuple[int, int]) -> pa.Table:
 def since(
     db: Connection, channel: Channel, seq: int, limit: int, key: dict[str, str | int], scales: tuple[int, int]
 ) -> pa.Table:
-    """Rows of one series by their numbers, those that were replaced too."""
+    """Rows of one series by their numbers, those that were replaced too.
+
+    No number beyond is looked at: of a symbol's series, which share an index, one may have few rows, others millions.
+    """
     tables = [table_name(channel.name), *([revised_name(channel.name)] if channel.name in REVISED else [])]
-    where = " AND ".join(["seq >= %s", *(f'"{name}" = %s' for name in key)])
+    where = " AND ".join(["seq >= %s", "seq < %s", *(f'"{name}" = %s' for name in key)])
     # Each on its own: the planner then takes the index of each.
-    parts = [
-        f'(SELECT {select_list(channel)} FROM "{name}" WHERE {where} ORDER BY seq LIMIT {int(limit)})'
-        for name in tables
-    ]
+    parts = [f'(SELECT {select_list(channel)} FROM "{name}" WHERE {where} ORDER BY seq)' for name in tables]
     place = [name for name, _ in channel.fields].index("seq") + 1
-    query = f"SELECT * FROM ({' UNION ALL '.join(parts)}) found ORDER BY {place} LIMIT {int(limit)}"
-    return table(channel, db.execute(query, [seq, *key.values()] * len(tables)).fetchall(), scales)
+    query = f"SELECT * FROM ({' UNION ALL '.join(parts)}) found ORDER BY {place}"
+    return table(channel, db.execute(query, [seq, seq + limit, *key.values()] * len(tables)).fetchall(), scales)
 
 
 def page(db: Connection, asked: Asked, scales: tuple[int, int]) -> Page:

@@ -61,8 +61,8 @@ class PostgresStore:
         self._reader_role = reader
         self._channels = {one: numbered(CHANNELS[one]) for one in channels}
         self._scales = (price_scale, size_scale)
-        self._readers = threading.local()
-        self._open: list[Connection] = []  # of all threads
+        self._readers: dict[threading.Thread, Connection] = {}
+        self._lock = threading.Lock()  # of the readers
         self._writers: dict[str, Writer] = {}
         with self._said("cannot open the store"):
             self._db = self._connect()
@@ -267,10 +267,10 @@ class PostgresStore:
     @contextlib.contextmanager
     def _reader(self) -> Iterator[Connection]:
         """A connection of this thread's own; one that has failed is not used again."""
-        db: Connection | None = getattr(self._readers, "db", None)
+        db = self._readers.get(threading.current_thread())
         if db is None or db.closed:
-            db = self._readers.db = self._connect(is_reader=True, seconds=READ_S)
-            self._open = [one for one in (*self._open, db) if not one.closed]
+            db = self._connect(is_reader=True, seconds=READ_S)
+            self._keep(db)
         try:
             yield db
         except psycopg.errors.QueryCanceled:
@@ -278,6 +278,13 @@ class PostgresStore:
         except psycopg.OperationalError:
             db.close()
             raise
+
+    def _keep(self, db: Connection) -> None:
+        """Keep a connection for this thread; those of threads that have ended are closed, or they would stay."""
+        with self._lock:
+            for thread in [one for one in self._readers if not one.is_alive()]:
+                self._readers.pop(thread).close()
+            self._readers[threading.current_thread()] = db
 
     def read(
         self,
@@ -377,8 +384,9 @@ class PostgresStore:
         return count
 
     def close(self) -> None:
-        for one in (self._db, *self._open):
-            one.close()
+        with self._lock:
+            for one in (self._db, *self._readers.values()):
+                one.close()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

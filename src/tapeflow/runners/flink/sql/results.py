@@ -132,9 +132,11 @@ def _means(view: str, means: tuple[Sliding, ...], scale: int) -> str:
 
 
 def _step_events(folds: Folds) -> str:
-    """Time rows, trades that are late for the shortest interval with steps, and candles of the venue."""
-    shortest = min((one for one in folds.intervals if one.steps), key=lambda one: one.size_us)
-    end = f"`ts_event` - {since(shortest.origin_us, shortest.size_us)('ts_event')} + {shortest.size_us}"
+    """Time rows, trades that are late for an interval with steps, and candles of the venue."""
+    late = " OR ".join(
+        f"`ts_watermark` >= `ts_event` - {since(one.origin_us, one.size_us)('ts_event')} + {one.size_us}"
+        for one in folds.closing
+    )
     values = {
         "kind": f"CASE WHEN `is_time` THEN {TIME_ROW} WHEN `is_trade` THEN {LATE} ELSE {VENUE} END",
         "venue": "`venue`",
@@ -146,7 +148,7 @@ def _step_events(folds: Folds) -> str:
         "coarse": "`coarse`",
         "of_steps": "`trades`",
     }
-    return _select(values, f"`events` WHERE NOT `is_trade` OR `ts_watermark` >= {end}")
+    return _select(values, f"`events` WHERE NOT `is_trade` OR {late}")
 
 
 def candle_rows(folds: Folds) -> str:

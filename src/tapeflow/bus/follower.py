@@ -49,14 +49,20 @@ def consumer(bus: Bus, group: str, **more: Any) -> Any:
 
 
 def partitions(bus: Bus, topics: Sequence[str]) -> dict[str, int]:
-    """How many partitions each topic has; raises `BusError` for one that is missing."""
-    known = _topics(bus)
-    missing = [name for name in topics if name not in known]
-    if missing:
-        raise BusError(
-            f"no topic {', '.join(missing)} yet; a collector makes those of events, `tapeflow submit` those of results"
-        )
-    return {name: len(known[name].partitions) for name in topics}
+    """How many partitions each topic has; raises `BusError` for one that is missing.
+
+    Of one that was made a moment ago not every broker knows yet: it is asked again.
+    """
+    until = time.monotonic() + ANSWER_S
+    while True:
+        known = _topics(bus)
+        missing = [name for name in topics if name not in known]
+        if not missing:
+            return {name: len(known[name].partitions) for name in topics}
+        if time.monotonic() > until:
+            makers = "a collector makes those of events, `tapeflow submit` those of results"
+            raise BusError(f"no topic {', '.join(missing)} yet; {makers}")
+        time.sleep(0.1)
 
 
 def is_there(bus: Bus, topic: str) -> bool:

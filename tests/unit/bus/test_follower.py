@@ -42,3 +42,18 @@ def test_records_that_come_with_an_error_are_given_before_it_is_raised(monkeypat
         follower.read(10, 0.1)
     assert [record.offset for record in follower.read(10, 0.1)] == [2]
     assert follower.positions == {("trades", 0): 3}
+
+
+def test_a_topic_that_not_every_broker_knows_yet_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(partitions={0: None, 1: None})
+    answers: list[dict[str, Any]] = [{}, {"a": made}, {"a": made, "b": made}]
+    monkeypatch.setattr(module, "_topics", lambda _: answers.pop(0))
+    assert module.partitions(Bus("here:1", {}), ["a", "b"]) == {"a": 2, "b": 2}
+    assert answers == []
+
+
+def test_a_topic_that_is_not_there_is_named_with_what_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_topics", lambda _: {})
+    monkeypatch.setattr(module, "ANSWER_S", 0.2)
+    with pytest.raises(BusError, match="no topic a, b yet; a collector makes"):
+        module.partitions(Bus("here:1", {}), ["a", "b"])

@@ -416,6 +416,9 @@ def _misfits(made: RunSettings) -> Iterator[str]:
     for channel in dict.fromkeys((*made.store.channels, *made.store.keep)):
         if channel not in STORABLE:
             yield f"[store] no channel {channel!r}; there are {', '.join(STORABLE)}"
+    for channel in made.store.keep:
+        if channel in STORABLE and channel not in made.store.channels:
+            yield f"[store] keep: {channel} is not kept at all; add it to channels, or take it out of keep"
     for name in made.bus.topics if made.bus is not None else ():
         if name not in TOPICS:
             yield f"[bus.topics] nothing is called {name!r}; there are {', '.join(TOPICS)}"

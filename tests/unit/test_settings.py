@@ -44,6 +44,7 @@ def refused(folder: Path, text: str) -> str:
         ("[tape]\nkeep = '7 days'", "[tape] keep: expected a span of time"),
         ("[store]\nkeep = { trades = '1' }", "[store] keep.trades: expected a span of time"),
         ("[store]\nchannels = ['candels']", "[store] no channel 'candels'; there are trades"),
+        ("[store]\nchannels = ['trades']\nkeep = { quotes = '1d' }", "[store] keep: quotes is not kept at all"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_its_place(tmp_path: Path, text: str, told: str) -> None:

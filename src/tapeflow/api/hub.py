@@ -426,9 +426,10 @@ class Hub:
             found = self._in_memory(topic, first, count)
             if not found and topic.channel != "trades":
                 found = [row for row in await self._past.since(topic, first, count) if row[0] <= newest]
-            elif not found and code is not None:  # a table of trades is too long to be looked through for this
-                found = self._ring.last("trades", code, count)
-        at = max(newest, found[-1][0]) if found else newest
+            if not found and code is not None:  # a table of trades is too long to be looked through for this
+                found = self._ring.last(topic.channel, code, count)
+        # What is stored may end before what there is: the rest comes like what is made from now on.
+        at = found[-1][0] if found else newest
         cursor = self.cursor(topic, at)
         message = line.message(b"snapshot", [row for _, row in found], cursor, None)
         if found and found[-1][0] == at:  # else rows are still on their way

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection
-from typing import Protocol
+from typing import Protocol, Self
 
 from tapeflow.stores.channels import NUMBERED
 from tapeflow.stores.encoded import Told
@@ -23,6 +23,8 @@ class Batch(Protocol):
 
     @property
     def size(self) -> int: ...
+
+    def only(self, channels: Collection[str]) -> Self: ...
 
     def series(self, channel: str) -> set[Code]: ...
 
@@ -43,6 +45,7 @@ class Ring:
         keys = [(channel, code) for channel in NUMBERED for code in batch.series(channel)]
         if not keys:
             return
+        batch = batch.only(NUMBERED)  # quotes and books are asked for here by nobody, and may be far larger
         self._batches.append((batch, keys))
         self._rows += batch.size
         for key in keys:

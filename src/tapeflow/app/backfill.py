@@ -52,20 +52,30 @@ _candle = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 async def backfill(
-    settings: RunSettings, symbols: Sequence[str], start: int, end: int, say: Say, *, trades: bool = True
+    settings: RunSettings, symbols: Sequence[str], start: int, end: int | None, say: Say, *, trades: bool = True
 ) -> Rebuilt:
     """Fetch the trades and the candles of ``[start, end)`` by REST and compute the store's rows of that range again.
 
-    What was fetched before is not fetched again: each symbol has a tape under ``backfill/``, and an interrupted one
-    goes on after its last page. Raises `VenueError` where the venue refuses, `StoreError` while a run uses the store.
+    Without an ``end``, or with one that is yet to come, up to now. What was fetched before is not fetched again: each
+    symbol has a tape under ``backfill/``, and an interrupted one goes on after its last page. Raises `VenueError` where
+    the venue refuses, `StoreError` while a run uses the store.
     """
     folder = Folder(settings.data)
     talk = wire(settings.venue)
     with _store(settings) as store:
         for symbol in symbols:
-            where = folder.history / f"{symbol}-{start}-{end}"
-            await _Fetching(settings, talk, where, say).run(symbol, start, end, trades=trades)
+            until = last_of(folder.history, symbol, start, end, time.time_ns() // 1000)
+            where = folder.history / f"{symbol}-{start}-{until}"
+            await _Fetching(settings, talk, where, say).run(symbol, start, until, trades=trades)
         return _compute(settings, store, start)
+
+
+def last_of(history: Path, symbol: str, start: int, end: int | None, now: int) -> int:
+    """Where a fetch ends: an interrupted one that was to end at its now goes on to that, and is whole then."""
+    if end is not None and end <= now:
+        return end
+    begun = [path for path in history.glob(f"{symbol}-{start}-*") if not (path / "whole").exists()]
+    return max((int(path.name.rpartition("-")[2]) for path in begun), default=now)
 
 
 def backfill_files(settings: RunSettings, files: Sequence[Path], say: Say) -> Rebuilt:

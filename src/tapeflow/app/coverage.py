@@ -74,7 +74,8 @@ def _told(data: Path, symbol: str | None, key: str | None) -> list[dict[str, Any
 
 
 def _add(found: dict[tuple[str, str, int], Day], row: dict[str, Any]) -> None:
-    start, end = (_us(row[name]) for name in ("ts_start", "ts_end"))
+    end = _us(row["ts_end"])
+    start = end if row["ts_start"] is None else _us(row["ts_start"])  # as an older release wrote gaps of books
     for number in range(start // DAY, end // DAY + 1):
         first, last = max(start, number * DAY), min(end, (number + 1) * DAY)
         key = (row["stream"], row["symbol"], number)

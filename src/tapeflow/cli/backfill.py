@@ -54,9 +54,9 @@ def backfill(
         return
     if start is None:
         raise SettingsError("expected --start TIME (such as 2026-01-01T00:00:00Z) or --file DUMP")
-    first, last = parse_time(start), parse_time(end) if end else time.time_ns() // 1000
-    if last <= first:
-        raise SettingsError(f"expected --end after --start, got {start} and {end}")
+    first, last = parse_time(start), parse_time(end) if end else None
+    if first >= (time.time_ns() // 1000 if last is None else last):
+        raise SettingsError(f"expected --end after --start, got {start} and {end or 'now'}")
     chosen = [word.strip().upper() for word in symbols.split(",") if word.strip()] if symbols else settings.symbols
     _tell(asyncio.run(fetch(settings, chosen, first, last, _say, trades=not candles_only)), json=json)
 

@@ -55,7 +55,12 @@ def tumbling(interval: str) -> Window:
     size = parse_span(interval)
     if size > WEEK or size % 1_000_000:
         raise SettingsError(f"expected an interval of whole seconds from 1s to 1w, got {interval!r}")
-    return Window(size, size, MONDAY if size == WEEK else 0)
+    return touching(size)
+
+
+def touching(size_us: int) -> Window:
+    """Windows that follow one another, of whole weeks those from Monday on."""
+    return Window(size_us, size_us, MONDAY if size_us % WEEK == 0 else 0)
 
 
 def interval_name(text: str) -> str:

@@ -223,8 +223,15 @@ class Engine:
         self._add()
         self._windows.advance(self._intake)
         self._give_windows()
+        self._outlet.rows("moving_average", self._kline_means.due(self._watermark))
         self._outlet.tick(self._intake.watermark)
         self._outlet.rows("coverage", self.presence.settled())
+
+    def started(self) -> None:
+        """The program has started: no connection outlives it, and its clock is set anew, however right it is."""
+        self._add()
+        self._intake.restart()
+        self.presence.started()
 
     def number_of(self, symbol: str) -> int:
         """The number that stands for a symbol in columns."""
@@ -251,7 +258,7 @@ class Engine:
         frame = frames[i]
         if self._holds and (request is not None or any(mark in frame for mark in BOOK_MARKS)):
             self._read_held()
-        self._take(self.venue.receive(frame, at, request), frames, i)
+        self._take(self.venue.receive(frame, frames.came(i), request), frames, i)
 
     def _take(self, outputs: list[Output], frames: Frames, i: int) -> None:
         if self._of_tape and frames.request(i) is not None and outputs and isinstance(outputs[0], Kline):
@@ -464,8 +471,7 @@ class Engine:
         self._windows.forming()
         self._give_windows()
         self._outlet.custom(self._custom.forming())
-        rows = self._kline_means.finish(lambda symbol: self._intake.watermark(self._number(symbol)))
-        self._outlet.rows("moving_average", rows)
+        self._outlet.rows("moving_average", self._kline_means.finish(self._watermark))
         if self._has_latest:
             self._outlet.newest_quotes(self._intake.newest_quotes())
         self._count()
@@ -481,6 +487,7 @@ class Engine:
         candles = columns.rows(self._windows.take_candles(), columns.CANDLE_ROW)
         means = columns.rows(self._windows.take_means(), columns.MEAN_ROW)
         self._outlet.forming(candles, means, sink, numbers if with_steps is None else with_steps)
+        sink.rows("moving_average", self._kline_means.forming({self._name(number) for number in numbers}))
 
     def newest(self, number: int, channel: str, sink: Sink) -> None:
         """Give ``sink`` the newest quote, book or tickers of a symbol, as they stand; nothing is changed."""
@@ -489,6 +496,10 @@ class Engine:
             sink.columns("quotes", rows[(rows["symbol"] == number) & (rows["id"] > 0)])
         else:
             self._outlet.newest(number, self._name(number), channel, sink)
+
+    def _watermark(self, symbol: str) -> int | None:
+        ts: int | None = self._intake.watermark(self._number(symbol))
+        return ts
 
     def watermarks(self) -> dict[str, int]:
         """The time up to which nothing more is expected, of each symbol that has had an event."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,12 @@ class Frames:
     """Messages ``lines[i]`` = (start, end, receive time or NONE_TIME) in ``buffer``.
 
     ``requests`` names the request that a message answers, for those that are answers; ``dump`` is the request that
-    all of them, rows of a public dump, answer. ``owners`` numbers the connection of each message among names, where
-    they came by several.
+    all of them, rows of a public dump, answer. ``came`` tells when an answer came where its receive time is left out,
+    since that says nothing about when what it tells happened. ``owners`` numbers the connection of each message among
+    names, where they came by several.
     """
 
-    __slots__ = ("_answers", "_connection", "_owners", "buffer", "dump", "lines", "packed", "requests")
+    __slots__ = ("_answers", "_came", "_connection", "_owners", "buffer", "dump", "lines", "packed", "requests")
 
     def __init__(
         self,
@@ -35,12 +37,14 @@ class Frames:
         requests: dict[int, str] | None = None,
         dump: str | None = None,
         owners: tuple[npt.NDArray[Any], list[str]] | None = None,
+        came: Mapping[int, int] | None = None,
     ) -> None:
         self.buffer = buffer
         self.lines = lines
         self.packed = lines.tobytes()
         self._connection = connection
         self._owners = owners
+        self._came = came or {}
         self.requests = requests or {}
         self._answers = sorted(self.requests)
         self.dump = dump
@@ -76,6 +80,10 @@ class Frames:
     def request(self, i: int) -> str | None:
         """The request that message ``i`` answers, if it does."""
         return self.dump or self.requests.get(i)
+
+    def came(self, i: int) -> int | None:
+        """When message ``i`` came, for what depends on that alone: whether a candle that it tells had ended."""
+        return self._came.get(i, self.ts_recv(i))
 
     def ts_recv(self, i: int) -> int | None:
         ts = int(self.lines[i]["ts_recv"])

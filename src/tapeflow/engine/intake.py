@@ -120,6 +120,15 @@ class Intake:
         if ts_recv is not None and (self._clock is None or ts_recv > self._clock):
             self._clock = ts_recv
 
+    def restart(self) -> None:
+        """The clock is another one from here on, of which nothing is known; no watermark goes back."""
+        for symbol in range(len(self._names)):
+            stamp = self.watermark(symbol)
+            if stamp is not None:
+                self._ts_max[symbol] = newest = stamp + self._lateness_us
+                self._ts_newest = max(self._ts_newest or newest, newest)
+        self._clock = self._skew = None
+
     def touch(self, symbol: int, ts_event: int | None, ts_recv: int | None) -> None:
         """Take note of an event that is no trade: its time moves the symbol's watermark."""
         self._events += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -74,14 +74,22 @@ class KlineMeans:
                 yield from self._rows(symbol, node, track.close(ts_watermark))
                 track.prune(ts_watermark - self._horizon_us)
 
+    def due(self, watermark: Callable[[str], int | None]) -> list[dict[str, Any]]:
+        """The rows that the watermarks of all symbols close, whether pushes come or not."""
+        return [row for symbol in list(self._watermarks) for row in self.advance(symbol, watermark(symbol))]
+
+    def forming(self, symbols: Collection[str]) -> list[dict[str, Any]]:
+        """The rows still open of some symbols."""
+        tracks = [(symbol, i, track) for (symbol, i), track in self._tracks.items() if symbol in symbols]
+        return [
+            row
+            for symbol, i, track in tracks
+            for row in self._rows(symbol, self._means[i], track.forming(self._watermarks[symbol]))
+        ]
+
     def finish(self, watermark: Callable[[str], int | None]) -> list[dict[str, Any]]:
         """What the final watermarks close, and the rows still open."""
-        rows: list[dict[str, Any]] = []
-        for symbol in list(self._watermarks):
-            rows.extend(self.advance(symbol, watermark(symbol)))
-        for (symbol, i), track in self._tracks.items():
-            rows.extend(self._rows(symbol, self._means[i], track.forming(self._watermarks[symbol])))
-        return rows
+        return self.due(watermark) + self.forming(self._watermarks.keys())
 
     def _rows(self, symbol: str, node: Mean, found: Iterator[WindowRow]) -> Iterator[dict[str, Any]]:
         size, slide = node.window.size_us, node.window.slide_us

@@ -4,6 +4,7 @@ of windows that our trades do not cover whole."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 
 from tapeflow.domain.events import Fetch
@@ -20,6 +21,8 @@ LOOK_S = 1.0
 AHEAD = 2
 #: How often it is looked whether an answer was played.
 PLAYED_S = 0.005
+#: After so long a question is asked again that the venue did not answer.
+AGAIN_S = 60.0
 
 
 class Warm:
@@ -42,6 +45,7 @@ class Warm:
         self._room = asyncio.Semaphore(AHEAD)
         self._asked = set(answered)
         self._wanted = wanted
+        self._later: dict[str, float] = {}  # when to ask again
         #: Requests for candles of the past that are not answered yet, or not played.
         self.waiting = 0
 
@@ -66,7 +70,9 @@ class Warm:
 
     async def _history(self, fetch: Fetch) -> None:
         async with self._room:
-            answer = await self._rest.ask(fetch, CANDLES)
+            while (answer := await self._rest.ask(fetch, CANDLES)).may_pass:
+                self._say(f"no candles of the past yet: {answer.problem}; they are asked for again in {AGAIN_S:.0f} s")
+                await asyncio.sleep(AGAIN_S)
             if not answer.is_good:
                 self._say(f"no candles of the past: {answer.problem}")
             while self._played() <= answer.position:
@@ -78,7 +84,14 @@ class Warm:
         while True:
             for symbol, interval, start, end in self._wanted():
                 fetch = self._wire.candles(symbol, interval, start, end)
-                if fetch is not None and fetch.request not in self._asked:
-                    self._asked.add(fetch.request)
-                    await self._rest.ask(fetch, CANDLES)
+                if fetch is not None and self._is_due(fetch.request):
+                    answer = await self._rest.ask(fetch, CANDLES)
+                    self._later.pop(fetch.request, None)
+                    if answer.may_pass:
+                        self._later[fetch.request] = time.monotonic() + AGAIN_S
+                    else:
+                        self._asked.add(fetch.request)
             await asyncio.sleep(LOOK_S)
+
+    def _is_due(self, request: str) -> bool:
+        return request not in self._asked and time.monotonic() >= self._later.get(request, 0.0)

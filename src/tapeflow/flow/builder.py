@@ -10,7 +10,7 @@ from tapeflow.domain.errors import SettingsError
 from tapeflow.domain.fold import Fold
 from tapeflow.domain.step import Step
 from tapeflow.domain.time import parse_span, span_text
-from tapeflow.domain.window import interval_name, sliding, tumbling
+from tapeflow.domain.window import interval_name, sliding, touching, tumbling
 from tapeflow.flow import nodes
 from tapeflow.indicators import parse as parse_indicator
 
@@ -126,6 +126,8 @@ class Stream:
                 f"taken are {', '.join(sorted(_TAKEN))}"
             )
         family = sliding(window, window if slide is None else slide)
+        if family.is_tumbling:
+            family = touching(family.size_us)
         name = f"{channel}:{fold.name}:{span_text(family.size_us)}/{span_text(family.slide_us)}"
         self._builder.add(nodes.CustomFold(name, "trades", channel, fold, family))
         return self

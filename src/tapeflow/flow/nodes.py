@@ -74,7 +74,8 @@ class CustomFold(Node, frozen=True):
     def describe(self) -> str:
         w = self.window
         every = "" if w.is_tumbling else f" every {span_text(w.slide_us)}"
-        return f"{self.fold.name} over {span_text(w.size_us)}{every}"
+        since = " from Monday" if w.origin_us else ""
+        return f"{self.fold.name} over {span_text(w.size_us)}{since}{every}"
 
 
 class Indicator(Node, frozen=True):
@@ -106,6 +107,10 @@ class LatestQuote(Node, frozen=True):
 
     def describe(self) -> str:
         return "newest by id"
+
+
+#: What of a flow one engine takes: the kernel has room for so many windows, the code of a series for so many steps.
+MOST_INTERVALS, MOST_MEANS, MOST_STEPS = 32, 16, 256
 
 
 class Flow(msgspec.Struct, frozen=True):
@@ -142,8 +147,21 @@ class Flow(msgspec.Struct, frozen=True):
                 f"flow {self.name}: two moving averages have the same window and slide, and so the same rows; "
                 "change one of them, or run two flows"
             )
+        self._check_limits()
         if self.lateness_us < 0 or self.horizon_us <= 0:
             raise SettingsError(f"flow {self.name}: lateness must not be negative and the horizon must be positive")
+
+    def _check_limits(self) -> None:
+        means = [node for node in self.of(Mean) if node.input == "trades"]
+        steps = [node.input for node in self.of(Indicator)]
+        most = max((steps.count(one) for one in set(steps)), default=0)
+        for what, count, limit in (
+            ("intervals of candles", len(list(self.of(Candles))), MOST_INTERVALS),
+            ("moving averages of trades", len(means), MOST_MEANS),
+            ("indicators on one interval", most, MOST_STEPS),
+        ):
+            if count > limit:
+                raise SettingsError(f"flow {self.name}: at most {limit} {what}, got {count}; run two flows")
 
     def of(self, kind: type[Node]) -> Iterator[Any]:
         """The nodes of one kind, in order."""

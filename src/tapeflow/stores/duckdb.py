@@ -47,7 +47,7 @@ _COVERAGE = """
 #: What tells rows of a channel without a key apart.
 _CONTENT = {
     "quarantine": ("ts_recv", "connection", "reason", "frame"),
-    "coverage": ("symbol", "stream", "ts_start", "first_id"),
+    "coverage": ("symbol", "stream", "guarantee", "ts_start", "first_id"),
 }
 
 
@@ -214,6 +214,9 @@ class DuckStore:
     def _write_rows(self, channel: Channel, rows: pa.Table, *, again: bool) -> None:
         if channel.name in REVISED:
             rows = self._put_aside(channel, rows)
+        if channel.name == "coverage":  # what is settled now was told before, as what might still change
+            self._replace(channel, rows, keep=False)
+            return
         known = self._is_known(channel, rows, again=again)
         if known is not None:
             self._replace(channel, rows.filter(known), keep=not again)

@@ -41,6 +41,12 @@ class Encoded:
         """One more row."""
         self._rows[channel].append((code, number, row))
 
+    def only(self, channels: Collection[str]) -> Encoded:
+        """The rows of some channels."""
+        made = Encoded(self.names)
+        made._rows = defaultdict(list, {name: self._rows[name] for name in channels if name in self._rows})
+        return made
+
     @property
     def size(self) -> int:
         """How many rows there are."""

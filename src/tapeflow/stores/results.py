@@ -71,6 +71,16 @@ class Results:
         self._n_levels = 0
         self.names: list[str] = []
 
+    def only(self, channels: Collection[str]) -> Results:
+        """The rows of some channels, but none of ``book``; columns and rows are shared."""
+        made: Results = self.empty()
+        made._columns = defaultdict(list, {name: self._columns[name] for name in channels if name in self._columns})
+        made._rows = defaultdict(list, {name: self._rows[name] for name in channels if name in self._rows})
+        if "indicators" in channels:
+            made._steps, made._step_numbers = self._steps, self._step_numbers
+        made.names = self.names
+        return made
+
     def empty(self, channels: Iterable[str] | None = None) -> Results:
         """Results like these, of other ``channels`` if they are given, without rows."""
         made: Results = copy(self)
@@ -180,15 +190,13 @@ class Results:
         """The rows of some series as they came, every revision, or the ``newest`` of each; None if there are none."""
         if channel == "indicators":
             return self._steps_in_order(wanted)
-        if self._columns.get(channel):
-            return self._columns_in_order(channel, wanted, newest=newest)
-        values = [row for row in self._rows.get(channel, ()) if codes_of_values([row])[0] in wanted]
-        if newest:
-            values = list({codes_of_values([row])[0]: row for row in values}.values())
-        if not values:
-            return None
-        table = self.table_in_order(CHANNELS[channel], values)
-        return Given(table, list(codes_of_values(values)), [row.get("seq", 0) for row in values])
+        columns = self._columns_in_order(channel, wanted, newest=newest) if self._columns.get(channel) else None
+        values = self._values_in_order(channel, wanted, newest=newest) if self._rows.get(channel) else None
+        if columns is None or values is None:
+            return columns or values
+        # Means of trades come as columns, those of klines as values.
+        table = self.table_in_order(CHANNELS[channel], _values(columns.table) + _values(values.table))
+        return Given(table, columns.codes + values.codes, columns.numbers + values.numbers)
 
     def whole(self, channel: str) -> Table | None:
         """All rows of a channel but ``indicators`` as they came; None if there are none."""
@@ -206,6 +214,15 @@ class Results:
         """Rows of values as they come, as a table."""
         columns: dict[str, Column] = {field: [row.get(field) for row in values] for field, _ in known.fields}
         return Table(known, columns | {"venue": [self._venue] * len(values)}, *self._scales)
+
+    def _values_in_order(self, channel: str, wanted: Collection[Code], *, newest: bool) -> Given | None:
+        values = [row for row in self._rows[channel] if codes_of_values([row])[0] in wanted]
+        if newest:
+            values = list({codes_of_values([row])[0]: row for row in values}.values())
+        if not values:
+            return None
+        table = self.table_in_order(CHANNELS[channel], values)
+        return Given(table, list(codes_of_values(values)), [row.get("seq", 0) for row in values])
 
     def _columns_in_order(self, channel: str, wanted: Collection[Code], *, newest: bool) -> Given | None:
         rows = np.concatenate(self._columns[channel])

@@ -77,7 +77,8 @@ def _frames(block: Block, start: int, stop: int, *, is_timeless: bool) -> Frames
         lines = lines.copy()
         lines["ts_recv"] = NONE_TIME
     good = {i: request for i, (status, request) in answered(block, start, stop).items() if status == 200}
-    return Frames(block.buffer, lines, requests=good, owners=(block.connections, block.names))
+    came = {i: int(block.ts_recv[i]) for i in good} if is_timeless else {}
+    return Frames(block.buffer, lines, requests=good, owners=(block.connections, block.names), came=came)
 
 
 def _others(block: Block, frames: Frames, start: int, stop: int) -> list[int]:
@@ -111,7 +112,7 @@ def _note(note: Note, engine: Engine) -> None:
     if isinstance(note, GiveUp):
         engine.give_up(note.symbol, note.first_id, note.last_id, note.reason)
     elif note.what == STARTED:
-        engine.presence.started()
+        engine.started()
 
 
 def _connection(block: Block, engine: Engine, i: int, kind: int) -> None:

@@ -7,6 +7,7 @@ import json
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from tapeflow.api import hub as hubs
 from tapeflow.api.hub import Hub
 from tapeflow.api.ring import Ring
 from tapeflow.api.topics import Refusal, Topic, Topics
+from tapeflow.engine.columns import QUOTE
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
 from tapeflow.flow.builder import Builder
@@ -224,6 +226,81 @@ def test_a_snapshot_has_the_newest_rows() -> None:
                 assert message["data"] == expected[len(expected) - min(rows, len(expected)) :]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("lag", [0, 1, 2])
+@pytest.mark.parametrize("kept", [60, 10_000])
+def test_a_snapshot_and_what_follows_it_have_no_hole(kept: int, lag: int) -> None:
+    """Though the store is behind, and memory does not reach back as far as is asked for."""
+
+    async def run(seed: int) -> None:
+        source = Source(seed, lag=lag)
+        hub = Hub("binance", source, lambda _: None)
+        hub._ring = Ring(kept)
+        hub.attach(asyncio.get_running_loop())
+        for _ in range(40):
+            hub.offer(source.batch(), is_forming=False)
+            await asyncio.sleep(0)
+        for topic in TOPICS:
+            reader = Reader()
+            await asyncio.wait_for(hub.join(topic, reader, rows=20), 20)
+            had = [row for message in reader.messages for row in message["data"]]
+            whole = [json.loads(row) for _, row in source.rows(topic)]
+            assert had, "something is there, in memory if not in the store"
+            assert had == whole[len(whole) - len(had) :]
+            assert reader.cursor == hub.cursor(topic, len(whole))
+
+    for seed in range(8):
+        asyncio.run(run(seed))
+
+
+def test_means_of_trades_and_of_klines_are_both_told() -> None:
+    """They come in the same batches, the one as columns and the other as values."""
+    made = Builder("both", lateness="0")
+    made.trades().moving_average("2s", "1s")
+    made.klines().moving_average("3s", "1s")
+    both, channels = made.build(), ("trades", "moving_average")
+    sink = SwappedResults(
+        lambda: Results(both, "binance", channels, price_scale=8, size_scale=8, all_revisions=True, numbered=True)
+    )
+    engine = Engine(both, venues.create("binance"), sink, channels=channels, of_tape=True)
+
+    def frames(at: int) -> list[tuple[None, bytes]]:
+        ms = US // 1000 + 1000 * at
+        trade = {"e": "trade", "E": ms, "s": "A", "t": at + 1, "p": "1.5", "q": "2", "T": ms, "m": False, "M": True}
+        candle = {"t": ms // 60_000 * 60_000, "T": ms // 60_000 * 60_000 + 59_999, "s": "A", "i": "1m", "f": 1, "L": 2}
+        candle |= {"o": "1.5", "c": "1.5", "h": "1.5", "l": "1.5", "v": "2", "n": 2, "x": False, "q": "3", "V": "1"}
+        push = {"e": "kline", "E": ms + 5, "s": "A", "k": candle | {"Q": "1", "B": "0"}}
+        return [(None, json.dumps(one).encode()) for one in (trade, push)]
+
+    async def run() -> None:
+        hub = Hub("binance", Source(1), lambda _: None)
+        hub.attach(asyncio.get_running_loop())
+        readers = {topic: Reader() for topic in Topics(both, "binance").find({**asked, "symbols": ["A"]}, ["A"])}
+        for topic, reader in readers.items():
+            await hub.join(topic, reader, rows=0)
+        for at in range(0, 18, 3):
+            engine.feed(Frames.of([one for n in range(at, at + 3) for one in frames(n)]))
+            engine.flush()
+            hub.offer(sink.take(engine.symbols), is_forming=False)
+            await asyncio.sleep(0.01)
+        assert len(readers) == 2
+        for reader in readers.values():
+            ends = [row["ts_end"] for message in reader.messages for row in message["data"]]
+            assert ends == list(range(ends[0], ends[0] + 1_000_000 * len(ends), 1_000_000))
+            assert len(ends) > 12
+
+    asked = {"channel": "moving_average"}
+    asyncio.run(run())
+
+
+def test_memory_keeps_no_book_and_no_quotes() -> None:
+    source = Source(4)
+    batch = source.batch()
+    batch.columns("quotes", np.zeros(1000, QUOTE))
+    ring = Ring(100_000)
+    ring.add(batch)
+    assert ring._rows == batch.size - 1000
 
 
 def test_the_hub_keeps_nothing_of_those_who_left() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import re
 from collections.abc import Callable
 
@@ -10,12 +12,17 @@ import pytest
 from tapeflow import venues
 from tapeflow.domain.candle import MeanFold
 from tapeflow.domain.errors import SettingsError
+from tapeflow.domain.time import MONDAY
 from tapeflow.engine.embedded import Engine
 from tapeflow.engine.frames import Frames
+from tapeflow.engine.kernels import COMPILED
 from tapeflow.flow import nodes
 from tapeflow.flow.builder import Builder, Stream
 from tapeflow.flow.catalogue import default
 from tapeflow.stores.results import Results
+from tapeflow.testing.engines import run
+
+needs_kernel = pytest.mark.skipif(COMPILED is None, reason="the kernel is not built")
 
 
 def two_means(flow: Builder) -> None:
@@ -26,6 +33,19 @@ def two_means(flow: Builder) -> None:
 
 def twice(trades: Stream) -> None:
     trades.fold(MeanFold(), window="1s", channel="a").fold(MeanFold(), window="1s", channel="a")
+
+
+def means(trades: Stream, count: int) -> Stream:
+    for n in range(1, count + 1):
+        trades.moving_average(f"{n}s", "1s")
+    return trades
+
+
+def indicators(trades: Stream, count: int) -> Stream:
+    candles = trades.candles("1s")
+    for n in range(2, count + 2):
+        candles.indicator(f"sma_{n}")
+    return trades
 
 
 @pytest.mark.parametrize(
@@ -41,6 +61,9 @@ def twice(trades: Stream) -> None:
         (lambda flow: flow.trades().moving_average("3s", "100us"), "whole milliseconds"),
         (lambda flow: flow.book(0), "depth from 1 to 5000"),
         (two_means, "same window and slide"),
+        (lambda flow: flow.trades().candles(*(f"{n}s" for n in range(1, 34))) and flow.build(), "at most 32 intervals"),
+        (lambda flow: means(flow.trades(), 17) and flow.build(), "at most 16 moving averages of trades, got 17"),
+        (lambda flow: indicators(flow.trades(), 257) and flow.build(), "at most 256 indicators on one interval"),
         (lambda flow: flow.trades().fold(MeanFold(), window="1s", channel="candles"), "channel of your own"),
         (lambda flow: flow.trades().fold(MeanFold(), window="1s", channel="../up"), "channel of your own"),
         (lambda flow: twice(flow.trades()), "two different nodes"),
@@ -93,3 +116,33 @@ def test_the_compiled_reader_reads_only_its_own_venue() -> None:
     engine.feed(Frames.of([(None, frame)]))
     engine.finish()
     assert engine.symbols == []
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_kernel)])
+@pytest.mark.parametrize("intervals", [("1h", "1m"), ("1m", "3m", "1s"), ("7m", "5m"), ("1w", "1d", "3d")])
+def test_intervals_may_be_named_in_any_order(intervals: tuple[str, ...], compiled: bool) -> None:
+    """And one after the other: which of them are merged from which does not depend on it."""
+    made, sorted_ = Builder("any"), Builder("any")
+    for name in intervals:
+        made.trades().candles(name).indicator("sma_2")
+    sorted_.trades().candles(*intervals).indicator("sma_2")
+    chance, ms, messages = random.Random(1), 1_700_000_000_000, []
+    for id in range(1, 1500):
+        ms += chance.randrange(60_000 if "1w" not in intervals else 3_000_000)
+        at = ms - (chance.randrange(600_000) if chance.random() < 0.1 else 0)
+        row = {"e": "trade", "E": at, "s": "A", "t": id, "p": f"{chance.randrange(90, 110)}", "q": "1", "T": at}
+        messages.append((None, json.dumps(row | {"m": False, "M": True}).encode()))
+    found, wanted = (run(messages, flow=one.build(), compiled=compiled) for one in (made, sorted_))
+    assert {row["interval"] for row in wanted["candles"]} == set(intervals)
+    for channel in ("candles", "indicators"):
+        assert found[channel] == wanted[channel]
+
+
+def test_whole_weeks_begin_on_monday_for_folds_of_ones_own_too() -> None:
+    flow = Builder("weeks")
+    trades = flow.trades()
+    trades.candles("1w")
+    trades.fold(MeanFold(), window="7d", channel="weekly").fold(MeanFold(), window="14d", channel="fortnights")
+    windows = [node.window for node in flow.build().of(nodes.CustomFold)]
+    assert [one.origin_us for one in windows] == [MONDAY, MONDAY]
+    assert "over 1w from Monday" in flow.build().explain()

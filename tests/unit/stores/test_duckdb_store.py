@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-from storing import CHANNELS, Source, ids, rows, trade
+from storing import CHANNELS, SECOND, US, Source, ids, rows, trade
+from tapeflow.app.coverage import _add
 from tapeflow.domain.errors import StoreError
 from tapeflow.stores import schema
 from tapeflow.stores.duckdb import DuckStore
@@ -211,3 +213,28 @@ def test_a_statement_gives_its_memory_to_a_commit_that_lacks_it(
         store.commit(source.take(trade(3)), 3)
     assert store.position == 2
     store.close()
+
+
+def test_coverage_that_is_settled_is_there_once(tmp_path: Path) -> None:
+    """It was told before, as what might still change."""
+    store, source = opened(tmp_path), Source()
+    presence, at = source.engine.presence, US
+    for number in range(25):
+        presence.connected("c", at)
+        presence.asked("c", [("x@bookTicker", ("quotes", "X"))])
+        presence.heard("c", at + SECOND, at + 9 * SECOND)
+        presence.disconnected("c")
+        at += 60 * SECOND
+        store.commit(source.take(), number, coverage=source.engine.coverage())
+    found = [(row["ts_start"], row["state"]) for row in rows(store, "coverage") if row["stream"] == "quotes"]
+    assert len(found) == len(set(found)) == 49, "spans, and the gaps between them"
+    store.close()
+
+
+def test_a_gap_of_a_book_without_a_beginning_is_counted_where_it_ends(tmp_path: Path) -> None:
+    row = {"venue": "binance", "symbol": "X", "stream": "book", "state": "gap", "reason": "missing_updates"}
+    row |= {"guarantee": "sequence", "ts_start": None, "ts_end": datetime.fromtimestamp(US / 1e6, UTC)}
+    found: dict[Any, Any] = {}
+    _add(found, row | {"first_id": "16", "last_id": "19"})
+    (day,) = found.values()
+    assert (day.missing_s, [(hole.first_id, hole.last_id) for hole in day.holes]) == (0.0, [("16", "19")])

@@ -70,6 +70,16 @@ i64 intake_watermark(const Intake *intake, int32_t symbol) {
     return ts == NONE_TIME ? ts : ts - intake->lateness_us;
 }
 
+void intake_restart(Intake *intake) {
+    for (int32_t symbol = 0; symbol < (int32_t)intake->symbols.n; symbol++) {
+        i64 ts = intake_watermark(intake, symbol);
+        if (ts == NONE_TIME) continue;
+        intake->progress[symbol].ts_max = ts + intake->lateness_us;
+        if (ts + intake->lateness_us > intake->newest) intake->newest = ts + intake->lateness_us;
+    }
+    intake->clock = intake->skew = NONE_TIME;
+}
+
 static bool keep(Trade **trades, i64 *n, i64 *cap, const Trade *trade) {
     if (!grow((void **)trades, *n, cap, sizeof(Trade))) return false;
     (*trades)[(*n)++] = *trade;

@@ -213,6 +213,7 @@ typedef enum { PUT_NEW, PUT_DUPLICATE, PUT_OVERLAP, PUT_LATE, PUT_IGNORED, PUT_S
 void intake_free(Intake *intake);
 int32_t intake_symbol(Intake *intake, const char *text, int size, uint32_t hash);
 void intake_clock(Intake *intake, i64 ts_recv);
+void intake_restart(Intake *intake);
 void intake_touch(Intake *intake, int32_t symbol, i64 ts_event, i64 ts_recv);
 i64 intake_watermark(const Intake *intake, int32_t symbol);
 /* True for a time more than a day ahead of all that was heard: damage, which would run the watermark away. */

@@ -153,6 +153,11 @@ static PyObject *intake_clock_method(IntakeObject *self, PyObject *object) {
     Py_RETURN_NONE;
 }
 
+static PyObject *intake_restart_method(IntakeObject *self, PyObject *Py_UNUSED(none)) {
+    intake_restart(&self->intake);
+    Py_RETURN_NONE;
+}
+
 static PyObject *intake_touch_method(IntakeObject *self, PyObject *const *args, Py_ssize_t n) {
     int32_t symbol;
     i64 ts_event, ts_recv;
@@ -514,6 +519,7 @@ static PyMethodDef intake_methods[] = {
     {"symbol", (PyCFunction)intake_symbol_method, METH_O, "The number of a symbol."},
     {"symbols", (PyCFunction)intake_symbols_method, METH_NOARGS, "The symbols by number."},
     {"clock", (PyCFunction)intake_clock_method, METH_O, "Moves the tape's clock."},
+    {"restart", (PyCFunction)intake_restart_method, METH_NOARGS, "The clock is another one from here on; no watermark goes back."},
     {"touch", (PyCFunction)(void (*)(void))intake_touch_method, METH_FASTCALL, "touch(symbol, ts_event, ts_recv): an event that is no trade."},
     {"watermark", (PyCFunction)intake_watermark_method, METH_O, "A symbol's watermark, or None."},
     {"put", (PyCFunction)(void (*)(void))intake_put_method, METH_FASTCALL, "One trade; the verdict."},

@@ -336,7 +336,7 @@ static void keep_both_orders(const Windows *windows, Key *key) {
 static int flush(Windows *windows, Key *key, int root) {
     Candle *pending = &key->pending[root];
     if (!pending->count) return OK;
-    for (int i = root; i < windows->n_candle; i++) {
+    for (int i = 0; i < windows->n_candle; i++) { /* the longer ones may have been named first */
         if (windows->root[i] != root) continue;
         const Window *window = &windows->candle[i];
         Candle *candle = candle_at(&key->candles[i], floor_to(pending->start, window->size, window->origin));
@@ -418,7 +418,7 @@ static int close_until(Windows *windows, int32_t symbol, Key *key, i64 ts_waterm
 /* A trade whose base window has closed: into every interval at once, with a revised row from each closed one. */
 static int add_late(Windows *windows, const Trade *trade, int root, Key *key) {
     if (flush(windows, key, root) < 0) return NO_MEMORY;
-    for (int i = root; i < windows->n_candle; i++) {
+    for (int i = 0; i < windows->n_candle; i++) {
         if (windows->root[i] != root) continue;
         const Window *window = &windows->candle[i];
         i64 start = floor_to(trade->ts_event, window->size, window->origin);

@@ -161,7 +161,9 @@ class BookSync:
         if snapshot.id + 1 < now.buffer[0].first_id:
             now.ignored_snapshots += 1
             return [*self._ask("snapshot_too_old")]
-        now.is_live, now.id, now.ts = True, snapshot.id, snapshot.ts_event
+        # A snapshot of REST has no time; the first delta that it is put together with is no later.
+        first = now.buffer[0].ts_event
+        now.is_live, now.id, now.ts = True, snapshot.id, first if snapshot.ts_event is None else snapshot.ts_event
         now.is_asking, now.asked_at = False, None
         buffered, now.buffer = now.buffer, []
         return [snapshot, *self._take(buffered)]

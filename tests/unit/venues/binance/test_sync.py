@@ -109,6 +109,14 @@ def test_rule_6_inside_the_buffer() -> None:
     assert sync.on_snapshot(snapshot(14)) == [snapshot(14), delta(15)]
 
 
+def test_a_gap_behind_a_snapshot_without_a_time_begins_with_the_first_delta() -> None:
+    sync = BookSync("BTCUSDT")
+    sync.on_delta(msgspec.structs.replace(delta(10, 12), ts_event=1000))
+    sync.on_delta(msgspec.structs.replace(delta(20, 22), ts_event=3000))
+    (gap,) = (one for one in sync.on_snapshot(snapshot(15)) if isinstance(one, Gap))
+    assert (gap.first_id, gap.last_id, gap.ts_start, gap.ts_end) == (16, 19, 1000, 3000)
+
+
 def test_rule_8_ignores_snapshots_while_live() -> None:
     sync = live_at(10)
     for number in (9, 10, 99):
@@ -129,7 +137,7 @@ def test_rule_9_bounds_the_buffer(limit: int, dropped: int) -> None:
 
 def test_rule_10_heals_when_the_missing_delta_comes_after_all() -> None:
     sync = live_at(10)
-    gap = Gap("book", "X", 11, 11, None, 12_000, "missing_updates")
+    gap = Gap("book", "X", 11, 11, 10_000, 12_000, "missing_updates")
     assert sync.on_delta(delta(12)) == [gap, fetch("missing_updates")]
     assert sync.on_delta(delta(13)) == []
     assert sync.on_delta(delta(11)) == [delta(11), delta(12), delta(13)]

@@ -424,18 +424,33 @@ class Hub:
         if count:
             first, code = max(1, newest - count + 1), self._code(topic)
             found = self._in_memory(topic, first, count)
-            if not found and topic.channel != "trades":
-                found = [row for row in await self._past.since(topic, first, count) if row[0] <= newest]
-            if not found and code is not None:  # a table of trades is too long to be looked through for this
+            if not found and topic.channel != "trades":  # a table of trades is too long to be looked through for this
+                found = await self._stored(topic, first, count, newest)
+            if not found and code is not None:
                 found = self._ring.last(topic.channel, code, count)
-        # What is stored may end before what there is: the rest comes like what is made from now on.
-        at = found[-1][0] if found else newest
+        at = max(newest, found[-1][0]) if found else newest
         cursor = self.cursor(topic, at)
         message = line.message(b"snapshot", [row for _, row in found], cursor, None)
         if found and found[-1][0] == at:  # else rows are still on their way
             line.newest = (at, count, message)
         member.push(topic, message, cursor)
         await self._catch_up(line, member, at)
+
+    async def _stored(self, topic: Topic, first: int, count: int, newest: int) -> list[tuple[int, bytes]]:
+        """Rows of the store up to the newest, whose last ones may be in memory yet; none where memory is better.
+
+        The store is waited for where neither reaches; what it has not then is not to be had.
+        """
+        patience, code = time.monotonic() + STORED_S, self._code(topic)
+        while True:
+            found = [row for row in await self._past.since(topic, first, count) if row[0] <= newest]
+            if found:
+                found += self._in_memory(topic, found[-1][0] + 1, count)
+            if not found or found[-1][0] >= newest or time.monotonic() > patience:
+                return found
+            if code is not None and self._ring.newest(topic.channel, code) is not None:
+                return []  # fewer rows, but without a hole
+            await asyncio.sleep(0.05)
 
     def close(self) -> None:
         """Tell everybody that this is the end."""

@@ -64,18 +64,19 @@ async def backfill(
     talk = wire(settings.venue)
     with _store(settings) as store:
         for symbol in symbols:
-            until = last_of(folder.history, symbol, start, end, time.time_ns() // 1000)
-            where = folder.history / f"{symbol}-{start}-{until}"
-            await _Fetching(settings, talk, where, say).run(symbol, start, until, trades=trades)
+            for since, until in spans(folder.history, symbol, start, end, time.time_ns() // 1000):
+                where = folder.history / f"{symbol}-{since}-{until}"
+                await _Fetching(settings, talk, where, say).run(symbol, since, until, trades=trades)
         return _compute(settings, store, start)
 
 
-def last_of(history: Path, symbol: str, start: int, end: int | None, now: int) -> int:
-    """Where a fetch ends: an interrupted one that was to end at its now goes on to that, and is whole then."""
+def spans(history: Path, symbol: str, start: int, end: int | None, now: int) -> list[tuple[int, int]]:
+    """What is to be fetched, in order: up to now first what an interrupted fetch had begun, then the rest."""
     if end is not None and end <= now:
-        return end
+        return [(start, end)]
     begun = [path for path in history.glob(f"{symbol}-{start}-*") if not (path / "whole").exists()]
-    return max((int(path.name.rpartition("-")[2]) for path in begun), default=now)
+    until = max((int(path.name.rpartition("-")[2]) for path in begun), default=now)
+    return [(start, until), (until, now)] if until < now else [(start, until)]
 
 
 def backfill_files(settings: RunSettings, files: Sequence[Path], say: Say) -> Rebuilt:

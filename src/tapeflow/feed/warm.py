@@ -69,15 +69,22 @@ class Warm:
                 group.create_task(self._history(fetch))
 
     async def _history(self, fetch: Fetch) -> None:
+        while not await self._is_answered(fetch):
+            await asyncio.sleep(AGAIN_S)  # others have their turn meanwhile
+        self.waiting -= 1
+
+    async def _is_answered(self, fetch: Fetch) -> bool:
+        """Ask, and wait until the answer was played; False where there is none yet."""
         async with self._room:
-            while (answer := await self._rest.ask(fetch, CANDLES)).may_pass:
+            answer = await self._rest.ask(fetch, CANDLES)
+            if answer.may_pass:
                 self._say(f"no candles of the past yet: {answer.problem}; they are asked for again in {AGAIN_S:.0f} s")
-                await asyncio.sleep(AGAIN_S)
+                return False
             if not answer.is_good:
                 self._say(f"no candles of the past: {answer.problem}")
             while self._played() <= answer.position:
                 await asyncio.sleep(PLAYED_S)
-            self.waiting -= 1
+            return True
 
     async def run(self) -> None:
         """Ask for what windows lack, until cancelled."""

@@ -77,7 +77,8 @@ def _frames(block: Block, start: int, stop: int, *, is_timeless: bool) -> Frames
         lines = lines.copy()
         lines["ts_recv"] = NONE_TIME
     good = {i: request for i, (status, request) in answered(block, start, stop).items() if status == 200}
-    came = {i: int(block.ts_recv[i]) for i in good} if is_timeless else {}
+    # Rows of a dump have no time at all.
+    came = {i: int(block.ts_recv[i]) for i in good if is_timeless and block.ts_recv[i] != NONE_TIME}
     return Frames(block.buffer, lines, requests=good, owners=(block.connections, block.names), came=came)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tapeflow.app.backfill import _compute, _store, last_of
+from tapeflow.app.backfill import _compute, _store, backfill_files, spans
 from tapeflow.app.run import Folder
 from tapeflow.domain.time import MINUTE, SECOND
 from tapeflow.settings import load_run
@@ -40,15 +40,28 @@ def test_the_last_candle_of_a_page_counts_if_it_had_ended_when_it_was_fetched(
     assert [int(at.timestamp() * 1e6) for at in found] == [START + at * MINUTE for at in range(ended)]
 
 
-def test_an_interrupted_fetch_up_to_now_goes_on_to_the_now_of_then(tmp_path: Path) -> None:
-    assert last_of(tmp_path, "X", 10, None, 100) == 100
+def test_an_interrupted_fetch_up_to_now_goes_on_and_then_to_the_now_of_today(tmp_path: Path) -> None:
+    assert spans(tmp_path, "X", 10, None, 100) == [(10, 100)]
     (tmp_path / "X-10-100").mkdir()
     (tmp_path / "X-11-105").mkdir()
-    assert last_of(tmp_path, "X", 10, None, 200) == 100
-    assert last_of(tmp_path, "X", 10, 1000, 200) == 100, "an end that is yet to come is now"
-    assert last_of(tmp_path, "X", 10, 150, 200) == 150
+    assert spans(tmp_path, "X", 10, None, 200) == [(10, 100), (100, 200)]
+    assert spans(tmp_path, "X", 10, 1000, 200) == [(10, 100), (100, 200)], "an end that is yet to come is now"
+    assert spans(tmp_path, "X", 10, 150, 200) == [(10, 150)]
     (tmp_path / "X-10-100/whole").touch()
-    assert last_of(tmp_path, "X", 10, None, 200) == 200
+    assert spans(tmp_path, "X", 10, None, 200) == [(10, 200)]
+
+
+def test_candles_of_a_dump_count(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(
+        'symbols = ["BTCUSDT"]\ndata = "data"\n[store]\nchannels = ["candles", "trades", "coverage"]\n'
+    )
+    settings = load_run(tmp_path / "run.toml")
+    dump = tmp_path / "BTCUSDT-1m-2025-01-01.csv"
+    dump.write_text("".join(",".join(map(str, _row(START + at * MINUTE))) + "\n" for at in range(5)))
+    for _ in range(2):  # and again, when it is there already
+        backfill_files(settings, [dump], lambda _: None)
+        with _store(settings) as store:
+            assert store.read("candles", interval="1m").num_rows == 5
 
 
 def _row(ts: int) -> list[object]:

@@ -22,13 +22,13 @@ DOWN, BUSY, GOOD, WRONG = (
 WINDOW = ("BTCUSDT", "1m", 1_700_000_040_000_000, 1_700_000_100_000_000)
 
 
-def made(answers: list[Answer], asked: list[str], said: list[str], **more: Any) -> Warm:
-    async def ask(fetch: Any, _: int) -> Answer:
+def made(answers: list[Answer], asked: list[str], said: list[str], ask: Any = None) -> Warm:
+    async def next_of_them(fetch: Any, _: int) -> Answer:
         asked.append(fetch.request)
         return answers.pop(0)
 
-    rest = SimpleNamespace(ask=ask)
-    return Warm(wire("binance"), rest, said.append, played=lambda: 1, answered=(), wanted=lambda: (WINDOW,), **more)  # type: ignore[arg-type]
+    rest: Any = SimpleNamespace(ask=ask or next_of_them)
+    return Warm(wire("binance"), rest, said.append, played=lambda: 1, answered=(), wanted=lambda: (WINDOW,))
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +47,23 @@ def test_history_is_asked_for_until_there_is_an_answer(answers: list[Answer], co
     assert len(set(asked)) == 1
     assert warm.waiting == 0
     assert sum("asked for again" in text for text in said) == count - 1
+
+
+def test_history_that_is_not_to_be_had_holds_nothing_else_up() -> None:
+    asked: list[str] = []
+
+    async def ask(fetch: Any, _: int) -> Answer:
+        asked.append(fetch.request)
+        return GOOD if "SOLUSDT" in fetch.request else DOWN
+
+    async def run() -> None:
+        warm = made([], [], [], ask=ask)
+        task = asyncio.create_task(warm.history(["BTCUSDT", "ETHUSDT", "XRPUSDT", "SOLUSDT"], ["1m"], 500))
+        while warm.waiting != 3:
+            await asyncio.sleep(0.005)
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(run(), 10))
 
 
 def test_windows_that_lack_candles_are_asked_for_until_there_is_an_answer() -> None:

@@ -15,6 +15,7 @@ from tapeflow.domain.errors import RunnerError
 
 _ANSWER_S = 30.0
 _TICK_S = 0.2
+_LACKS = "it may lack slots, of which it needs as many as its parallelism: free some, or give [flink] less"
 #: States in which a job does nothing any more.
 ENDED = frozenset({"FAILED", "CANCELED", "FINISHED"})
 
@@ -133,10 +134,10 @@ class Rest:
             if found["state"] == "RUNNING" and not waiting:
                 return ""
             if time.monotonic() > until:
-                return (
-                    f"job {job} is {found['state']}, {len(waiting)} of its parts do not run after {patience_s:.0f} s: "
-                    f"{self.error(job) or 'it may lack slots: tapeflow stack status'}"
-                )
+                error = self.error(job)
+                lacks = f"{_LACKS}: {error}" if not error or "NoResourceAvailable" in error else error
+                parts = f"{len(waiting)} of its parts do not run after {patience_s:.0f} s"
+                return f"job {job} is {found['state']}, {parts}: {lacks.rstrip(': ')}"
             time.sleep(_TICK_S)
 
     def checkpoint(self, job: str) -> str:

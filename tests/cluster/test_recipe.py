@@ -21,8 +21,14 @@ from tapeflow.runners.flink.rest import Rest
 
 pytestmark = pytest.mark.slow
 
-#: A program becomes the leader of the session that a terminal on its standard input belongs to.
-_LOGIN = "import os, sys; os.login_tty(0); os.execvp(sys.argv[1], sys.argv[1:])"
+#: A program becomes the leader of the session that a terminal on its standard input belongs to; it ends with it, even
+#: where whoever runs these tests does not (nohup).
+_LOGIN = """
+import os, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.login_tty(0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Terminal:

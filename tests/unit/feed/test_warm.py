@@ -64,6 +64,7 @@ def test_history_that_is_not_to_be_had_holds_nothing_else_up() -> None:
         task.cancel()
 
     asyncio.run(asyncio.wait_for(run(), 10))
+    assert sum("SOLUSDT" in request for request in asked) == 1, "it had its turn behind three that fail"
 
 
 def test_windows_that_lack_candles_are_asked_for_until_there_is_an_answer() -> None:
